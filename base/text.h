@@ -1,0 +1,31 @@
+/* text.h: growable text on the heap, always NUL-terminated once something was added. */
+#ifndef TFCC_TEXT_H
+#define TFCC_TEXT_H
+
+#include "base/base.h"
+
+#include <stdarg.h>
+
+typedef struct text {
+    char *data; /* NULL while empty */
+    size_t length, capacity;
+} text;
+
+void text_add(text *t, const char *format, ...) BASE_PRINTF(2, 3);
+void text_add_args(text *t, const char *format, va_list args) BASE_PRINTF(2, 0);
+void text_put(text *t, const char *bytes, size_t length);
+void text_clear(text *t);               /* keeps the memory */
+const char *text_get(const text *t);    /* "" while empty */
+void text_done(text *t);
+
+/* Adds "quoted" with \" \\ \n and \u00XX escapes: valid both as JSON and as IR text. */
+void text_add_quoted(text *t, const char *string);
+
+/* Writes the text to a file through a temporary name in the same folder and a rename, so that a reader
+ * never sees half of it. False with errno set on failure, and then no file is left behind. */
+bool text_write_file(const text *t, const char *path);
+
+/* Reads a whole file into t (replacing it). False with errno set; EFBIG above `limit` bytes. */
+bool text_read_file(text *t, const char *path, size_t limit);
+
+#endif

@@ -1,0 +1,25 @@
+/* codegen.h: a planned module becomes an object file, assembly or LLVM text. Nothing is decided here that
+ * the printed graph does not show. */
+#ifndef TFCC_CODEGEN_H
+#define TFCC_CODEGEN_H
+
+#include "ir/ir.h"
+
+typedef enum codegen_kind { CODEGEN_OBJECT, CODEGEN_ASSEMBLY, CODEGEN_LLVM } codegen_kind;
+
+typedef struct codegen_options {
+    const char *cpu;    /* "native" or an LLVM name */
+    const char *triple; /* NULL: the host's */
+    int level;          /* -O */
+    int threads;        /* how many threads emit code */
+    bool time;          /* print milliseconds per stage to stderr */
+    const char *summary;
+    const void *weights; /* embedded .weights.h5 image, or NULL */
+    size_t weights_size;
+    bool single_input, single_output;
+} codegen_options;
+
+/* Writes `path` (through a temporary name). False with an error in d. */
+bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d);
+
+#endif

@@ -1,0 +1,281 @@
+/* fe.h: private to frontend/. How a Keras model is held while it is read (fe_model, fe_layer) and while a
+ * graph is made of it (fe_lower, fe_tensor, fe_value).
+ *
+ * Reading happens once: every layer object becomes an fe_layer whose `state` is what its class read from the
+ * config; all problems are collected. Lowering happens once per graph (predict, eval_step, train_step) and
+ * calls each layer's `call`, which builds IR. Weights are module variables, made at the first lowering. */
+#ifndef TFCC_FE_H
+#define TFCC_FE_H
+
+#include "base/map.h"
+#include "frontend/frontend.h"
+
+#include <cjson/cJSON.h>
+
+/* ---- JSON with addresses (json.c) ------------------------------------------------------------------ */
+
+/* A step of a JSON path. Steps live on the reader's stack; NULL `up` is the root "$". */
+typedef struct json_at {
+    const struct json_at *up;
+    const char *key; /* NULL for an array element */
+    int index;
+} json_at;
+
+typedef struct fe_layer fe_layer;
+typedef struct fe_model fe_model;
+
+/* The reader: one per frontend_read. */
+typedef struct fe {
+    arena *arena;
+    diag *diag;
+    ir_module *module;
+    const frontend_options *options;
+    const fe_layer *layer; /* being read or called: named in messages; may be NULL */
+    fe_model *model;       /* the outermost model */
+} fe;
+
+/* Parses JSON as Python writes it (bare NaN, Infinity, -Infinity are accepted and become these numbers;
+ * nesting and size are limited). NULL with a diagnostic that has line and column. */
+cJSON *fe_json_parse(fe *f, const char *file, const char *text, size_t length);
+
+/* Adds `file: path: Class "name": text` and returns false. The layer is f->layer, at may be NULL. */
+bool fe_error(fe *f, const json_at *at, const char *format, ...) BASE_PRINTF(3, 4);
+/* As fe_error, but for the place of a layer (its JSON path), not of a field: shape problems while lowering. */
+bool fe_layer_error(fe *f, const fe_layer *layer, const char *format, ...) BASE_PRINTF(3, 4);
+/* A short rendering of a JSON value with its type for messages: `"128" (string)`. In the arena. */
+const char *fe_json_show(fe *f, const cJSON *j);
+const char *fe_shape_show(fe *f, const ir_type *t); /* f32[N,64] */
+
+/* A config object being read. Getters remember which keys were asked for; fe_config_done reports the rest as
+ * unknown fields with the nearest known name. Every getter returns false after a diagnostic; an absent or null
+ * field gives `otherwise` where there is such a parameter, and is an error where there is none. */
+typedef struct fe_config {
+    fe *fe;
+    const cJSON *object;
+    json_at at;
+    map seen;
+} fe_config;
+void fe_config_init(fe_config *c, fe *f, const cJSON *object, const json_at *up, const char *key);
+bool fe_config_done(fe_config *c);
+bool fe_config_has(fe_config *c, const char *key); /* present and not null; marks it as seen */
+const cJSON *fe_config_item(fe_config *c, const char *key); /* raw, or NULL when absent or null; marks it */
+void fe_config_ignore(fe_config *c, const char *keys); /* space-separated keys that are knowingly not used */
+bool fe_config_int(fe_config *c, const char *key, int64_t least, int64_t *out);
+bool fe_config_int_or(fe_config *c, const char *key, int64_t least, int64_t otherwise, int64_t *out);
+bool fe_config_number(fe_config *c, const char *key, double *out);
+bool fe_config_number_or(fe_config *c, const char *key, double otherwise, double *out);
+bool fe_config_bool_or(fe_config *c, const char *key, bool otherwise, bool *out);
+bool fe_config_text_or(fe_config *c, const char *key, const char *otherwise, const char **out); /* otherwise may be NULL */
+/* The index of the text in the NULL-terminated `choices`; choice 0 when absent. */
+bool fe_config_choice(fe_config *c, const char *key, const char *const *choices, int *out);
+/* One integer for all, or a list of exactly `count`. */
+bool fe_config_ints(fe_config *c, const char *key, int count, int64_t least, int64_t otherwise, int64_t *out);
+/* A list of any length, or one integer (a list of one). out_items in the arena. Absent: count -1. */
+bool fe_config_int_list(fe_config *c, const char *key, int *out_count, int64_t **out_items);
+/* A list of numbers of any length. Absent: count -1. */
+bool fe_config_number_list(fe_config *c, const char *key, int *out_count, double **out_items);
+/* A Keras object `{"class_name": ..., "config": {...}}`, a bare name "glorot_uniform", or null: a record with the
+ * snake_case class name and every scalar, list or object field of its config; *out NULL when null or absent. */
+bool fe_config_object(fe_config *c, const char *key, const ir_record **out);
+bool fe_record_read(fe *f, const cJSON *j, const json_at *at, const ir_record **out);
+const char *fe_snake_case(fe *f, const char *class_name); /* "GlorotUniform" -> "glorot_uniform", as Keras's to_snake_case */
+const char *fe_nearest(const char *name, size_t count, const char *const *known); /* for "did you mean"; NULL: none near */
+
+/* ---- tensors and arguments while lowering ------------------------------------------------------------ */
+
+typedef struct fe_tensor {
+    ir_value value;
+    ir_value mask; /* i1, [N] or [N, steps, ...] as Keras keeps it; IR_NONE: no mask */
+} fe_tensor;
+
+typedef enum fe_kind {
+    FE_NULL, FE_TENSOR, FE_NUMBER, FE_BOOL, FE_TEXT, FE_LIST, FE_DICT, FE_SLICE, FE_ELLIPSIS
+} fe_kind;
+
+/* An argument or result of a call: tensors, plain values and structures of them. Constant arrays
+ * (__numpy__, __tensor__) arrive as tensors. */
+typedef struct fe_value {
+    fe_kind kind;
+    fe_tensor tensor;             /* FE_TENSOR */
+    double number;                /* FE_NUMBER, FE_BOOL (0 or 1) */
+    bool is_float;                /* FE_NUMBER: written with a point or exponent, as Python's float */
+    const char *text;             /* FE_TEXT */
+    int count;                    /* FE_LIST, FE_DICT; FE_SLICE: 3 items start, stop, step, each a number or null */
+    struct fe_value *item;
+    const char **key;             /* FE_DICT */
+} fe_value;
+
+typedef struct fe_args {
+    fe_value arg;  /* FE_LIST: positional */
+    fe_value kwarg; /* FE_DICT */
+} fe_args;
+/* Positional `position`, or keyword `name`; NULL when absent or null. */
+const fe_value *fe_args_find(const fe_args *a, int position, const char *name);
+/* The tensors in v, depth first; at most `most`. Returns how many there are. */
+int fe_value_tensors(const fe_value *v, int most, fe_tensor *out);
+fe_value fe_value_tensor(ir_value value, ir_value mask);
+
+/* ---- layers ---------------------------------------------------------------------------------------------- */
+
+typedef struct fe_lower fe_lower;
+
+/* A row of layers.def. */
+typedef struct fe_layer_class {
+    const char *name; /* Keras class name */
+    /* Reads layer->config into layer->state (allocated in the arena). Must end in fe_config_done. */
+    bool (*read)(fe *f, fe_layer *layer, fe_config *config);
+    /* Builds the layer on args. False after a diagnostic. */
+    bool (*call)(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
+    bool passes_mask;      /* supports_masking: the first input's mask goes to the output when `call` leaves it unset */
+    const char *refusal;   /* not NULL: refused, with this reason */
+} fe_layer_class;
+
+typedef struct fe_weight {
+    const char *name;
+    int variable;
+    bool trainable;
+    const ir_record *regularizer;
+} fe_weight;
+
+struct fe_layer {
+    const fe_layer_class *class;
+    const char *name;
+    const cJSON *config;   /* its "config" object */
+    const cJSON *build_config; /* or NULL */
+    const char *json_path; /* "$.config.layers[3]" */
+    const char *path;      /* prefix of Keras variable paths, "encoder/dense" or "dense" */
+    const char *h5;        /* group in a weights file, "layers/dense_1" */
+    bool trainable;
+    ir_dtype compute_dtype, variable_dtype; /* from its dtype policy */
+    void *state;           /* what class->read made */
+    fe_layer **child;      /* wrapped or own layers (Bidirectional, MultiHeadAttention's projections) */
+    int child_count;
+    fe_model *model;       /* a nested Functional or Sequential, else NULL */
+    fe_weight *weight;     /* in order of creation */
+    size_t weight_count, weight_capacity;
+    const ir_record *activity_regularizer;
+    ir_origin_id origin;
+    bool built;
+};
+
+extern const fe_layer_class fe_layer_classes[]; /* layers.c, from layers.def */
+extern const size_t fe_layer_class_count;
+const fe_layer_class *fe_layer_class_find(const char *class_name); /* NULL: unknown */
+
+/* Makes a layer from a Keras object {"class_name", "config", ...}: finds the class (unknown: error with the nearest
+ * name), reads common fields (name, trainable, dtype policy, activity_regularizer) and the class's own. `parent_h5` and
+ * `parent_path` may be NULL. Used by models and by wrapper layers. NULL after a diagnostic. */
+fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const char *path, const char *h5);
+/* A layer that a layer makes itself (MultiHeadAttention's EinsumDense): no JSON; state is set by the caller. */
+fe_layer *fe_layer_make(fe *f, const char *class_name, const fe_layer *parent, const char *name, const char *h5_part);
+
+/* ---- lowering ----------------------------------------------------------------------------------------------- */
+
+struct fe_lower {
+    fe *fe;
+    ir_graph *g;
+    bool training;
+    fe_layer *layer;        /* being called */
+    ir_value *variable;     /* current value of each module variable in this graph, IR_NONE: not read yet */
+    size_t variable_count;
+    ir_value *loss;         /* scalars that layers add (regularizers, activity) */
+    size_t loss_count, loss_capacity;
+};
+
+/* Calls a layer: sets l->layer and the origin, checks `refusal`, passes masks on, applies the activity regularizer, casts
+ * floating inputs to the compute dtype (Keras's autocast). */
+bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
+bool fe_call_tensor(fe_lower *l, fe_layer *layer, fe_tensor in, fe_tensor *out); /* one in, one out */
+
+typedef struct fe_weight_spec {
+    const char *name;
+    int rank;
+    const int64_t *shape;
+    const ir_record *initializer; /* NULL: zeros */
+    const ir_record *regularizer, *constraint;
+    bool trainable;      /* as add_weight(trainable=) */
+    bool keep_dtype;     /* in the variable dtype, not cast to the compute dtype when read */
+    bool integer;        /* i64 instead of the variable dtype */
+} fe_weight_spec;
+/* The weight's current value in this graph, cast to the layer's compute dtype; makes the variable at the first call. Sizes
+ * were checked by the caller; absurd totals (2^40 elements) are refused here. IR_NONE after a diagnostic. */
+ir_value fe_weight_get(fe_lower *l, fe_layer *layer, const fe_weight_spec *spec);
+int fe_weight_variable(const fe_layer *layer, const char *name); /* module variable number, -1: not made yet */
+ir_value fe_variable_read(fe_lower *l, int variable);
+void fe_variable_assign(fe_lower *l, int variable, ir_value value); /* later reads see it; becomes an update of the graph */
+void fe_add_loss(fe_lower *l, ir_value scalar);
+
+/* A draw from the layer's SeedGenerator: its state i64[2] before the draw; the counter is advanced. Without has_seed: unseeded
+ * (state is derived from --seed at run time). `h5_part`: e.g. "seed_generator". */
+ir_value fe_seed_draw(fe_lower *l, fe_layer *layer, const char *name, bool has_seed, int64_t seed);
+/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c). */
+ir_value fe_random_uniform(fe_lower *l, ir_value seed, ir_type shape);
+ir_value fe_random_normal(fe_lower *l, ir_value seed, ir_type shape);
+
+/* Activations by Keras name or object (activations.c): a record, or NULL for linear. */
+bool fe_activation_check(fe *f, const ir_record *activation, const json_at *at);
+ir_value fe_activation_build(fe_lower *l, const ir_record *activation, ir_value x);
+/* Regularizers (regularizers.c): the scalar penalty of w. */
+bool fe_regularizer_check(fe *f, const ir_record *r, const json_at *at);
+ir_value fe_regularizer_build(fe_lower *l, const ir_record *r, ir_value w);
+bool fe_initializer_check(fe *f, const ir_record *r, const json_at *at);
+bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at);
+
+/* keras.ops as functions on tensors (ops.c, ops.def): called by op nodes. NULL: unknown. */
+typedef bool (*fe_op_call)(fe_lower *l, const fe_args *args, const fe_args *config, fe_value *out);
+fe_op_call fe_op_find(const char *module, const char *class_name);
+
+/* ---- models ----------------------------------------------------------------------------------------------------- */
+
+/* A node: one call of a layer. */
+typedef struct fe_node {
+    fe_layer *layer;
+    int index;            /* of this layer's calls in this model */
+    const cJSON *args, *kwargs; /* NULL for Sequential and InputLayer */
+    json_at at;
+} fe_node;
+
+typedef struct fe_port {
+    const char *name;     /* input layer, or output */
+    ir_type type;
+    int port;             /* module port, or -1 */
+} fe_port;
+
+struct fe_model {
+    const char *class_name, *name;
+    fe_layer **layer;     /* in model.layers order, InputLayers included */
+    size_t layer_count, layer_capacity;
+    fe_node **node;       /* in an order in which every node comes after what it uses */
+    size_t node_count, node_capacity;
+    const cJSON *input_struct, *output_struct; /* NULL for Sequential */
+    fe_layer **input;     /* InputLayers in order */
+    size_t input_count;
+    const char **output_name; /* as Keras names model.output_names */
+    size_t output_count;
+    const cJSON *compile_config; /* or NULL */
+    bool trainable;
+    bool is_keras2;
+};
+
+fe_model *fe_model_read(fe *f, const cJSON *object, const json_at *at, const char *path, const char *h5);
+/* Runs the model on its inputs (one value per input layer, in order); outputs in order. */
+bool fe_model_call(fe_lower *l, fe_model *m, size_t input_count, const fe_tensor *in, fe_value *out);
+
+/* ---- training (train.c, losses.c, metrics.c) ---------------------------------------------------------------- */
+
+typedef struct fe_train fe_train;
+/* Reads the compile configuration (or --optimizer, --loss, --metrics), sets module->optimizer. *out NULL when the model has
+ * none. Called after the first lowering, when output types are known. */
+bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, fe_train **out);
+/* Adds y and sample-weight ports (once), the loss (outputs "loss"), metric updates and, for train_step, g->loss. Outputs of
+ * eval_step and train_step: "loss" (this batch's own). */
+bool fe_train_lower(fe_lower *l, fe_train *t, fe_model *m, const fe_tensor *output);
+/* Builds graph `metrics`: one scalar output per log key, in Keras's order ("loss", ...), from the accumulators. */
+bool fe_train_metrics(fe *f, fe_train *t, fe_model *m);
+
+/* ---- summary.c ------------------------------------------------------------------------------------------------ */
+
+const char *fe_summary(fe *f, const fe_model *m);
+const char *fe_dot(fe *f, const fe_model *m);
+
+#endif

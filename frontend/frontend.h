@@ -1,0 +1,31 @@
+/* frontend.h: a Keras model as Keras wrote it becomes an ir_module with the graphs predict and, when it can
+ * be trained, eval_step, train_step (forward and loss only; the passes add the rest) and metrics. */
+#ifndef TFCC_FRONTEND_H
+#define TFCC_FRONTEND_H
+
+#include "ir/ir.h"
+
+typedef struct frontend_options {
+    const char *compile_config; /* path of a JSON file, or NULL */
+    const char *optimizer, *loss, *metrics; /* by name; metrics comma-separated; or NULL */
+    const char *policy;         /* dtype policy for every layer, or NULL: the model's own */
+    const char *dim;            /* "name=size,...": binds free dims of inputs other than the batch, or NULL */
+} frontend_options;
+
+typedef struct frontend_model {
+    ir_module *module;
+    const char *summary;   /* the table of keras.Model.summary(), in the module's arena */
+    const char *dot;       /* the layer graph as Graphviz text */
+    const void *weights;   /* .weights.h5 bytes from a .keras archive, or NULL */
+    size_t weights_size;
+    const char **dependency; /* files read, for -MD */
+    size_t dependency_count;
+} frontend_model;
+
+/* Reads model.json or a .keras archive. All problems found go to d; NULL when there is one. Everything lives
+ * in `a`. */
+frontend_model *frontend_read(arena *a, const char *path, const frontend_options *options, diag *d);
+
+void frontend_list_layers(FILE *to);
+
+#endif

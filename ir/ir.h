@@ -1,0 +1,431 @@
+/* ir.h: the graph that everything between the frontend and the code generators speaks of.
+ *
+ * An ir_module is a set of variables, data ports and graphs (predict, eval_step, train_step, metrics).
+ * An ir_graph is one array of nodes; an ir_value is an index into it; a node has one result, and its
+ * operands come before it. Nodes are made by the builders below only, which type them with the shape rule
+ * of their row in ops.def, so an untyped node cannot exist. A builder that is given operands that do not
+ * fit calls bug(): whoever reads user input checks shapes first and reports them as diagnostics.
+ *
+ * The text form (print.c, parse.c, docs/ir.md) parses back to the same module. */
+#ifndef TFCC_IR_H
+#define TFCC_IR_H
+
+#include "base/arena.h"
+#include "base/diag.h"
+#include "base/text.h"
+
+#include <stdio.h>
+
+/* ---- types ------------------------------------------------------------------------------------- */
+
+typedef enum ir_dtype {
+#define DTYPE(name, ...) DTYPE_##name,
+#include "ir/dtypes.def"
+    DTYPE_COUNT
+} ir_dtype;
+
+typedef enum ir_dtype_class { DTYPE_BOOL, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_FLOAT } ir_dtype_class;
+
+const char *ir_dtype_name(ir_dtype t);
+const char *ir_dtype_keras_name(ir_dtype t);
+size_t ir_dtype_size(ir_dtype t); /* bytes */
+ir_dtype_class ir_dtype_class_of(ir_dtype t);
+bool ir_dtype_find(const char *name, ir_dtype *out_dtype);       /* by IR name */
+bool ir_dtype_find_keras(const char *name, ir_dtype *out_dtype); /* by Keras name */
+static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16; }
+
+enum { IR_MAX_RANK = 8 };
+
+/* A dimension: `count` elements, or count * N where N is the number of rows of the batch, which stays
+ * unknown until the program runs. */
+typedef struct ir_dim {
+    int64_t count;
+    bool batch;
+} ir_dim;
+
+typedef struct ir_type {
+    ir_dtype dtype;
+    int rank;                     /* -1: a tuple, see `element` */
+    ir_dim dim[IR_MAX_RANK];
+    const struct ir_type *element; /* tuple only */
+    int element_count;
+} ir_type;
+
+static inline ir_dim ir_fixed(int64_t count) { return (ir_dim){count, false}; }
+static inline ir_dim ir_batch(int64_t count) { return (ir_dim){count, true}; }
+static inline bool ir_dim_equal(ir_dim a, ir_dim b) { return a.count == b.count && a.batch == b.batch; }
+ir_type ir_type_make(ir_dtype dtype, int rank, const ir_dim *dim);
+ir_type ir_type_scalar(ir_dtype dtype);
+ir_type ir_type_with_dtype(ir_type type, ir_dtype dtype);
+ir_type ir_type_tuple(arena *a, int count, const ir_type *element);
+bool ir_type_equal(const ir_type *a, const ir_type *b);       /* dtype and shape */
+bool ir_type_same_shape(const ir_type *a, const ir_type *b);  /* shape only */
+/* Product of the dims as one ir_dim: count * N^batch. False when N occurs twice or int64 overflows. */
+bool ir_type_elements(const ir_type *t, ir_dim *out_elements);
+int64_t ir_type_elements_at(const ir_type *t, int64_t n); /* with a given N */
+void ir_type_print(const ir_type *t, text *to);           /* f32[N,784] */
+
+/* ---- operations and attributes ------------------------------------------------------------------- */
+
+typedef enum ir_op {
+#define OP(name, ...) OP_##name,
+#include "ir/ops.def"
+    OP_COUNT
+} ir_op;
+
+typedef enum ir_class {
+    CLASS_MAP, CLASS_SOURCE, CLASS_MOVE, CLASS_VIEW, CLASS_REDUCE, CLASS_CONTRACT, CLASS_NEST, CLASS_TUPLE
+} ir_class;
+
+typedef enum ir_precision { PRECISION_KEEP, PRECISION_NARROW, PRECISION_WIDEN } ir_precision;
+
+const char *ir_op_name(ir_op op);
+ir_class ir_op_class(ir_op op);
+int ir_op_arity(ir_op op); /* -1: any */
+ir_precision ir_op_precision(ir_op op);
+bool ir_op_find(const char *name, ir_op *out_op);
+bool ir_op_has_attr(ir_op op, int attr, bool *out_required);
+
+typedef enum ir_attr_name {
+#define ATTR(name, kind) ATTR_##name,
+#include "ir/attrs.def"
+    ATTR_COUNT
+} ir_attr_name;
+
+typedef enum ir_attr_kind { ATTR_INT, ATTR_INTS, ATTR_FLOAT, ATTR_TEXT, ATTR_DATA, ATTR_GRAPH } ir_attr_kind;
+
+const char *ir_attr_name_text(ir_attr_name name);
+ir_attr_kind ir_attr_kind_of(ir_attr_name name);
+
+typedef struct ir_attr {
+    ir_attr_name name;
+    union {
+        int64_t i;
+        double f;
+        const char *text;
+        struct { int count; const int64_t *item; } ints;
+        struct { size_t size; const void *bytes; } data;
+        struct ir_graph *graph;
+    };
+} ir_attr;
+
+/* ---- graphs ---------------------------------------------------------------------------------------- */
+
+typedef int32_t ir_value;
+enum { IR_NONE = -1 };
+
+/* Where in the user's model a node comes from; index into ir_module.origin, 0 is "nowhere". */
+typedef int32_t ir_origin_id;
+typedef struct ir_origin {
+    const char *path;  /* JSON path, "$.config.layers[3]" */
+    const char *layer; /* `Dense "dense_1"`; for made nodes the pass, as "gradient" */
+} ir_origin;
+
+typedef struct ir_node {
+    ir_op op;
+    int in_count, attr_count;
+    const ir_value *in;
+    const ir_attr *attr; /* in the order of attrs.def */
+    ir_type type;
+    ir_origin_id origin;
+} ir_node;
+
+/* A named result of a graph: a prediction, the loss, a metric. */
+typedef struct ir_output {
+    const char *name;
+    ir_value value;
+} ir_output;
+
+/* variable `variable` becomes `value` when the graph has run (also used for gradient lists). */
+typedef struct ir_binding {
+    int variable;
+    ir_value value;
+} ir_binding;
+
+/* Kernels: made by passes/fuse.c, read by codegen. A kernel writes its roots to memory; a value that is no
+ * root of any kernel is computed inside each kernel that needs it, or is a view of one that is in memory. */
+typedef enum ir_kernel_kind {
+    KERNEL_loop,   /* roots: MAP, MOVE or SOURCE chains, all over one iteration space (equal shapes) */
+    KERNEL_row,    /* rows x columns: roots are maps over all of it, or reduces over the last `columns` dims, or
+                      maps of such reduces over the rows; a row is done by one task, stage by stage in root order */
+    KERNEL_reduce, /* roots: reduces of one shape over the same dims, any dims */
+    KERNEL_dot,    /* main: dot_general; roots: main, or elementwise chains on it (its epilogue) */
+    KERNEL_convolution, /* the same for convolution */
+    KERNEL_nest    /* main = root: an op of class NEST, gather of large slices, ...: its own nest */
+} ir_kernel_kind;
+const char *ir_kernel_kind_name(ir_kernel_kind kind);
+
+typedef struct ir_kernel {
+    ir_kernel_kind kind;
+    ir_value main;    /* IR_NONE for loop, row and reduce */
+    int columns;      /* row: how many trailing dims are columns */
+    int root_count;
+    ir_value *root;   /* written to memory, ascending */
+    int read_count;
+    ir_value *read;   /* values in memory that it reads, ascending */
+} ir_kernel;
+
+/* Where a value lies: made by passes/plan_memory.c. */
+typedef enum ir_space {
+    SPACE_none,     /* nowhere: computed inside kernels */
+    SPACE_fixed,    /* byte `offset` of the slab whose size does not depend on N */
+    SPACE_batch,    /* byte `offset` * N of the slab that grows with N */
+    SPACE_variable, /* the memory of variable `offset` */
+    SPACE_input,    /* the caller's buffer of input port `offset` */
+    SPACE_output,   /* the caller's buffer of output `offset` */
+    SPACE_constant  /* byte `offset` of the program's constants */
+} ir_space;
+const char *ir_space_name(ir_space space);
+
+typedef struct ir_place {
+    ir_space space;
+    int64_t offset;
+} ir_place;
+
+typedef struct ir_graph {
+    const char *name;
+    arena *arena;
+    struct ir_module *module; /* NULL for bodies parsed alone */
+    ir_node *node;
+    size_t count, capacity;
+
+    ir_output *output;
+    size_t output_count, output_capacity;
+    ir_binding *update;
+    size_t update_count, update_capacity;
+    ir_value loss;            /* train_step: what is differentiated, a scalar; else IR_NONE */
+    ir_binding *gradient;     /* train_step: per trainable variable, from pass `gradient` on */
+    size_t gradient_count, gradient_capacity;
+
+    ir_origin_id origin;      /* given to new nodes */
+
+    ir_kernel *kernel;        /* in execution order; from pass `fuse` on */
+    size_t kernel_count, kernel_capacity;
+    ir_place *place;          /* per value; from pass `plan_memory` on */
+    int64_t fixed_bytes, batch_bytes; /* slab sizes: fixed, and per row of the batch */
+} ir_graph;
+
+/* ---- modules ------------------------------------------------------------------------------------------ */
+
+typedef enum ir_role {
+    ROLE_weight,     /* a layer's weight, trainable or not */
+    ROLE_seed,       /* state of a random generator: i64[2] */
+    ROLE_optimizer,  /* iteration, learning rate, slots */
+    ROLE_metric      /* accumulators; reset at the start of every epoch and evaluation */
+} ir_role;
+const char *ir_role_name(ir_role role);
+
+/* A small tree of named settings: initializers, optimizer, schedules. Numbers are doubles, or lists of
+ * them, or text, or records. Printed as name {key=value, ...}. */
+typedef struct ir_record ir_record;
+typedef struct ir_field {
+    const char *key;
+    enum { FIELD_NUMBER, FIELD_NUMBERS, FIELD_TEXT, FIELD_RECORD } kind;
+    double number;
+    int count;
+    const double *numbers;
+    const char *text;
+    const ir_record *record;
+} ir_field;
+struct ir_record {
+    const char *name; /* snake_case of the Keras class: "adam", "glorot_uniform", "exponential_decay" */
+    ir_field *field;
+    size_t count, capacity;
+};
+ir_record *ir_record_new(arena *a, const char *name);
+void ir_record_add_number(arena *a, ir_record *r, const char *key, double number);
+void ir_record_add_numbers(arena *a, ir_record *r, const char *key, int count, const double *numbers);
+void ir_record_add_text(arena *a, ir_record *r, const char *key, const char *text);
+void ir_record_add_record(arena *a, ir_record *r, const char *key, const ir_record *record);
+const ir_field *ir_record_find(const ir_record *r, const char *key); /* NULL when absent */
+double ir_record_number(const ir_record *r, const char *key, double otherwise);
+const char *ir_record_text(const ir_record *r, const char *key, const char *otherwise);
+const ir_record *ir_record_record(const ir_record *r, const char *key); /* NULL when absent */
+
+typedef struct ir_variable {
+    const char *name;    /* unique in the module, an identifier: printed as @name */
+    const char *path;    /* Keras's variable path, "dense/kernel"; for own state anything unique */
+    const char *h5;      /* dataset in a .weights.h5 file, "layers/dense/vars/0"; NULL: not in it */
+    const char *h5_copy; /* a second dataset that Keras insists on and that holds the same, or NULL */
+    ir_type type;        /* no batch dims */
+    ir_role role;
+    bool trainable;
+    const ir_record *initializer; /* kinds in runtime/initializers.def: zeros, constant {value}, glorot_uniform ... */
+    const ir_record *constraint;  /* NULL: none */
+    const void *data;    /* initial bytes known at compile time, or NULL (then the initializer holds) */
+} ir_variable;
+
+typedef enum ir_port_kind { PORT_x, PORT_y, PORT_sample_weight } ir_port_kind;
+
+/* An array that the program takes in: model inputs, targets, sample weights (always present: the runtime
+ * fills in ones). The first dim is N. */
+typedef struct ir_port {
+    const char *name;  /* input layer, or output for y and sample weights */
+    ir_port_kind kind;
+    ir_type type;
+    int64_t classes;   /* > 0: integers that must lie in 0 .. classes - 1 */
+    bool has_ignored;  /* class index `ignored` is allowed besides */
+    int64_t ignored;
+} ir_port;
+
+typedef struct ir_module {
+    arena *arena;
+    const char *name;
+    ir_variable *variable;
+    size_t variable_count, variable_capacity;
+    ir_port *port;
+    size_t port_count, port_capacity;
+    ir_origin *origin;
+    size_t origin_count, origin_capacity;
+    const ir_record *optimizer; /* NULL: not trained; read by passes/gradient_pipeline.c and optimizer.c */
+    ir_graph **graph;           /* predict; eval_step, train_step and metrics when there is a loss */
+    size_t graph_count, graph_capacity;
+    const void *constants;      /* made by plan_memory: bytes of all constants in memory */
+    size_t constants_size;
+} ir_module;
+
+ir_module *ir_module_new(arena *a, const char *name);
+ir_graph *ir_module_add_graph(ir_module *m, const char *name);
+ir_graph *ir_module_find_graph(const ir_module *m, const char *name); /* NULL when absent */
+/* Adds a copy of v; its name is made unique by a suffix. Returns its number. */
+int ir_module_add_variable(ir_module *m, ir_variable v);
+int ir_module_add_port(ir_module *m, ir_port p);
+ir_origin_id ir_module_add_origin(ir_module *m, const char *path, const char *layer);
+
+ir_graph *ir_graph_new(arena *a, const char *name, ir_module *m);
+void ir_graph_add_output(ir_graph *g, const char *name, ir_value v);
+void ir_graph_add_update(ir_graph *g, int variable, ir_value v); /* replaces an earlier update of it */
+
+static inline const ir_node *ir_node_of(const ir_graph *g, ir_value v) { return &g->node[v]; }
+static inline const ir_type *ir_type_of(const ir_graph *g, ir_value v) { return &g->node[v].type; }
+
+const ir_attr *ir_attr_find(const ir_node *n, ir_attr_name name);           /* NULL when absent */
+int64_t ir_attr_int(const ir_node *n, ir_attr_name name, int64_t otherwise);
+const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count); /* NULL when absent */
+const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "" when absent */
+
+/* ---- builders (build.c) ------------------------------------------------------------------------------ */
+
+/* The general one; attrs may be in any order. `given` is the type of ops whose shape rule is `given` or
+ * needs a target type (broadcast_in_dim, reshape, convert, iota, constant, parameter, variable); else NULL. */
+ir_value ir_build(ir_graph *g, ir_op op, int in_count, const ir_value *in, int attr_count,
+                  const ir_attr *attr, const ir_type *given);
+
+ir_value ir_build_parameter(ir_graph *g, int port);
+ir_value ir_build_variable(ir_graph *g, int variable);
+ir_value ir_build_constant(ir_graph *g, ir_type type, const void *bytes); /* dense, copied */
+ir_value ir_build_scalar(ir_graph *g, ir_dtype dtype, double value);
+ir_value ir_build_fill(ir_graph *g, ir_type type, double value); /* a scalar broadcast to type */
+ir_value ir_build_iota(ir_graph *g, ir_type type, int dimension);
+ir_value ir_build_dimension_size(ir_graph *g, ir_value x, int dimension); /* i64[] */
+ir_value ir_build_unary(ir_graph *g, ir_op op, ir_value x);
+/* Operands of one dtype; a smaller shape is broadcast as NumPy does. */
+ir_value ir_build_binary(ir_graph *g, ir_op op, ir_value a, ir_value b);
+ir_value ir_build_binary_scalar(ir_graph *g, ir_op op, ir_value a, double b); /* b in a's dtype */
+ir_value ir_build_compare(ir_graph *g, const char *direction, ir_value a, ir_value b); /* broadcasts */
+ir_value ir_build_select(ir_graph *g, ir_value condition, ir_value a, ir_value b);     /* broadcasts */
+ir_value ir_build_convert(ir_graph *g, ir_value x, ir_dtype dtype); /* x itself when it has that dtype */
+/* True when NumPy would broadcast a and b together; then the common shape, with a's dtype. */
+bool ir_broadcast_shapes(const ir_type *a, const ir_type *b, ir_type *out_type);
+ir_value ir_build_broadcast_to(ir_graph *g, ir_value x, const ir_type *shape); /* NumPy alignment; keeps x's dtype */
+ir_value ir_build_broadcast_in_dim(ir_graph *g, ir_value x, const ir_type *shape, const int64_t *dimensions);
+ir_value ir_build_reshape(ir_graph *g, ir_value x, int rank, const ir_dim *dim);
+ir_value ir_build_transpose(ir_graph *g, ir_value x, const int64_t *permutation);
+/* One limit of -1 stands for the whole dim. strides NULL: all 1. */
+ir_value ir_build_slice(ir_graph *g, ir_value x, const int64_t *start, const int64_t *limit, const int64_t *strides);
+ir_value ir_build_slice_dim(ir_graph *g, ir_value x, int dimension, int64_t start, int64_t limit); /* others whole */
+ir_value ir_build_reverse(ir_graph *g, ir_value x, int count, const int64_t *dimensions);
+ir_value ir_build_pad(ir_graph *g, ir_value x, ir_value value, const int64_t *low, const int64_t *high, const int64_t *interior);
+ir_value ir_build_concatenate(ir_graph *g, int count, const ir_value *in, int dimension);
+ir_value ir_build_reduce(ir_graph *g, const char *kind, ir_value x, int count, const int64_t *dimensions, bool keep_dims);
+ir_value ir_build_mean(ir_graph *g, ir_value x, int count, const int64_t *dimensions, bool keep_dims); /* batch dims counted at run time */
+ir_value ir_build_arg_reduce(ir_graph *g, const char *kind, ir_value x, int dimension);
+ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dimension, bool reverse, bool exclusive);
+
+typedef struct ir_dot {
+    int batch_count, contracting_count;
+    int64_t lhs_batch[IR_MAX_RANK], rhs_batch[IR_MAX_RANK];
+    int64_t lhs_contracting[IR_MAX_RANK], rhs_contracting[IR_MAX_RANK];
+} ir_dot;
+ir_value ir_build_dot_general(ir_graph *g, ir_value a, ir_value b, const ir_dot *dot);
+/* a[..., k] x b[k, n...]: the last dim of a with the first of b. */
+ir_value ir_build_dot(ir_graph *g, ir_value a, ir_value b);
+
+typedef struct ir_window {
+    int spatial; /* number of spatial dims */
+    int64_t strides[IR_MAX_RANK], low[IR_MAX_RANK], high[IR_MAX_RANK];
+    int64_t base_dilation[IR_MAX_RANK], window_dilation[IR_MAX_RANK];
+    bool reversal;
+    const char *lhs_layout, *rhs_layout, *out_layout; /* "b01f" "01io" "b01f" */
+    int64_t feature_groups, batch_groups;
+} ir_window;
+ir_value ir_build_convolution(ir_graph *g, ir_value x, ir_value kernel, const ir_window *w);
+
+/* Arrays have one entry per dim of x. base_dilation and window_dilation may be NULL (all 1). */
+ir_value ir_build_reduce_window(ir_graph *g, const char *kind, ir_value x, const int64_t *dimensions, const int64_t *strides,
+                                const int64_t *low, const int64_t *high, const int64_t *base_dilation, const int64_t *window_dilation);
+ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, ir_value source, const int64_t *dimensions,
+                                     const int64_t *strides, const int64_t *low, const int64_t *high);
+/* table[rows, ...] at integer indices of any shape: result shape = indices' shape + table's other dims. */
+ir_value ir_build_take_rows(ir_graph *g, ir_value table, ir_value indices);
+ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
+
+/* ---- whole graphs ---------------------------------------------------------------------------------------- */
+
+/* The shape rule of op, for those that type by rule. False with a text (in the arena of g) when the operands
+ * do not fit: used by ir_build (which turns it into bug()), by the parser and by the verifier. */
+bool ir_infer(ir_graph *g, ir_op op, int in_count, const ir_value *in, int attr_count, const ir_attr *attr,
+              const ir_type *given, ir_type *out_type, const char **out_problem);
+
+/* Checks operand order, arity, attributes, types (recomputed), outputs, updates, kernels and places.
+ * A failure is a bug of tfcc: prints all problems and the graph, names the pass, aborts. */
+void ir_graph_verify(const ir_graph *g, const char *after_pass);
+/* The same without aborting: problems as text; true when there are none. For tests and the parser. */
+bool ir_graph_check(const ir_graph *g, text *out_problems);
+
+void ir_graph_print(const ir_graph *g, text *to);
+void ir_module_print(const ir_module *m, text *to);
+/* Errors are `file:line:column: ...` in d. NULL on error. Accepts hostile text. */
+ir_module *ir_module_parse(arena *a, const char *source, size_t length, diag *d);
+
+/* Marks the values that outputs, updates, loss and gradients need (array of g->count bools, in `a`). */
+bool *ir_graph_live(const ir_graph *g, arena *a);
+/* Copies the live part of g to new nodes in order (dead nodes vanish, values are renumbered). Kernels and
+ * places must not exist yet. */
+void ir_graph_sweep(ir_graph *g);
+/* Replaces every use of `from` (operands, outputs, updates, loss, gradients) by `to`. */
+void ir_replace_uses(ir_graph *g, ir_value from, ir_value to);
+/* Appends a copy of node `v` of `from`, its operands renamed through map[] (value of `from` -> value of g). */
+ir_value ir_graph_copy_node(ir_graph *g, const ir_graph *from, ir_value v, const ir_value *map);
+/* True when v is a constant whose elements are all `number` (looks through broadcast and reshape). */
+bool ir_is_filled_with(const ir_graph *g, ir_value v, double number);
+/* True with the number when v is such a constant of any number. */
+bool ir_is_filled(const ir_graph *g, ir_value v, double *out_number);
+
+/* ---- reference interpreter (interp.c): slow, plain, the oracle of every code generator ---------------------- */
+
+/* Dense row-major elements; the first dim of ports is `n` rows. */
+typedef struct ir_array {
+    ir_type type; /* no batch dims: N has been put in */
+    void *data;
+} ir_array;
+
+/* Runs g over n rows: ports[i] per module port (data may be NULL when g does not use it), variables[i] per module
+ * variable, changed in place by the updates after the run. Results in out_outputs, one per g->output, in `a`. */
+void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports, ir_array *variables, ir_array *out_outputs);
+/* One node from its operands' arrays; data of the result in `a`. */
+ir_array ir_interpret_node(const ir_graph *g, ir_value v, arena *a, int64_t n, const ir_array *in);
+double ir_array_get(const ir_array *x, int64_t index);               /* any dtype, as double */
+void ir_array_set(ir_array *x, int64_t index, double value);         /* rounded to the dtype */
+int64_t ir_array_count(const ir_array *x);
+
+/* Half precision, both ways, round to nearest even (f16 and bf16 have no C type). */
+float ir_f16_to_f32(uint16_t bits);
+uint16_t ir_f32_to_f16(float value);
+float ir_bf16_to_f32(uint16_t bits);
+uint16_t ir_f32_to_bf16(float value);
+
+/* TensorFlow's stateless random words (formats: Philox4x32-10): word `index` of the stream of a seed pair. */
+uint32_t ir_philox_word(int64_t seed, int64_t counter, uint64_t index);
+
+#endif

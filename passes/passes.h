@@ -1,0 +1,26 @@
+/* passes.h: the pipeline that turns the frontend's graphs into planned kernels. passes.def lists the passes
+ * in order; pipeline.c runs them over every graph of a module. */
+#ifndef TFCC_PASSES_H
+#define TFCC_PASSES_H
+
+#include "ir/ir.h"
+
+typedef struct passes_options {
+    int level;               /* 0, 1, 2: -O */
+    int verify;              /* 0 never; 1 after each pass; 2 also print, parse and compare */
+    const char *print_after; /* a pass, "all", or NULL: the module's text to stderr */
+    const char *stop_after;  /* a pass or NULL */
+    const char *only;        /* tests: comma-separated passes to run, in that order, instead of the pipeline */
+    bool time;               /* print milliseconds per pass to stderr */
+    FILE *log;               /* where print_after and time go; NULL: stderr */
+} passes_options;
+
+/* False when a pass reported an error in d; the module is then not to be used. */
+bool passes_run(ir_module *m, const passes_options *options, diag *d);
+bool passes_is_known(const char *name);
+void passes_list(FILE *to); /* a line per pass: name, level, what it does */
+
+/* Gradients of a scalar `loss` with respect to `count` values of g, appended to g (IR_NONE: no path). */
+void passes_gradient(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient);
+
+#endif

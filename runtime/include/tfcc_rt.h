@@ -1,0 +1,153 @@
+/* tfcc_rt.h: the whole contract between a compiled model and the runtime library; includes only libc.
+ *
+ * The compiler writes one constant `tfcc_program` (see tfcc_get_program). All memory a step uses is planned
+ * at compile time: per graph a fixed slab and a slab that grows with the rows of the batch; the runtime
+ * allocates both once, for the largest batch. A graph is a list of launches; a launch is one kernel function
+ * run for tasks 0 .. count-1, in any order and on any thread: tasks write disjoint memory and the split
+ * depends on shapes only, so results do not depend on the number of threads. Launches run one after another.
+ *
+ * Fields are only ever added, at the end of a struct, with a new TFCC_ABI. */
+#ifndef TFCC_RT_H
+#define TFCC_RT_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TFCC_ABI 1u
+
+typedef enum tfcc_dtype {
+    TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
+    TFCC_F16, TFCC_BF16, TFCC_F32, TFCC_F64 /* the order of ir/dtypes.def */
+} tfcc_dtype;
+
+/* A shape; `batch` has bit i set when dim i is dim[i] * N (N: rows of the batch). */
+typedef struct tfcc_shape {
+    uint32_t dtype; /* tfcc_dtype */
+    uint32_t rank;
+    uint32_t batch;
+    uint32_t reserved;
+    int64_t dim[8];
+} tfcc_shape;
+
+typedef enum tfcc_space {
+    TFCC_FIXED,    /* offset bytes into the graph's fixed slab */
+    TFCC_BATCH,    /* offset * N bytes into the graph's batch slab */
+    TFCC_VARIABLE, /* offset: number of the variable */
+    TFCC_INPUT,    /* offset: number of the port */
+    TFCC_OUTPUT,   /* offset: number of the graph's output */
+    TFCC_CONSTANT  /* offset bytes into tfcc_program.constants */
+} tfcc_space;
+
+typedef struct tfcc_place {
+    uint32_t space; /* tfcc_space */
+    uint32_t reserved;
+    uint64_t offset;
+} tfcc_place;
+
+/* One task of a kernel. arg: addresses of the launch's places, in their order. n: rows of the batch.
+ * scratch: tfcc_program.scratch_bytes of memory of this thread's own, aligned to 64, contents undefined. */
+typedef void (*tfcc_kernel)(void *const *arg, int64_t n, int64_t task, void *scratch);
+
+/* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times. */
+typedef struct tfcc_launch {
+    tfcc_kernel run;
+    const tfcc_place *arg;
+    uint32_t arg_count;
+    uint32_t rows_batch;
+    int64_t rows, grain, times;
+    int64_t flops, bytes;             /* estimates per run, without the part below */
+    int64_t batch_flops, batch_bytes; /* and per row of the batch */
+    const char *name;                 /* the layer and kind, for profiles: `Dense "dense_1": dot` */
+} tfcc_launch;
+
+typedef struct tfcc_output {
+    const char *name;
+    tfcc_shape shape;
+    tfcc_place place;
+} tfcc_output;
+
+typedef struct tfcc_graph {
+    const char *name; /* "predict", "eval_step", "train_step", "metrics" */
+    const tfcc_launch *launch;
+    uint64_t launch_count;
+    const tfcc_output *output;
+    uint64_t output_count;
+    uint64_t fixed_bytes, batch_bytes; /* slab sizes; the batch slab holds batch_bytes * N */
+} tfcc_graph;
+
+/* Settings of initializers, by key; see runtime/initializers.c for the kinds and their keys. */
+typedef struct tfcc_setting {
+    const char *key;
+    double number;
+    const char *text; /* NULL: a number */
+} tfcc_setting;
+
+typedef enum tfcc_role { TFCC_WEIGHT, TFCC_SEED, TFCC_OPTIMIZER, TFCC_METRIC } tfcc_role;
+
+typedef struct tfcc_variable {
+    const char *path;    /* Keras's variable path, "dense/kernel" */
+    const char *h5;      /* dataset in .weights.h5, or NULL: not stored there */
+    const char *h5_copy; /* a second dataset that holds the same, or NULL */
+    tfcc_shape shape;
+    uint32_t role; /* tfcc_role */
+    uint32_t trainable;
+    const char *initializer;
+    const tfcc_setting *setting;
+    uint64_t setting_count;
+    const void *data; /* initial elements, or NULL: made by the initializer */
+} tfcc_variable;
+
+typedef enum tfcc_port_kind { TFCC_PORT_X, TFCC_PORT_Y, TFCC_PORT_SAMPLE_WEIGHT } tfcc_port_kind;
+
+typedef struct tfcc_port {
+    const char *name;
+    uint32_t kind; /* tfcc_port_kind */
+    uint32_t has_ignored;
+    tfcc_shape shape;
+    int64_t classes; /* > 0: integers that must lie in 0 .. classes - 1 (or be `ignored`) */
+    int64_t ignored;
+} tfcc_port;
+
+typedef struct tfcc_program {
+    uint32_t abi; /* TFCC_ABI of the compiler that wrote it */
+    uint32_t single_input, single_output; /* data keys are plain "x", "y" */
+    uint32_t reserved;
+    const char *name;
+    const char *compiler; /* "tfcc 0.1.0" */
+    const tfcc_variable *variable;
+    uint64_t variable_count;
+    const tfcc_port *port;
+    uint64_t port_count;
+    const tfcc_graph *graph;
+    uint64_t graph_count;
+    const void *constants;
+    uint64_t scratch_bytes; /* per thread */
+    const void *weights;    /* an embedded .weights.h5 file image, or NULL */
+    uint64_t weights_bytes;
+    const char *summary;    /* the table of `summary` */
+    uint64_t use_ema;       /* 1: ends of fit copy the averages over the weights; see optimizer variables */
+} tfcc_program;
+
+/* The compiled model. */
+const tfcc_program *tfcc_get_program(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#ifdef __STDC_VERSION__
+#if __STDC_VERSION__ >= 201112L
+_Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_place) == 16, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_launch) == 88, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_output) == 104, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_variable) == 144, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_port) == 112, "codegen/program.c writes this layout");
+#endif
+#endif
+
+#endif
