@@ -1,0 +1,17 @@
+# `cmake --install` gives bin/tfcc, lib/tfcc (the runtime that trainers link with) and a CMake package with
+# tfcc_add_model(). The build tree has the same layout, so tfcc finds its runtime the same way in both.
+set(runtime_dir ${CMAKE_BINARY_DIR}/lib/tfcc)
+set_target_properties(tfcc_rt PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${runtime_dir})
+file(COPY ${PROJECT_SOURCE_DIR}/runtime/include/tfcc_rt.h DESTINATION ${runtime_dir})
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/include/tfcc_rt.h)
+file(CONFIGURE OUTPUT ${runtime_dir}/link.txt CONTENT "@TFCC_RT_LINK@\n" @ONLY)
+
+include(CMakePackageConfigHelpers)
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tfcc)
+configure_package_config_file(cmake/tfccConfig.cmake.in ${CMAKE_BINARY_DIR}/tfccConfig.cmake
+  INSTALL_DESTINATION ${package_dir} PATH_VARS CMAKE_INSTALL_BINDIR)
+write_basic_package_version_file(${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(TARGETS tfcc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(FILES $<TARGET_FILE:tfcc_rt> ${runtime_dir}/tfcc_rt.h ${runtime_dir}/link.txt DESTINATION lib/tfcc)
+install(FILES ${CMAKE_BINARY_DIR}/tfccConfig.cmake ${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake
+  cmake/tfccModel.cmake DESTINATION ${package_dir})

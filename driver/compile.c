@@ -1,0 +1,257 @@
+/* compile.c: frontend, passes, code generation and linking, one after another. */
+#include "compile.h"
+#include "link.h"
+#include "base/text.h"
+#include "codegen/codegen.h"
+#include "frontend/frontend.h"
+#include "passes/passes.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { OK = 0, WRONG_INPUT = 1, MACHINE_FAILED = 2 };
+
+typedef struct compilation {
+    arena arena;
+    diag diag;
+    const options *options;
+    frontend_model *model;
+} compilation;
+
+typedef enum emit_kind { EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_IR, EMIT_LLVM, EMIT_ASM, EMIT_COUNT } emit_kind;
+
+static const struct {
+    const char *name;
+    codegen_kind codegen; /* what codegen writes for it; not used by ir */
+} emits[EMIT_COUNT] = {
+    [EMIT_EXE] = {"exe", CODEGEN_OBJECT}, [EMIT_LIB] = {"lib", CODEGEN_OBJECT},
+    [EMIT_OBJ] = {"obj", CODEGEN_OBJECT}, [EMIT_IR] = {"ir", CODEGEN_LLVM},
+    [EMIT_LLVM] = {"llvm", CODEGEN_LLVM}, [EMIT_ASM] = {"asm", CODEGEN_ASSEMBLY},
+};
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+static void begin(compilation *c, const options *o)
+{
+    *c = (compilation){.options = o};
+    c->diag = (diag){.arena = &c->arena, .file = o->model};
+}
+
+static int finish(compilation *c, int status)
+{
+    diag_print(&c->diag, stderr);
+    arena_done(&c->arena);
+    return status;
+}
+
+static bool read_model(compilation *c)
+{
+    const options *o = c->options;
+    if (!o->model) {
+        fprintf(stderr, "tfcc: expected a model, found none\n");
+        return false;
+    }
+    const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
+                                .metrics = o->metrics, .policy = o->policy, .dim = o->dim};
+    double start = now_ms();
+    c->model = frontend_read(&c->arena, o->model, &f, &c->diag);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  frontend\n", now_ms() - start);
+    return c->model && !diag_has_errors(&c->diag);
+}
+
+/* Replaces the archive's own weights by the file of --weights. */
+static bool read_weights(compilation *c)
+{
+    const char *path = c->options->weights;
+    if (!path) return true;
+    text t = {0};
+    bool ok = text_read_file(&t, path, (size_t)1 << 34);
+    if (ok && (t.length < 8 || memcmp(t.data, "\211HDF\r\n\032\n", 8) != 0)) {
+        text_done(&t);
+        c->diag.file = path;
+        return diag_error(&c->diag, NULL, "expected an HDF5 weights file, found something else");
+    }
+    if (!ok) {
+        c->diag.file = path;
+        diag_error(&c->diag, NULL, "cannot read: %s", strerror(errno));
+    } else {
+        c->model->weights = arena_copy(&c->arena, t.data, t.length);
+        c->model->weights_size = t.length;
+    }
+    text_done(&t);
+    return ok;
+}
+
+static bool write_text(compilation *c, const text *t, const char *path)
+{
+    if (text_write_file(t, path)) return true;
+    c->diag.file = path;
+    return diag_error(&c->diag, NULL, "cannot write: %s", strerror(errno));
+}
+
+/* OUT: FILE FILE, with spaces escaped as Make wants it. */
+static bool write_dependencies(compilation *c)
+{
+    const options *o = c->options;
+    if (!o->depend && !o->depend_file) return true;
+    text t = {0};
+    text_add(&t, "%s:", o->output);
+    for (size_t i = 0; i < c->model->dependency_count; i++) {
+        text_put(&t, " ", 1);
+        for (const char *p = c->model->dependency[i]; *p; p++) {
+            if (*p == ' ' || *p == '#') text_put(&t, "\\", 1);
+            if (*p == '$') text_put(&t, "$", 1);
+            text_put(&t, p, 1);
+        }
+    }
+    if (o->weights) text_add(&t, " %s", o->weights);
+    text_put(&t, "\n", 1);
+    const char *path = o->depend_file ? o->depend_file : arena_printf(&c->arena, "%s.d", o->output);
+    bool ok = write_text(c, &t, path);
+    text_done(&t);
+    return ok;
+}
+
+static bool write_ir(compilation *c)
+{
+    text t = {0};
+    ir_module_print(c->model->module, &t);
+    bool ok = write_text(c, &t, c->options->output);
+    text_done(&t);
+    return ok;
+}
+
+static int count_ports(const ir_module *m, ir_port_kind kind)
+{
+    int count = 0;
+    for (size_t i = 0; i < m->port_count; i++) count += m->port[i].kind == kind;
+    return count;
+}
+
+/* Code generation and linking. False with the status in *status. */
+static bool write_code(compilation *c, emit_kind kind)
+{
+    const options *o = c->options;
+    const ir_module *m = c->model->module;
+    const ir_graph *predict = ir_module_find_graph(m, "predict");
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const codegen_options g = {
+        .cpu = o->cpu, .triple = o->triple, .level = o->level, .threads = cores > 0 ? (int)cores : 1,
+        .time = o->time_passes, .summary = c->model->summary,
+        .weights = c->model->weights, .weights_size = c->model->weights_size,
+        .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
+    bool links = kind == EMIT_EXE || kind == EMIT_LIB;
+    const char *path = links ? link_temporary(&c->arena, o->output, ".o") : o->output;
+    if (!codegen_write(m, &g, emits[kind].codegen, path, &c->diag)) return false;
+    if (!links) return true;
+    double start = now_ms();
+    bool ok = kind == EMIT_EXE ? link_executable(&c->arena, o->cc, path, o->output, &c->diag)
+                               : link_library(&c->arena, path, o->output, &c->diag);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", now_ms() - start);
+    remove(path);
+    return ok;
+}
+
+static bool check_options(const options *o, emit_kind *out_kind)
+{
+    if (!o->output) {
+        fprintf(stderr, "tfcc: compile: expected -o FILE, found none\n");
+        return false;
+    }
+    const char *const passes[] = {o->stop_after, o->print_after};
+    for (size_t i = 0; i < countof(passes); i++) {
+        if (!passes[i] || strcmp(passes[i], "all") == 0 || passes_is_known(passes[i])) continue;
+        fprintf(stderr, "tfcc: expected a pass (see --list-passes), found \"%s\"\n", passes[i]);
+        return false;
+    }
+    for (int k = 0; k < EMIT_COUNT; k++) {
+        if (strcmp(o->emit, emits[k].name) != 0) continue;
+        *out_kind = (emit_kind)k;
+        if (o->stop_after && k != EMIT_IR) {
+            fprintf(stderr, "tfcc: --stop-after: expected --emit ir, found --emit %s\n", o->emit);
+            return false;
+        }
+        return true;
+    }
+    fprintf(stderr, "tfcc: --emit: expected exe, lib, obj, ir, llvm or asm, found \"%s\"\n", o->emit);
+    return false;
+}
+
+static bool list_tables(const options *o)
+{
+    if (o->list_passes) passes_list(stdout);
+    if (o->list_layers) frontend_list_layers(stdout);
+    static const char *const classes[] = {"map", "source", "move", "view", "reduce", "contract", "nest", "tuple"};
+    for (int op = 0; o->list_ops && op < OP_COUNT; op++) {
+        printf("%-24s %s\n", ir_op_name((ir_op)op), classes[ir_op_class((ir_op)op)]);
+    }
+    return o->list_passes || o->list_layers || o->list_ops;
+}
+
+int compile_model(const options *o)
+{
+    if (list_tables(o)) return OK;
+    emit_kind kind = EMIT_EXE;
+    if (!check_options(o, &kind)) return WRONG_INPUT;
+    compilation c;
+    begin(&c, o);
+    if (!read_model(&c) || !read_weights(&c)) return finish(&c, WRONG_INPUT);
+    const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
+                              .stop_after = o->stop_after, .time = o->time_passes};
+    if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, WRONG_INPUT);
+    bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);
+    if (!ok || !write_dependencies(&c)) return finish(&c, MACHINE_FAILED);
+    return finish(&c, OK);
+}
+
+int check_model(const options *o)
+{
+    compilation c;
+    begin(&c, o);
+    return finish(&c, read_model(&c) ? OK : WRONG_INPUT);
+}
+
+int summarize_model(const options *o)
+{
+    compilation c;
+    begin(&c, o);
+    if (!read_model(&c)) return finish(&c, WRONG_INPUT);
+    fputs(c.model->summary, stdout);
+    return finish(&c, OK);
+}
+
+static bool ends_in(const char *s, const char *end)
+{
+    size_t a = strlen(s), b = strlen(end);
+    return a >= b && strcmp(s + a - b, end) == 0;
+}
+
+int plot_model(const options *o)
+{
+    if (!o->output || (!ends_in(o->output, ".svg") && !ends_in(o->output, ".dot"))) {
+        fprintf(stderr, "tfcc: plot: expected -o FILE.svg or FILE.dot, found %s\n", o->output ? o->output : "none");
+        return WRONG_INPUT;
+    }
+    compilation c;
+    begin(&c, o);
+    if (!read_model(&c)) return finish(&c, WRONG_INPUT);
+    text t = {0};
+    text_add(&t, "%s", c.model->dot);
+    bool svg = ends_in(o->output, ".svg");
+    char *dot = svg ? link_temporary(&c.arena, o->output, ".dot") : arena_strdup(&c.arena, o->output);
+    bool ok = write_text(&c, &t, dot);
+    text_done(&t);
+    if (ok && svg) {
+        ok = link_run_dot(&c.arena, dot, o->output, &c.diag);
+        remove(dot);
+    }
+    return finish(&c, ok ? OK : MACHINE_FAILED);
+}

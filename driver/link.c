@@ -1,0 +1,146 @@
+/* link.c: see link.h. The runtime lies at ../lib/tfcc relative to the tfcc program, in the build tree as after
+ * installation: libtfcc_rt.a, tfcc_rt.h, and link.txt, the libraries that a trainer needs. */
+#include "link.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+enum { MOST_ARGUMENTS = 64 };
+
+char *link_temporary(arena *a, const char *output, const char *suffix)
+{
+    return arena_printf(a, "%s.%ld%s", output, (long)getpid(), suffix);
+}
+
+/* A file of the runtime, by name. NULL with an error when it is not there. */
+static char *runtime_file(arena *a, const char *name, diag *d)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 0) {
+        diag_error(d, NULL, "cannot find the tfcc program itself: %s", strerror(errno));
+        return NULL;
+    }
+    self[n] = 0;
+    for (int up = 0; up < 2; up++) {
+        char *slash = strrchr(self, '/');
+        if (slash) *slash = 0;
+    }
+    char *path = arena_printf(a, "%s/lib/tfcc/%s", self, name);
+    if (access(path, R_OK) != 0) {
+        diag_error(d, NULL, "cannot read the runtime's %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    return path;
+}
+
+/* Runs a program and waits for it; standard input comes from `input` when that is not NULL. */
+static bool run(const char *what, char **argv, const char *input, diag *d)
+{
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    if (input) posix_spawn_file_actions_addopen(&actions, 0, input, 0, 0);
+    pid_t pid;
+    int error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (error) return diag_error(d, NULL, "cannot run %s \"%s\": %s", what, argv[0], strerror(error));
+    int status;
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) return diag_error(d, NULL, "cannot wait for %s: %s", what, strerror(errno));
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
+    return diag_error(d, NULL, "the %s \"%s\" failed", what, argv[0]);
+}
+
+/* Splits `words` at white space onto argv. */
+static int add_words(char **argv, int count, char *words)
+{
+    for (char *word = strtok(words, " \t\n"); word && count < MOST_ARGUMENTS - 1; word = strtok(NULL, " \t\n")) {
+        argv[count++] = word;
+    }
+    return count;
+}
+
+static bool move(const char *from, const char *to, diag *d)
+{
+    if (rename(from, to) == 0) return true;
+    diag_error(d, to, "cannot write: %s", strerror(errno));
+    remove(from);
+    return false;
+}
+
+bool link_executable(arena *a, const char *cc, const char *object, const char *output, diag *d)
+{
+    char *library = runtime_file(a, "libtfcc_rt.a", d);
+    char *list = runtime_file(a, "link.txt", d);
+    if (!library || !list) return false;
+    text words = {0};
+    if (!text_read_file(&words, list, 1 << 16)) {
+        return diag_error(d, list, "cannot read: %s", strerror(errno));
+    }
+    char *temporary = link_temporary(a, output, ".tmp");
+    char *argv[MOST_ARGUMENTS] = {arena_strdup(a, cc ? cc : "cc"), arena_strdup(a, "-o"), temporary,
+                                  arena_strdup(a, object), library};
+    int count = add_words(argv, 5, arena_strdup(a, text_get(&words)));
+    text_done(&words);
+    argv[count] = NULL;
+    if (!run("linker", argv, NULL, d)) {
+        remove(temporary);
+        return false;
+    }
+    return move(temporary, output, d);
+}
+
+static bool write_header(arena *a, const char *output, diag *d)
+{
+    char *header = runtime_file(a, "tfcc_rt.h", d);
+    if (!header) return false;
+    const char *dot = strrchr(output, '.');
+    int stem = dot ? (int)(dot - output) : (int)strlen(output);
+    char *path = arena_printf(a, "%.*s.h", stem, output);
+    text t = {0};
+    bool ok = text_read_file(&t, header, 1 << 20) && text_write_file(&t, path);
+    if (!ok) diag_error(d, path, "cannot write: %s", strerror(errno));
+    text_done(&t);
+    return ok;
+}
+
+bool link_library(arena *a, const char *object, const char *output, diag *d)
+{
+    char *library = runtime_file(a, "libtfcc_rt.a", d);
+    if (!library) return false;
+    char *temporary = link_temporary(a, output, ".tmp");
+    char *script = link_temporary(a, output, ".mri");
+    text t = {0};
+    text_add(&t, "create %s\naddlib %s\naddmod %s\nsave\nend\n", temporary, library, object);
+    bool ok = text_write_file(&t, script);
+    text_done(&t);
+    if (!ok) return diag_error(d, script, "cannot write: %s", strerror(errno));
+    char *argv[] = {arena_strdup(a, "ar"), arena_strdup(a, "-M"), NULL};
+    ok = run("archiver", argv, script, d);
+    remove(script);
+    if (!ok) {
+        remove(temporary);
+        return false;
+    }
+    return move(temporary, output, d) && write_header(a, output, d);
+}
+
+bool link_run_dot(arena *a, const char *dot, const char *output, diag *d)
+{
+    char *temporary = link_temporary(a, output, ".tmp");
+    char *argv[] = {arena_strdup(a, "dot"), arena_strdup(a, "-Tsvg"), arena_strdup(a, "-o"), temporary,
+                    arena_strdup(a, dot), NULL};
+    if (!run("graph drawer (Debian package graphviz)", argv, NULL, d)) {
+        remove(temporary);
+        return false;
+    }
+    return move(temporary, output, d);
+}

@@ -1,0 +1,21 @@
+/* options.h: the command line of tfcc, read into a struct by the table options.def. */
+#ifndef TFCC_OPTIONS_H
+#define TFCC_OPTIONS_H
+
+#include "base/base.h"
+
+#include <stdio.h>
+
+typedef struct options {
+    const char *model, *output, *emit, *compile_config, *optimizer, *loss, *metrics, *weights;
+    const char *policy, *dim, *cpu, *triple, *cc, *print_after, *stop_after, *depend_file;
+    int level, verify;
+    bool time_passes, depend, list_passes, list_ops, list_layers;
+} options;
+
+/* Reads argv[2..] of verb `verb` (its letter in options.def). False after a message on standard error. */
+bool options_read(options *o, char verb, int argc, char **argv);
+/* Prints the options of a verb, a line each. */
+void options_print(char verb, FILE *to);
+
+#endif
