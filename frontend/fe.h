@@ -32,11 +32,14 @@ typedef struct fe {
     const frontend_options *options;
     const fe_layer *layer; /* being read or called: named in messages; may be NULL */
     fe_model *model;       /* the outermost model */
+    bool is_keras2;        /* the model was written by Keras 2 (tf_keras), where some layers compute otherwise */
+    map refused_policy;    /* dtype policies that were refused: each is reported once */
 } fe;
 
-/* Parses JSON as Python writes it (bare NaN, Infinity, -Infinity are accepted and become these numbers;
- * nesting and size are limited). NULL with a diagnostic that has line and column. */
-cJSON *fe_json_parse(fe *f, const char *file, const char *text, size_t length);
+/* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in
+ * valuestring, for integers beyond 2^53; nesting and size are limited. NULL with a diagnostic that has line and
+ * column. The tree lives in f->arena (never cJSON_Delete), so its strings may be kept. */
+cJSON *fe_json_parse(fe *f, const char *file, const char *source, size_t length);
 
 /* Adds `file: path: Class "name": text` and returns false. The layer is f->layer, at may be NULL. */
 bool fe_error(fe *f, const json_at *at, const char *format, ...) BASE_PRINTF(3, 4);
@@ -44,6 +47,8 @@ bool fe_error(fe *f, const json_at *at, const char *format, ...) BASE_PRINTF(3, 
 bool fe_layer_error(fe *f, const fe_layer *layer, const char *format, ...) BASE_PRINTF(3, 4);
 /* A short rendering of a JSON value with its type for messages: `"128" (string)`. In the arena. */
 const char *fe_json_show(fe *f, const cJSON *j);
+bool fe_json_int(const cJSON *j, int64_t *out); /* false unless j is a whole number in range */
+const char *fe_at_show(fe *f, const json_at *at); /* "$.config.layers[3].name" */
 const char *fe_shape_show(fe *f, const ir_type *t); /* f32[N,64] */
 
 /* A config object being read. Getters remember which keys were asked for; fe_config_done reports the rest as
@@ -89,7 +94,8 @@ typedef struct fe_tensor {
 } fe_tensor;
 
 typedef enum fe_kind {
-    FE_NULL, FE_TENSOR, FE_NUMBER, FE_BOOL, FE_TEXT, FE_LIST, FE_DICT, FE_SLICE, FE_ELLIPSIS
+    FE_NULL, FE_TENSOR, FE_NUMBER, FE_BOOL, FE_TEXT, FE_LIST, FE_DICT, FE_SLICE, FE_ELLIPSIS,
+    FE_NODE, FE_CONSTANT /* inside a node's arguments as read; a call sees FE_TENSOR instead */
 } fe_kind;
 
 /* An argument or result of a call: tensors, plain values and structures of them. Constant arrays
@@ -98,11 +104,15 @@ typedef struct fe_value {
     fe_kind kind;
     fe_tensor tensor;             /* FE_TENSOR */
     double number;                /* FE_NUMBER, FE_BOOL (0 or 1) */
+    int64_t integer;              /* FE_NUMBER that is not is_float: exact; FE_BOOL: 0 or 1 */
     bool is_float;                /* FE_NUMBER: written with a point or exponent, as Python's float */
     const char *text;             /* FE_TEXT */
     int count;                    /* FE_LIST, FE_DICT; FE_SLICE: 3 items start, stop, step, each a number or null */
     struct fe_value *item;
     const char **key;             /* FE_DICT */
+    int node, output;             /* FE_NODE: index in fe_model.call, and which of its tensors (-1: all its result) */
+    const ir_type *type;          /* FE_CONSTANT: dense elements */
+    const void *bytes;
 } fe_value;
 
 typedef struct fe_args {
@@ -127,15 +137,23 @@ typedef struct fe_layer_class {
     /* Builds the layer on args. False after a diagnostic. */
     bool (*call)(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
     bool passes_mask;      /* supports_masking: the first input's mask goes to the output when `call` leaves it unset */
+    bool own_mask;         /* `call` says which masks its results have: none is added or dropped */
     const char *refusal;   /* not NULL: refused, with this reason */
 } fe_layer_class;
 
 typedef struct fe_weight {
     const char *name;
     int variable;
-    bool trainable;
+    bool trainable;        /* as created; a frozen layer's weights are trainable here and not in the module */
     const ir_record *regularizer;
+    bool shared;           /* another layer's variable that Keras stores here a second time */
 } fe_weight;
+
+/* A random generator of a layer. */
+typedef struct fe_generator {
+    const char *name;
+    int variable;
+} fe_generator;
 
 struct fe_layer {
     const fe_layer_class *class;
@@ -143,6 +161,7 @@ struct fe_layer {
     const cJSON *config;   /* its "config" object */
     const cJSON *build_config; /* or NULL */
     const char *json_path; /* "$.config.layers[3]" */
+    const json_at *at;     /* the same, to name fields below it; lives as long as the layer */
     const char *path;      /* prefix of Keras variable paths, "encoder/dense" or "dense" */
     const char *h5;        /* group in a weights file, "layers/dense_1" */
     bool trainable;
@@ -153,9 +172,13 @@ struct fe_layer {
     fe_model *model;       /* a nested Functional or Sequential, else NULL */
     fe_weight *weight;     /* in order of creation */
     size_t weight_count, weight_capacity;
+    fe_generator *generator;
+    size_t generator_count, generator_capacity;
     const ir_record *activity_regularizer;
     ir_origin_id origin;
-    bool built;
+    bool built;            /* has been called once */
+    ir_type *out_type;     /* tensors of the last call, for the summary */
+    int out_count;
 };
 
 extern const fe_layer_class fe_layer_classes[]; /* layers.c, from layers.def */
@@ -163,10 +186,14 @@ extern const size_t fe_layer_class_count;
 const fe_layer_class *fe_layer_class_find(const char *class_name); /* NULL: unknown */
 
 /* Makes a layer from a Keras object {"class_name", "config", ...}: finds the class (unknown: error with the nearest
- * name), reads common fields (name, trainable, dtype policy, activity_regularizer) and the class's own. `parent_h5` and
- * `parent_path` may be NULL. Used by models and by wrapper layers. NULL after a diagnostic. */
-fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const char *path, const char *h5);
-/* A layer that a layer makes itself (MultiHeadAttention's EinsumDense): no JSON; state is set by the caller. */
+ * name), reads common fields (name, trainable, dtype policy, activity_regularizer) and the class's own. Used by models
+ * and by wrapper layers. `parent_path`: prefix of its variable paths, NULL at the top (a wrapper passes its own `path`);
+ * the layer's path is parent_path/name. `h5`: the layer's own group ("layers/bidirectional/forward_layer"). NULL after a
+ * diagnostic. */
+fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const char *parent_path, const char *h5);
+/* A layer that a layer makes itself (MultiHeadAttention's EinsumDense): no JSON; state is set by the caller, who also
+ * puts it among parent's children (as after fe_layer_read), in the order in which Keras tracks them. path: parent's/name;
+ * h5: parent's/h5_part. */
 fe_layer *fe_layer_make(fe *f, const char *class_name, const fe_layer *parent, const char *name, const char *h5_part);
 
 /* ---- lowering ----------------------------------------------------------------------------------------------- */
@@ -180,6 +207,9 @@ struct fe_lower {
     size_t variable_count;
     ir_value *loss;         /* scalars that layers add (regularizers, activity) */
     size_t loss_count, loss_capacity;
+    struct fe_logits *logits; /* what fe_logits_set was told */
+    size_t logits_count, logits_capacity;
+    size_t calls;           /* so far: hostile models are stopped by it */
 };
 
 /* Calls a layer: sets l->layer and the origin, checks `refusal`, passes masks on, applies the activity regularizer, casts
@@ -200,6 +230,9 @@ typedef struct fe_weight_spec {
 /* The weight's current value in this graph, cast to the layer's compute dtype; makes the variable at the first call. Sizes
  * were checked by the caller; absurd totals (2^40 elements) are refused here. IR_NONE after a diagnostic. */
 ir_value fe_weight_get(fe_lower *l, fe_layer *layer, const fe_weight_spec *spec);
+/* `layer` also holds `owner`'s weight `name` (SpectralNormalization's kernel): in Keras's order and in weights files it
+ * takes the next place among layer's own weights. The weight must exist. */
+void fe_weight_share(fe_lower *l, fe_layer *layer, const fe_layer *owner, const char *name);
 int fe_weight_variable(const fe_layer *layer, const char *name); /* module variable number, -1: not made yet */
 ir_value fe_variable_read(fe_lower *l, int variable);
 void fe_variable_assign(fe_lower *l, int variable, ir_value value); /* later reads see it; becomes an update of the graph */
@@ -212,6 +245,11 @@ ir_value fe_seed_draw(fe_lower *l, fe_layer *layer, const char *name, bool has_s
 ir_value fe_random_uniform(fe_lower *l, ir_value seed, ir_type shape);
 ir_value fe_random_normal(fe_lower *l, ir_value seed, ir_type shape);
 
+/* value = softmax(logits) or sigmoid(logits): Keras on TensorFlow computes crossentropies of such a value from its
+ * logits. Told by activations.c, ops.c and the Softmax layer; asked by losses and metrics (logits.c). */
+void fe_logits_set(fe_lower *l, ir_value value, ir_value logits);
+ir_value fe_logits_find(const fe_lower *l, ir_value value); /* IR_NONE: not such a value */
+
 /* Activations by Keras name or object (activations.c): a record, or NULL for linear. */
 bool fe_activation_check(fe *f, const ir_record *activation, const json_at *at);
 ir_value fe_activation_build(fe_lower *l, const ir_record *activation, ir_value x);
@@ -221,45 +259,54 @@ ir_value fe_regularizer_build(fe_lower *l, const ir_record *r, ir_value w);
 bool fe_initializer_check(fe *f, const ir_record *r, const json_at *at);
 bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at);
 
-/* keras.ops as functions on tensors (ops.c, ops.def): called by op nodes. NULL: unknown. */
-typedef bool (*fe_op_call)(fe_lower *l, const fe_args *args, const fe_args *config, fe_value *out);
-fe_op_call fe_op_find(const char *module, const char *class_name);
+/* Penalties of all trainable weights of m, by fe_add_loss, in Keras's order. frontend.c does it between fe_model_call and
+ * fe_train_lower: fe_train_lower only adds up l->loss. */
+void fe_model_penalties(fe_lower *l, const fe_model *m);
+
+/* keras.ops as functions on tensors (ops.c, ops.def). */
+typedef struct fe_op fe_op;
+const fe_op *fe_op_find(const char *class_name); /* NULL: unknown */
+const char *fe_op_name(const fe_op *op);
+size_t fe_op_count(void);
+const fe_op *fe_op_at(size_t index);
+/* config: FE_DICT of the operation's constructor arguments. */
+bool fe_op_call(fe_lower *l, const fe_op *op, const fe_args *args, const fe_value *config, fe_value *out);
+/* The type that Keras gives to a result of both. */
+ir_dtype fe_result_type(ir_dtype a, ir_dtype b);
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
-/* A node: one call of a layer. */
+/* One call of a layer in a model. */
 typedef struct fe_node {
     fe_layer *layer;
     int index;            /* of this layer's calls in this model */
-    const cJSON *args, *kwargs; /* NULL for Sequential and InputLayer */
-    json_at at;
+    fe_args args;         /* tensors as FE_NODE and FE_CONSTANT */
+    const char *json_path;
 } fe_node;
-
-typedef struct fe_port {
-    const char *name;     /* input layer, or output */
-    ir_type type;
-    int port;             /* module port, or -1 */
-} fe_port;
 
 struct fe_model {
     const char *class_name, *name;
-    fe_layer **layer;     /* in model.layers order, InputLayers included */
+    fe_layer **layer;     /* in model.layers order, InputLayers and operations included */
     size_t layer_count, layer_capacity;
-    fe_node **node;       /* in an order in which every node comes after what it uses */
-    size_t node_count, node_capacity;
-    const cJSON *input_struct, *output_struct; /* NULL for Sequential */
-    fe_layer **input;     /* InputLayers in order */
+    fe_node *call;        /* as listed in the JSON; InputLayers' first */
+    size_t call_count, call_capacity;
+    int *order;           /* calls that outputs need, in the order in which Keras makes them */
+    size_t order_count;
+    int *depth;           /* per call: how many calls lie between it and the outputs; -1: they do not need it */
+    fe_layer **input;     /* InputLayers, as Keras flattens model.inputs */
     size_t input_count;
-    const char **output_name; /* as Keras names model.output_names */
+    fe_kind input_struct_kind; /* FE_TENSOR, FE_LIST or FE_DICT */
+    fe_value output_struct; /* FE_NODE leaves */
+    const char **output_name; /* as Keras names model.output_names; made unique */
     size_t output_count;
-    const cJSON *compile_config; /* or NULL */
     bool trainable;
-    bool is_keras2;
 };
 
-fe_model *fe_model_read(fe *f, const cJSON *object, const json_at *at, const char *path, const char *h5);
-/* Runs the model on its inputs (one value per input layer, in order); outputs in order. */
+/* Runs the model on its inputs (one tensor per input layer, in order); the outputs in the model's structure. */
 bool fe_model_call(fe_lower *l, fe_model *m, size_t input_count, const fe_tensor *in, fe_value *out);
+/* Gives the module's variables Keras's order (model.variables) and their places in a weights file. Called once, after
+ * lowerings that met every weight. */
+void fe_model_order_variables(fe *f, fe_model *m);
 
 /* ---- training (train.c, losses.c, metrics.c) ---------------------------------------------------------------- */
 

@@ -26,6 +26,10 @@ typedef struct frontend_model {
  * in `a`. */
 frontend_model *frontend_read(arena *a, const char *path, const frontend_options *options, diag *d);
 
+/* The same for a model.json in memory; `name` stands for the file in messages. */
+frontend_model *frontend_read_text(arena *a, const char *name, const char *source, size_t length,
+                                   const frontend_options *options, diag *d);
+
 void frontend_list_layers(FILE *to);
 
 #endif

@@ -273,6 +273,7 @@ typedef struct ir_module {
     const char *name;
     ir_variable *variable;
     size_t variable_count, variable_capacity;
+    struct map *variable_names; /* names in use: for the suffixes */
     ir_port *port;
     size_t port_count, port_capacity;
     ir_origin *origin;
@@ -374,7 +375,7 @@ ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
 
 /* The shape rule of op, for those that type by rule. False with a text (in the arena of g) when the operands
  * do not fit: used by ir_build (which turns it into bug()), by the parser and by the verifier. */
-bool ir_infer(ir_graph *g, ir_op op, int in_count, const ir_value *in, int attr_count, const ir_attr *attr,
+bool ir_infer(const ir_graph *g, ir_op op, int in_count, const ir_value *in, int attr_count, const ir_attr *attr,
               const ir_type *given, ir_type *out_type, const char **out_problem);
 
 /* Checks operand order, arity, attributes, types (recomputed), outputs, updates, kernels and places.

@@ -1,0 +1,259 @@
+/* contraction.c: see contraction.h. */
+#include "codegen/contraction.h"
+
+#include <string.h>
+
+static contraction_dim dim_of(role r, int d)
+{
+    return (contraction_dim){.count = 1, .term = {{r, d, 1}}, .dilation = 1};
+}
+
+static void add_term(contraction_dim *x, role r, int d, int64_t factor)
+{
+    x->term[x->count++] = (contraction_term){r, d, factor};
+}
+
+static int add_size(contraction *x, role r, ir_dim size)
+{
+    x->size[r][x->count[r]] = size;
+    return x->count[r]++;
+}
+
+static int find(const int64_t *list, int count, int64_t d)
+{
+    for (int i = 0; i < count; i++) {
+        if (list[i] == d) return i;
+    }
+    return -1;
+}
+
+/* One operand of dot_general: its batch and contracting dims are shared, the rest is role `own`. */
+static void build_dot_side(contraction *x, contraction_side *s, const ir_type *t, const ir_attr *batch,
+                           const ir_attr *contracting, role own)
+{
+    s->rank = t->rank;
+    for (int d = 0; d < t->rank; d++) {
+        int b = find(batch->ints.item, batch->ints.count, d);
+        int k = find(contracting->ints.item, contracting->ints.count, d);
+        if (b >= 0)
+            s->dim[d] = dim_of(ROLE_B, b);
+        else if (k >= 0)
+            s->dim[d] = dim_of(ROLE_K, k);
+        else
+            s->dim[d] = dim_of(own, add_size(x, own, t->dim[d]));
+    }
+}
+
+static void build_dot(const cg *c, const ir_node *n, contraction *x)
+{
+    const ir_type *a = cg_type(c, n->in[0]), *b = cg_type(c, n->in[1]);
+    const ir_attr *batch = ir_attr_find(n, ATTR_lhs_batch), *k = ir_attr_find(n, ATTR_lhs_contracting);
+    for (int i = 0; i < batch->ints.count; i++) add_size(x, ROLE_B, a->dim[batch->ints.item[i]]);
+    for (int i = 0; i < k->ints.count; i++) add_size(x, ROLE_K, a->dim[k->ints.item[i]]);
+    build_dot_side(x, &x->lhs, a, batch, k, ROLE_M);
+    build_dot_side(x, &x->rhs, b, ir_attr_find(n, ATTR_rhs_batch), ir_attr_find(n, ATTR_rhs_contracting), ROLE_N);
+    for (int r = ROLE_B; r <= ROLE_N; r++) {
+        for (int d = 0; d < x->count[r]; d++) x->out.dim[x->out.rank++] = dim_of((role)r, d);
+    }
+}
+
+static int at_letter(const char *layout, char letter) { return (int)(strchr(layout, letter) - layout); }
+
+/* Spatial dim s: out position o (role m) and kernel position r (role k) meet at o * stride + r * dilation - low of
+ * the image dilated by base_dilation. */
+static void build_spatial(const cg *c, const ir_node *n, contraction *x, int s, const int at[3])
+{
+    const ir_type *kernel = cg_type(c, n->in[1]), *out = cg_type(c, x->main);
+    int skip = x->splits > 0;
+    int64_t stride = ir_attr_ints(n, ATTR_window_strides, &(int){0})[s];
+    int64_t low = ir_attr_ints(n, ATTR_padding_low, &(int){0})[s];
+    int64_t high = ir_attr_ints(n, ATTR_padding_high, &(int){0})[s];
+    int64_t base = ir_attr_ints(n, ATTR_base_dilation, &(int){0})[s];
+    int64_t dilation = ir_attr_ints(n, ATTR_window_dilation, &(int){0})[s];
+    bool reversal = ir_attr_int(n, ATTR_window_reversal, 0) != 0;
+    int m = add_size(x, ROLE_M, out->dim[at[2] + skip]), k = add_size(x, ROLE_K, kernel->dim[at[1]]);
+    contraction_dim *i = &x->lhs.dim[at[0]], *w = &x->rhs.dim[at[1]];
+    *i = (contraction_dim){.offset = -low, .dilation = base, .checked = low > 0 || high > 0 || base > 1};
+    add_term(i, ROLE_M, m, stride);
+    add_term(i, ROLE_K, k, dilation);
+    *w = (contraction_dim){.dilation = 1, .offset = reversal ? kernel->dim[at[1]].count - 1 : 0};
+    add_term(w, ROLE_K, k, reversal ? -1 : 1);
+    x->out.dim[at[2]] = dim_of(ROLE_M, m);
+}
+
+/* The part of a dim that one group sees: coordinate = group * part + position. */
+static void build_grouped(contraction_dim *x, int64_t groups, ir_dim whole, role r, int d)
+{
+    *x = (contraction_dim){.dilation = 1};
+    if (groups > 1) add_term(x, ROLE_B, 0, whole.count / groups);
+    add_term(x, r, d, 1);
+}
+
+static void build_convolution(const cg *c, const ir_node *n, contraction *x)
+{
+    const char *image = ir_attr_text(n, ATTR_lhs_layout), *kernel = ir_attr_text(n, ATTR_rhs_layout);
+    const char *out = ir_attr_text(n, ATTR_out_layout);
+    const ir_type *a = cg_type(c, n->in[0]), *w = cg_type(c, n->in[1]);
+    int64_t features = ir_attr_int(n, ATTR_feature_group_count, 1), batches = ir_attr_int(n, ATTR_batch_group_count, 1);
+    int64_t groups = features * batches;
+    x->lhs.rank = a->rank;
+    x->rhs.rank = w->rank;
+    x->out.rank = a->rank;
+    if (groups > 1) add_size(x, ROLE_B, ir_fixed(groups));
+    ir_dim rows = a->dim[at_letter(image, 'b')], inner = w->dim[at_letter(kernel, 'i')];
+    ir_dim outer = w->dim[at_letter(kernel, 'o')];
+    int m = add_size(x, ROLE_M, (ir_dim){rows.count / batches, rows.batch});
+    for (int s = 0; s < a->rank - 2; s++) {
+        char letter = (char)('0' + s);
+        int at[3] = {at_letter(image, letter), at_letter(kernel, letter), at_letter(out, letter)};
+        build_spatial(c, n, x, s, at);
+    }
+    int k = add_size(x, ROLE_K, inner);
+    int f = add_size(x, ROLE_N, ir_fixed(outer.count / groups));
+    build_grouped(&x->lhs.dim[at_letter(image, 'b')], batches, rows, ROLE_M, m);
+    build_grouped(&x->lhs.dim[at_letter(image, 'f')], features, a->dim[at_letter(image, 'f')], ROLE_K, k);
+    x->rhs.dim[at_letter(kernel, 'i')] = dim_of(ROLE_K, k);
+    build_grouped(&x->rhs.dim[at_letter(kernel, 'o')], groups, outer, ROLE_N, f);
+    x->out.dim[at_letter(out, 'b')] = dim_of(ROLE_M, m);
+    build_grouped(&x->out.dim[at_letter(out, 'f')], groups, outer, ROLE_N, f);
+}
+
+void contraction_build(const cg *c, contraction *out)
+{
+    const ir_node *n = cg_node(c, c->body->main);
+    *out = (contraction){.main = c->body->main, .splits = ir_attr_int(n, ATTR_splits, 0)};
+    out->lhs.value = n->in[0];
+    out->rhs.value = n->in[1];
+    out->out.value = out->main;
+    if (n->op == OP_dot_general)
+        build_dot(c, n, out);
+    else
+        build_convolution(c, n, out);
+}
+
+static void rename_roles(contraction_side *s, const role *to)
+{
+    for (int d = 0; d < s->rank; d++) {
+        for (int i = 0; i < s->dim[d].count; i++) s->dim[d].term[i].role = to[s->dim[d].term[i].role];
+    }
+}
+
+void contraction_swap(contraction *x)
+{
+    static const role to[ROLE_COUNT] = {ROLE_B, ROLE_N, ROLE_M, ROLE_K};
+    contraction_side lhs = x->lhs;
+    x->lhs = x->rhs;
+    x->rhs = lhs;
+    rename_roles(&x->lhs, to);
+    rename_roles(&x->rhs, to);
+    rename_roles(&x->out, to);
+    contraction was = *x;
+    x->count[ROLE_M] = was.count[ROLE_N];
+    x->count[ROLE_N] = was.count[ROLE_M];
+    memcpy(x->size[ROLE_M], was.size[ROLE_N], sizeof was.size[ROLE_N]);
+    memcpy(x->size[ROLE_N], was.size[ROLE_M], sizeof was.size[ROLE_M]);
+}
+
+int contraction_contiguous(const contraction_side *s, role r)
+{
+    if (!s->rank) return -1;
+    const contraction_dim *last = &s->dim[s->rank - 1];
+    if (last->dilation > 1 || last->checked) return -1;
+    for (int i = 0; i < last->count; i++) {
+        if (last->term[i].role == r && last->term[i].factor == 1) return last->term[i].dim;
+    }
+    return -1;
+}
+
+static void swap_dims(contraction *x, role r, int a, int b)
+{
+    ir_dim size = x->size[r][a];
+    x->size[r][a] = x->size[r][b];
+    x->size[r][b] = size;
+    contraction_side *side[] = {&x->lhs, &x->rhs, &x->out};
+    for (int i = 0; i < 3 * IR_MAX_RANK; i++) {
+        contraction_dim *q = &side[i / IR_MAX_RANK]->dim[i % IR_MAX_RANK];
+        for (int t = 0; t < q->count; t++) {
+            if (q->term[t].role != r) continue;
+            int d = q->term[t].dim;
+            q->term[t].dim = d == a ? b : d == b ? a : d;
+        }
+    }
+}
+
+/* Moves dim d of role r to place `to` among the role's dims. */
+static void move_dim(contraction *x, role r, int d, int to)
+{
+    if (d < 0 || d == to) return;
+    int step = d < to ? 1 : -1;
+    for (; d != to; d += step) swap_dims(x, r, d, d + step);
+}
+void contraction_order(contraction *x)
+{
+    int k = contraction_contiguous(&x->lhs, ROLE_K), n = contraction_contiguous(&x->out, ROLE_N);
+    if (k < 0) k = contraction_contiguous(&x->rhs, ROLE_K);
+    if (n < 0) n = contraction_contiguous(&x->rhs, ROLE_N);
+    const int inner[ROLE_COUNT] = {-1, contraction_contiguous(&x->lhs, ROLE_M), n, k};
+    for (int r = 0; r < ROLE_COUNT; r++) {
+        move_dim(x, (role)r, inner[r], x->count[r] - 1);
+        for (int d = 1; d < x->count[r] - 1; d++) {
+            if (x->size[r][d].batch) move_dim(x, (role)r, d, 0);
+        }
+    }
+}
+
+ir_dim contraction_size(const contraction *x, role r)
+{
+    ir_dim size = ir_fixed(1);
+    for (int d = 0; d < x->count[r]; d++) {
+        size.count *= x->size[r][d].count;
+        size.batch |= x->size[r][d].batch;
+    }
+    return size;
+}
+
+/* Chains of maps over one shape, down to memory and to broadcasts that drop dims lo .. hi - 1. */
+static bool chain_is_linear(const cg *c, ir_value v, ir_value stop, int lo, int hi)
+{
+    const ir_node *n = cg_node(c, v);
+    if (v == stop || n->op == OP_parameter || c->binding[v].source != CG_COMPUTED) return true;
+    if (n->op == OP_constant) return true;
+    if (n->op == OP_broadcast_in_dim) {
+        int count;
+        const int64_t *to = ir_attr_ints(n, ATTR_dimensions, &count);
+        for (int i = 0; i < count; i++) {
+            if (to[i] >= lo && to[i] < hi && !(cg_type(c, n->in[0])->dim[i].count == 1 && !cg_type(c, n->in[0])->dim[i].batch))
+                return false;
+            if (!ir_dim_equal(cg_type(c, n->in[0])->dim[i], n->type.dim[to[i]])) return false;
+        }
+        return cg_node(c, n->in[0])->op == OP_parameter || cg_node(c, n->in[0])->op == OP_constant;
+    }
+    if (ir_op_class(n->op) != CLASS_MAP) return false;
+    for (int i = 0; i < n->in_count; i++) {
+        if (!chain_is_linear(c, n->in[i], stop, lo, hi)) return false;
+    }
+    return true;
+}
+
+bool contraction_is_linear(const cg *c, const contraction *x, const contraction_side *s, role r)
+{
+    int first = -1;
+    for (int d = 0, next = 0; d < s->rank; d++) {
+        const contraction_dim *q = &s->dim[d];
+        bool uses = false;
+        for (int i = 0; i < q->count; i++) uses |= q->term[i].role == r;
+        if (!uses) continue;
+        if (first < 0) first = d;
+        if (q->count != 1 || q->term[0].factor != 1 || q->offset || q->dilation != 1 || q->checked) return false;
+        if (q->term[0].dim != next || d != first + next) return false;
+        next++;
+    }
+    if (first < 0 || x->count[r] < 2) return x->count[r] < 2;
+    int skip = s == &x->out && x->splits > 0;
+    int lo = first + skip, hi = lo + x->count[r];
+    if (s != &x->out) return chain_is_linear(c, s->value, IR_NONE, lo, hi);
+    for (int i = 0; i < c->body->root_count; i++) {
+        if (!chain_is_linear(c, c->body->root[i], x->main, lo, hi)) return false;
+    }
+    return true;
+}

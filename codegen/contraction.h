@@ -1,0 +1,96 @@
+/* contraction.h: a dot_general or convolution as one sum of products over four roles of dimensions:
+ *
+ *   out[p, b, m, n] = sum over k of lhs(b, m, k) * rhs(b, n, k)
+ *
+ * b: batch dims and groups, m: of lhs only, n: of rhs only, k: summed; p: partial sums (`splits`). Every
+ * coordinate of an operand or of the result is a sum of role coordinates times constants, so matrix products,
+ * convolutions, their gradients, dilation, padding and groups differ only in these tables. */
+#ifndef TFCC_CONTRACTION_H
+#define TFCC_CONTRACTION_H
+
+#include "codegen/cg.h"
+
+typedef enum role { ROLE_B, ROLE_M, ROLE_N, ROLE_K, ROLE_COUNT } role;
+
+/* coordinate of one dim of lhs, rhs or out = offset + sum of factor * coordinate(role, dim) */
+typedef struct contraction_term {
+    role role;
+    int dim;
+    int64_t factor;
+} contraction_term;
+
+typedef struct contraction_dim {
+    int count;
+    contraction_term term[3];
+    int64_t offset;
+    int64_t dilation; /* above 1: only multiples are elements, at coordinate / dilation; else zero */
+    bool checked;     /* coordinates may lie outside: such elements are zero */
+} contraction_dim;
+
+typedef struct contraction_side {
+    ir_value value;
+    int rank;
+    contraction_dim dim[IR_MAX_RANK];
+} contraction_side;
+
+typedef struct contraction {
+    ir_value main;
+    int count[ROLE_COUNT];               /* dims of each role, the last one innermost */
+    ir_dim size[ROLE_COUNT][IR_MAX_RANK];
+    contraction_side lhs, rhs, out;      /* out: without the dim of partial sums */
+    int64_t splits;                      /* 0: none */
+} contraction;
+
+/* The contraction of c->body->main. */
+void contraction_build(const cg *c, contraction *out);
+/* Exchanges the operands and with them the roles m and n. */
+void contraction_swap(contraction *x);
+/* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of
+ * N rows outermost: nothing is ever divided by N. */
+void contraction_order(contraction *x);
+/* Product of the dims of a role. */
+ir_dim contraction_size(const contraction *x, role r);
+/* The dim of role r that the last dim of a side runs along with factor 1; -1: none, or not unchecked. */
+int contraction_contiguous(const contraction_side *s, role r);
+/* True when coordinates of all dims of role r but the last may be 0 and the last one linear: the side's value is read
+ * or written row-major along r and nothing in its chain tells these dims apart. */
+bool contraction_is_linear(const cg *c, const contraction *x, const contraction_side *s, role r);
+
+/* A point in role coordinates. */
+typedef struct contraction_point {
+    int lanes;
+    cg_coord at[ROLE_COUNT][IR_MAX_RANK];
+} contraction_point;
+
+/* Sets the coordinates of role r to those of linear position `linear`; with `flat`, (0, .., 0, linear). */
+void contraction_point_set(cg *c, const contraction *x, contraction_point *p, role r, cg_value linear, bool flat);
+/* The same for lanes linear, linear + 1, ..; `align`: linear is a multiple of it. Affine when one dim covers all
+ * lanes, else a vector of coordinates. */
+void contraction_point_run(cg *c, const contraction *x, contraction_point *p, role r, cg_value linear, int64_t align,
+                           bool flat);
+/* Advances the carried coordinates of a role by one position: coordinate[] has count[r] values. */
+void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate);
+
+/* Elements of a side's value at a point, zero outside. `left` (i64 or NULL): only so many lanes are read. */
+cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
+/* The index of the result at a point, with the leading partial-sum coordinate when there is one. */
+cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split);
+
+/* The nests. */
+void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 */
+void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
+
+/* Packs rows [row, row + count) of role r (m of lhs, n of rhs) x positions [k, k + length) of role k into
+ * panels of `width` rows: panel after panel, each [length][width]. Rows past `limit` (all rows of the role)
+ * repeat the last one. `room`: floats between panels. */
+typedef struct pack {
+    const contraction *x;
+    const contraction_side *side;
+    role role;
+    int width;
+    cg_value row, row_end, limit, k, length, address, room;
+    cg_value batch; /* linear position in role b */
+} pack;
+void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
+
+#endif

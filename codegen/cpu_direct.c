@@ -1,0 +1,140 @@
+/* cpu_direct.c: contractions a vector of results at a time, straight from the operands: depthwise convolutions, narrow
+ * products, and types other than f32. Rows are b x m, columns are n; in a grouped convolution columns are all
+ * features, b x n, so that a depthwise one runs along the channels. */
+#include "codegen/contraction.h"
+
+typedef struct direct {
+    const contraction *x;
+    bool grouped;          /* columns are b x n */
+    ir_dim rows, columns;
+    int lanes;
+    cg_value split, k, length;
+} direct;
+
+static void set_row(cg *c, const direct *q, contraction_point *p, cg_value row)
+{
+    if (q->grouped) {
+        contraction_point_set(c, q->x, p, ROLE_M, row, false);
+        return;
+    }
+    cg_value m = cg_dim(c, contraction_size(q->x, ROLE_M));
+    contraction_point_set(c, q->x, p, ROLE_B, cg_div(c, row, m), false);
+    contraction_point_set(c, q->x, p, ROLE_M, cg_rem(c, row, m), false);
+}
+
+static void set_columns(cg *c, const direct *q, contraction_point *p, cg_value column)
+{
+    const contraction *x = q->x;
+    if (!q->grouped) {
+        contraction_point_run(c, x, p, ROLE_N, column, p->lanes, false);
+        return;
+    }
+    int64_t part = x->size[ROLE_N][0].count;
+    if (part == 1) {
+        p->at[ROLE_N][0] = (cg_coord){.base = cg_i64(c, 0), .align = 1};
+        p->at[ROLE_B][0] = (cg_coord){.base = column, .step = p->lanes > 1, .align = 1};
+        return;
+    }
+    cg_value all = cg_add(c, cg_splat(c, column, p->lanes), cg_iota(c, c->i64, p->lanes, 1));
+    cg_value size = cg_splat(c, cg_i64(c, part), p->lanes), n = cg_rem(c, all, size), b = cg_div(c, all, size);
+    bool one = p->lanes == 1;
+    p->at[ROLE_N][0] = (cg_coord){.base = one ? n : cg_lane(c, n, 0), .align = 1, .lanes = one ? NULL : n};
+    p->at[ROLE_B][0] = (cg_coord){.base = one ? b : cg_lane(c, b, 0), .align = 1, .lanes = one ? NULL : b};
+}
+
+static cg_value multiply_add(cg *c, ir_dtype t, cg_value a, cg_value b, cg_value sum)
+{
+    if (ir_dtype_is_float(t)) return cg_fma(c, a, b, sum);
+    if (t == DTYPE_i1) return cg_or(c, cg_and(c, a, b), sum);
+    return cg_add(c, cg_mul(c, a, b), sum);
+}
+
+/* The sums of one vector of results. */
+static cg_value sum_products(cg *c, const direct *q, contraction_point *p, cg_value left)
+{
+    const contraction *x = q->x;
+    ir_dtype t = cg_type(c, x->main)->dtype;
+    int count = x->count[ROLE_K];
+    contraction_point start = {.lanes = 1};
+    contraction_point_set(c, x, &start, ROLE_K, q->k, false);
+    cg_value carried[IR_MAX_RANK + 1];
+    for (int d = 0; d < count; d++) carried[d] = start.at[ROLE_K][d].base;
+    carried[count] = cg_number(c, t, 0, p->lanes);
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), q->length, 1, count + 1, carried);
+    for (int d = 0; d < count; d++) p->at[ROLE_K][d] = (cg_coord){.base = carried[d], .align = 1};
+    cg_value a = contraction_element(c, &x->lhs, p, left), b = contraction_element(c, &x->rhs, p, left);
+    carried[count] = multiply_add(c, t, a, b, carried[count]);
+    contraction_next(c, x, ROLE_K, carried);
+    cg_loop_end(c, &l, carried);
+    return carried[count];
+}
+
+static void write_columns(cg *c, const direct *q, contraction_point *p, cg_value column, cg_value left)
+{
+    const cg_body *body = c->body;
+    set_columns(c, q, p, column);
+    cg_value sum = sum_products(c, q, p, left);
+    cg_index index = contraction_out_index(c, q->x, p, q->split);
+    if (left) index.mask = cg_mask_first(c, p->lanes, left);
+    cg_bind_value(c, body->main, sum);
+    for (int i = 0; i < body->root_count; i++) {
+        cg_value v = cg_element(c, body->root[i], &index);
+        cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);
+    }
+    cg_unbind(c, body->main);
+}
+
+static void write_row(cg *c, const direct *q, cg_value row)
+{
+    contraction_point p = {.lanes = q->lanes};
+    contraction_point_set(c, q->x, &p, ROLE_B, cg_i64(c, 0), false);
+    set_row(c, q, &p, row);
+    cg_value columns = cg_dim(c, q->columns);
+    cg_value whole = cg_sub(c, columns, cg_rem(c, columns, cg_i64(c, q->lanes)));
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), whole, q->lanes, 0, NULL);
+    write_columns(c, q, &p, l.i, NULL);
+    cg_loop_end(c, &l, NULL);
+    if (q->lanes == 1 || (!q->columns.batch && q->columns.count % q->lanes == 0)) return;
+    cg_loop_begin(c, &l, whole, columns, q->lanes, 0, NULL);
+    write_columns(c, q, &p, l.i, cg_sub(c, columns, l.i));
+    cg_loop_end(c, &l, NULL);
+}
+
+static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
+
+static int lanes_for(const cg *c, const direct *q)
+{
+    const contraction *x = q->x;
+    size_t bytes = ir_dtype_size(cg_type(c, x->main)->dtype);
+    int lanes = bytes > 4 ? c->lanes / 2 : c->lanes;
+    while (lanes > 1 && !q->columns.batch && q->columns.count < lanes) lanes /= 2;
+    return lanes;
+}
+
+void cg_dot_direct(cg *c, const contraction *given)
+{
+    contraction x = *given;
+    if (contraction_size(&x, ROLE_M).count == 1 && contraction_size(&x, ROLE_N).batch) contraction_swap(&x);
+    direct q = {.x = &x};
+    ir_dim b = contraction_size(&x, ROLE_B), m = contraction_size(&x, ROLE_M), n = contraction_size(&x, ROLE_N);
+    ir_dim k = contraction_size(&x, ROLE_K);
+    q.grouped = cg_node(c, x.main)->op == OP_convolution && x.count[ROLE_B] == 1;
+    q.rows = q.grouped ? m : times(b, m);
+    q.columns = q.grouped ? times(b, n) : n;
+    q.lanes = lanes_for(c, &q);
+    int64_t splits = base_max(x.splits, 1), work = q.columns.count * (k.batch ? 1024 : k.count);
+    int64_t grain = cg_grain(0, 2 * work);
+    cg_kernel_begin(c);
+    cg_value begin, end, size = cg_dim(c, k);
+    cg_task_rows(c, q.rows, grain, splits, &begin, &end, &q.split);
+    cg_value next = cg_add(c, q.split, cg_i64(c, 1)), parts = cg_i64(c, splits);
+    q.k = cg_div(c, cg_mul(c, q.split, size), parts);
+    q.length = cg_sub(c, cg_div(c, cg_mul(c, next, size), parts), q.k);
+    cg_loop l;
+    cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
+    write_row(c, &q, l.i);
+    cg_loop_end(c, &l, NULL);
+    cg_kernel_end(c, q.rows, grain, splits);
+}

@@ -1,0 +1,264 @@
+/* cpu_dot.c: matrix products and convolutions as packed panels and register tiles (Goto and van de Geijn, "Anatomy
+ * of High-Performance Matrix Multiplication", 2008). A task packs its own block of both operands, so a product is one
+ * dispatch without a barrier; the blocks depend on shapes only. The register tile is a helper function that all
+ * products of a module share; its results go through a tile in scratch memory to the epilogue, which is the
+ * element emitter on the roots with the product's own elements bound. */
+#include "codegen/contraction.h"
+
+enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, FLOATS_PER_LINE = 16 };
+
+typedef struct blocking {
+    const contraction *x;
+    ir_dim size[ROLE_COUNT];
+    int64_t mc, nc, kc;   /* rows, columns, positions of a block */
+    bool one_pass;        /* kc covers all of k */
+    role rows;            /* whose linear positions the tasks are counted in */
+    int64_t grain, times;
+    bool flat;            /* out is linear along m: no division per row */
+    cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
+    cg_value a, b, tile, tile_fn;
+} blocking;
+
+static int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
+
+/* Size of a block along a role: `most`, or less when the whole is smaller. */
+static int64_t block_of(ir_dim size, int64_t most, int64_t unit)
+{
+    int64_t whole = size.batch ? most : base_max(size.count, 1);
+    return round_up(base_min(whole, most), unit);
+}
+
+static int64_t blocks_of(const blocking *q, role r)
+{
+    const int64_t block[ROLE_COUNT] = {1, q->mc, q->nc, 1};
+    return base_max(base_ceil_div(q->size[r].count, block[r]), 1);
+}
+
+static void choose(const cg *c, blocking *q)
+{
+    const cg_target *t = c->target;
+    for (int r = 0; r < ROLE_COUNT; r++) q->size[r] = contraction_size(q->x, (role)r);
+    q->mc = block_of(q->size[ROLE_M], BLOCK_M, t->mr);
+    q->nc = block_of(q->size[ROLE_N], BLOCK_N, t->nr);
+    ir_dim k = q->size[ROLE_K];
+    q->one_pass = !k.batch && k.count <= WHOLE_K;
+    q->kc = q->one_pass ? base_max(k.count, 1) : BLOCK_K;
+    q->rows = ROLE_M;
+    if (q->size[ROLE_B].batch) q->rows = ROLE_B;
+    if (q->size[ROLE_N].batch) q->rows = ROLE_N;
+    q->times = base_max(q->x->splits, 1);
+    for (int r = ROLE_B; r <= ROLE_N; r++) {
+        if (r != (int)q->rows) q->times *= blocks_of(q, (role)r);
+    }
+    q->grain = q->rows == ROLE_M ? q->mc : q->rows == ROLE_N ? q->nc : 1;
+    if (q->rows == ROLE_B) {
+        int64_t work = 2 * base_min(q->mc, q->size[ROLE_M].count) * q->nc * (k.batch ? BLOCK_K : k.count);
+        q->grain = base_max(1, (1 << 20) / base_max(work, 1));
+    }
+    q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
+}
+
+/* The block of this task: ranges of b, m, n, and of k for its partial sum. */
+static void find_block(cg *c, blocking *q)
+{
+    cg_value part, k = cg_dim(c, q->size[ROLE_K]);
+    const int64_t block[ROLE_COUNT] = {1, q->mc, q->nc, 1};
+    cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
+    for (int r = ROLE_B; r <= ROLE_N; r++) {
+        if (r == (int)q->rows) continue;
+        cg_value count = cg_i64(c, blocks_of(q, (role)r));
+        q->begin[r] = cg_mul(c, cg_rem(c, part, count), cg_i64(c, block[r]));
+        q->end[r] = cg_min(c, cg_add(c, q->begin[r], cg_i64(c, block[r])), cg_dim(c, q->size[r]));
+        part = cg_div(c, part, count);
+    }
+    q->split = part;
+    int64_t splits = base_max(q->x->splits, 1);
+    cg_value next = cg_add(c, part, cg_i64(c, 1));
+    q->begin[ROLE_K] = splits == 1 ? cg_i64(c, 0) : cg_div(c, cg_mul(c, part, k), cg_i64(c, splits));
+    q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
+}
+
+/* One position of the tile: mr broadcasts times nr / lanes vectors. */
+static void tile_step(cg *c, cg_value a, cg_value b, cg_value *acc)
+{
+    int lanes = c->lanes, mr = c->target->mr, vectors = c->target->nr / lanes;
+    cg_value column[8];
+    for (int j = 0; j < vectors; j++) {
+        column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
+    }
+    for (int i = 0; i < mr; i++) {
+        cg_value x = cg_splat(c, cg_load(c, c->f32, cg_at(c, c->f32, a, cg_i64(c, i)), 4), lanes);
+        for (int j = 0; j < vectors; j++) acc[i * vectors + j] = cg_fma(c, x, column[j], acc[i * vectors + j]);
+    }
+}
+
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= a[k][mr]^T b[k][nr]. */
+static cg_value tile_function(cg *c)
+{
+    cg_value found = cg_helper_find(c, "tile");
+    if (found) return found;
+    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = mr * nr / lanes;
+    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64}, vector = cg_vector(c->f32, lanes);
+    cg_helper h = cg_helper_begin(c, "tile", c->none, 5, param);
+    cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
+    cg_value acc[CG_CARRIED];
+    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
+    cg_branch more;
+    cg_if_begin(c, &more, cg_icmp(c, LLVMIntNE, LLVMGetParam(h.fn, 4), cg_i64(c, 0)), count, acc);
+    for (int i = 0; i < count; i++) {
+        acc[i] = cg_load(c, vector, cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
+    }
+    cg_if_end(c, &more, acc);
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
+    tile_step(c, cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, mr))), cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
+    cg_loop_end(c, &l, acc);
+    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
+    LLVMBuildRetVoid(c->b);
+    cg_helper_end(c, &h);
+    return h.fn;
+}
+
+/* Roots at one row of the tile, `vectors` vectors of columns from n; masked: columns past end[ROLE_N] are left out. */
+static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, cg_value n, bool masked)
+{
+    const cg_body *body = c->body;
+    for (int j = 0; j < c->target->nr / c->lanes; j++) {
+        cg_value column = cg_add(c, n, cg_i64(c, j * c->lanes));
+        cg_value at = cg_at(c, c->f32, row, cg_i64(c, j * c->lanes));
+        contraction_point_run(c, q->x, p, ROLE_N, column, c->lanes, false);
+        cg_index index = contraction_out_index(c, q->x, p, q->split);
+        if (masked) index.mask = cg_mask_first(c, c->lanes, cg_sub(c, q->end[ROLE_N], column));
+        cg_bind_value(c, body->main, cg_load(c, cg_vector(c->f32, c->lanes), at, 4));
+        for (int i = 0; i < body->root_count; i++) {
+            cg_value v = cg_element(c, body->root[i], &index);
+            cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);
+        }
+    }
+}
+
+/* The epilogue of the tile whose first row and column are m and n. */
+static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value n, cg_value tile)
+{
+    contraction_point p = {.lanes = c->lanes};
+    contraction_point_set(c, q->x, &p, ROLE_B, batch, false);
+    int64_t nr = c->target->nr;
+    bool even = !q->size[ROLE_N].batch && q->size[ROLE_N].count % nr == 0;
+    cg_value rows = cg_min(c, cg_i64(c, c->target->mr), cg_sub(c, q->end[ROLE_M], m));
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), rows, 1, 0, NULL);
+    contraction_point_set(c, q->x, &p, ROLE_M, cg_add(c, m, l.i), q->flat);
+    cg_value row = cg_at(c, c->f32, tile, cg_mul(c, l.i, cg_i64(c, nr)));
+    if (even) {
+        finish_row(c, q, &p, row, n, false);
+    } else {
+        cg_branch whole;
+        cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSLE, cg_add(c, n, cg_i64(c, nr)), q->end[ROLE_N]), 0, NULL);
+        finish_row(c, q, &p, row, n, false);
+        cg_if_other(c, &whole, NULL);
+        finish_row(c, q, &p, row, n, true);
+        cg_if_end(c, &whole, NULL);
+    }
+    cg_loop_end(c, &l, NULL);
+}
+
+/* All tiles of the block, for positions k .. k + length - 1. */
+static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value length)
+{
+    int64_t mr = c->target->mr, nr = c->target->nr, panels = q->mc / mr;
+    cg_value more = LLVMBuildZExt(c->b, cg_icmp(c, LLVMIntSGT, k, q->begin[ROLE_K]), c->i64, "");
+    cg_value last = cg_icmp(c, LLVMIntSGE, cg_add(c, k, cg_i64(c, q->kc)), q->end[ROLE_K]);
+    cg_loop columns, rows;
+    cg_loop_begin(c, &columns, q->begin[ROLE_N], q->end[ROLE_N], nr, 0, NULL);
+    cg_value j = cg_div(c, cg_sub(c, columns.i, q->begin[ROLE_N]), cg_i64(c, nr));
+    cg_loop_begin(c, &rows, q->begin[ROLE_M], q->end[ROLE_M], mr, 0, NULL);
+    cg_value i = cg_div(c, cg_sub(c, rows.i, q->begin[ROLE_M]), cg_i64(c, mr));
+    cg_value number = q->one_pass ? cg_i64(c, 0) : cg_add(c, cg_mul(c, j, cg_i64(c, panels)), i);
+    cg_value tile = cg_at(c, c->f32, q->tile, cg_mul(c, number, cg_i64(c, mr * nr)));
+    cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->kc * mr))),
+                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), length, tile, more};
+    cg_helper_call(c, q->tile_fn, 5, arg);
+    cg_branch done;
+    cg_if_begin(c, &done, last, 0, NULL);
+    finish_tile(c, q, batch, rows.i, columns.i, tile);
+    cg_if_end(c, &done, NULL);
+    cg_loop_end(c, &rows, NULL);
+    cg_loop_end(c, &columns, NULL);
+}
+
+static void run_block(cg *c, blocking *q, cg_value batch)
+{
+    const contraction *x = q->x;
+    cg_value zero = cg_i64(c, 0);
+    cg_value end = cg_max(c, q->end[ROLE_K], cg_add(c, q->begin[ROLE_K], cg_i64(c, 1)));
+    cg_loop l;
+    cg_loop_begin(c, &l, q->begin[ROLE_K], end, q->kc, 0, NULL);
+    cg_value length = cg_max(c, zero, cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], l.i)));
+    pack p = {.x = x, .side = &x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
+              .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = l.i, .length = length,
+              .address = q->b, .room = cg_i64(c, q->kc * c->target->nr), .batch = batch};
+    cg_branch some;
+    cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
+    cg_pack(c, &p);
+    pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
+              .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
+              .address = q->a, .room = cg_i64(c, q->kc * c->target->mr), .batch = batch};
+    cg_pack(c, &a);
+    cg_if_end(c, &some, NULL);
+    run_tiles(c, q, batch, l.i, length);
+    cg_loop_end(c, &l, NULL);
+}
+
+/* Vectors of rows must not straddle dims of role m: when they would and the other operand's do not, that one
+ * becomes the left operand. */
+static bool is_better_swapped(const cg *c, const contraction *x)
+{
+    int m = contraction_contiguous(&x->lhs, ROLE_M), n = contraction_contiguous(&x->rhs, ROLE_N);
+    if (m < 0 || x->count[ROLE_M] < 2 || contraction_contiguous(&x->lhs, ROLE_K) >= 0) return false;
+    ir_dim inner = x->size[ROLE_M][m];
+    return n >= 0 && x->count[ROLE_N] == 1 && !inner.batch && inner.count % c->lanes == 0;
+}
+
+void cg_dot_blocked(cg *c, const contraction *given)
+{
+    contraction x = *given;
+    if (is_better_swapped(c, &x)) contraction_swap(&x);
+    contraction_order(&x);
+    cg_kernel_begin(c);
+    blocking q = {.x = &x};
+    choose(c, &q);
+    int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
+    q.a = cg_scratch(c, 4 * round_up(q.mc * q.kc + slack, FLOATS_PER_LINE));
+    q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
+    q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
+    q.tile_fn = tile_function(c);
+    find_block(c, &q);
+    cg_loop batches;
+    cg_loop_begin(c, &batches, q.begin[ROLE_B], q.end[ROLE_B], 1, 0, NULL);
+    run_block(c, &q, batches.i);
+    cg_loop_end(c, &batches, NULL);
+    cg_kernel_end(c, q.size[q.rows], q.grain, q.times);
+}
+
+/* Panels pay when the tile is filled to some extent; narrow and integer products go element by element. */
+static bool is_blocked(const cg *c, const contraction *x)
+{
+    if (cg_type(c, x->main)->dtype != DTYPE_f32) return false;
+    ir_dim m = contraction_size(x, ROLE_M), n = contraction_size(x, ROLE_N), k = contraction_size(x, ROLE_K);
+    if (!m.batch && m.count * 4 < c->target->mr) return n.batch || n.count >= 2 * c->target->nr;
+    if (!n.batch && n.count * 8 < c->target->nr) return !k.batch && k.count >= 64 && n.count > 2;
+    return true;
+}
+
+static void write_contraction(cg *c)
+{
+    contraction x;
+    contraction_build(c, &x);
+    if (is_blocked(c, &x))
+        cg_dot_blocked(c, &x);
+    else
+        cg_dot_direct(c, &x);
+}
+
+void cg_kernel_dot(cg *c) { write_contraction(c); }
+void cg_kernel_convolution(cg *c) { write_contraction(c); }

@@ -1,0 +1,249 @@
+/* frontend.c: the order of things: read the file, read the model, lower its graphs. */
+#include "frontend/archive.h"
+#include "frontend/model.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_JSON_BYTES = 64 << 20 };
+
+/* ---- inputs ---------------------------------------------------------------------------------------------------------- */
+
+/* The size that --dim gives to dim `axis` of an input: by "name.axis=size", else by "name=size". -1: none. */
+static int64_t find_dim(fe *f, const char *input, int axis)
+{
+    const char *at = f->options->dim;
+    const char *exact = arena_printf(f->arena, "%s.%d", input, axis);
+    int64_t found = -1;
+    while (at && *at) {
+        size_t length = strcspn(at, ","), key = strcspn(at, "=,");
+        bool is_exact = key == strlen(exact) && memcmp(at, exact, key) == 0;
+        bool is_whole = key == strlen(input) && memcmp(at, input, key) == 0;
+        if (at[key] == '=' && (is_exact || (is_whole && found < 0))) {
+            char *end;
+            long long size = strtoll(at + key + 1, &end, 10);
+            if (end == at + length && size > 0 && size <= INT32_MAX) found = size;
+            if (found > 0 && is_exact) return found;
+        }
+        at += length + (at[length] == ',');
+    }
+    return found;
+}
+
+static bool add_input(fe *f, fe_layer *layer)
+{
+    fe_input *input = layer->state;
+    ir_port port = {.name = layer->name, .kind = PORT_x, .type = input->type};
+    if (input->any) {
+        return fe_layer_error(f, layer, "expected a model whose input shape is known: add an InputLayer, or build it");
+    }
+    port.type.dim[0] = ir_batch(1);
+    for (int i = 1; i < port.type.rank; i++) {
+        if (port.type.dim[i].count > 0) continue;
+        int64_t size = find_dim(f, layer->name, i);
+        if (size < 0) {
+            return fe_layer_error(f, layer, "size %d of this input is open; give it with --dim %s.%d=SIZE", i, layer->name, i);
+        }
+        port.type.dim[i] = ir_fixed(size);
+    }
+    ir_dim elements;
+    if (!ir_type_elements(&port.type, &elements)) return fe_layer_error(f, layer, "the input is too large");
+    input->type = port.type;
+    input->type.dim[0] = ir_fixed(-1);
+    input->port = ir_module_add_port(f->module, port);
+    return true;
+}
+
+/* ---- graphs ----------------------------------------------------------------------------------------------------------- */
+
+typedef struct lowering {
+    fe *fe;
+    fe_model *model;
+    fe_layer *top;
+    fe_train *train; /* NULL: forward only */
+} lowering;
+
+static bool lower_graph(const lowering *job, const char *name, bool training)
+{
+    fe *f = job->fe;
+    fe_model *m = job->model;
+    fe_lower l = {.fe = f, .g = ir_module_add_graph(f->module, name), .training = training};
+    fe_tensor *in = arena_array(f->arena, fe_tensor, m->input_count + 1);
+    fe_tensor *out = arena_array(f->arena, fe_tensor, m->output_count + 1);
+    for (size_t i = 0; i < m->input_count; i++) {
+        in[i] = (fe_tensor){ir_build_parameter(l.g, ((fe_input *)m->input[i]->state)->port), IR_NONE};
+    }
+    fe_value result;
+    if (!fe_model_call(&l, m, m->input_count, in, &result)) return false;
+    int count = fe_value_tensors(&result, (int)m->output_count, out);
+    if (count != (int)m->output_count) {
+        return fe_layer_error(f, job->top, "expected one tensor an output, found %d for %zu", count, m->output_count);
+    }
+    if (strcmp(name, "predict") == 0) {
+        for (int i = 0; i < count; i++) ir_graph_add_output(l.g, m->output_name[i], out[i].value);
+    }
+    if (!job->train) return true;
+    fe_model_penalties(&l, m);
+    l.g->origin = 0;
+    return fe_train_lower(&l, job->train, m, out);
+}
+
+/* Finds all variables with graphs that are thrown away, and puts them in order. */
+static bool discover_variables(const lowering *job)
+{
+    ir_module *module = job->fe->module;
+    bool ok = lower_graph(job, "predict", false) && lower_graph(job, "train_step", true);
+    module->graph_count = 0;
+    if (!ok || diag_has_errors(job->fe->diag)) return false;
+    fe_model_order_variables(job->fe, job->model);
+    return true;
+}
+
+/* ---- training ---------------------------------------------------------------------------------------------------------- */
+
+static void add_dependency(fe *f, frontend_model *result, const char *path)
+{
+    const char **list = arena_array(f->arena, const char *, result->dependency_count + 1);
+    for (size_t i = 0; i < result->dependency_count; i++) list[i] = result->dependency[i];
+    list[result->dependency_count++] = arena_strdup(f->arena, path);
+    result->dependency = list;
+}
+
+static bool read_text(fe *f, const char *path, text *out)
+{
+    if (text_read_file(out, path, MOST_JSON_BYTES)) return true;
+    const char *file = f->diag->file;
+    f->diag->file = path;
+    if (errno == EFBIG) diag_error(f->diag, NULL, "expected at most %d bytes of JSON", MOST_JSON_BYTES);
+    else diag_error(f->diag, NULL, "cannot be read: %s", strerror(errno));
+    f->diag->file = file;
+    return false;
+}
+
+/* The compile configuration: --compile-config's file, or the model's own. Messages name the file it is from. */
+static bool read_training(lowering *job, const cJSON *root, frontend_model *result)
+{
+    fe *f = job->fe;
+    const char *path = f->options->compile_config, *file = f->diag->file;
+    const json_at own_at = {.key = "compile_config"};
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(root, own_at.key);
+    const json_at *at = &own_at;
+    text t = {0};
+    if (path) {
+        if (!read_text(f, path, &t)) return false;
+        add_dependency(f, result, path);
+        config = fe_json_parse(f, path, text_get(&t), t.length);
+        text_done(&t);
+        if (!config) return false;
+        f->diag->file = path;
+        const cJSON *inner = cJSON_GetObjectItemCaseSensitive(config, own_at.key);
+        if (inner) config = inner;
+        else at = NULL;
+    }
+    bool ok = fe_train_read(f, job->model, cJSON_IsNull(config) ? NULL : config, at, &job->train);
+    f->diag->file = file;
+    return ok;
+}
+
+static bool lower_training(const lowering *job)
+{
+    return lower_graph(job, "eval_step", false) && lower_graph(job, "train_step", true) &&
+           fe_train_metrics(job->fe, job->train, job->model);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------------------------------------- */
+
+static bool check_version(fe *f, const cJSON *root)
+{
+    const json_at at = {.key = "keras_version"};
+    const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, at.key);
+    if (!cJSON_IsString(version) || version->valuestring[0] >= '3') return true;
+    return fe_error(f, &at, "expected a model of Keras 3, found one of Keras %s", fe_json_show(f, version));
+}
+
+static fe_layer *read_top(fe *f, const cJSON *root)
+{
+    if (!check_version(f, root)) return NULL;
+    fe_layer *top = fe_layer_read(f, root, NULL, NULL, "");
+    if (top && !top->model) {
+        fe_error(f, NULL, "expected a model (Functional or Sequential), found %s", fe_json_show(f, root));
+        return NULL;
+    }
+    return top;
+}
+
+static bool lower_all(lowering *job, const cJSON *root, frontend_model *result)
+{
+    fe *f = job->fe;
+    bool ok = true;
+    for (size_t i = 0; i < job->model->input_count; i++) ok = add_input(f, job->model->input[i]) && ok;
+    if (!ok || !discover_variables(job)) return false;
+    if (!lower_graph(job, "predict", false)) return false;
+    result->summary = fe_summary(f, job->model);
+    result->dot = fe_dot(f, job->model);
+    return read_training(job, root, result) && (!job->train || lower_training(job));
+}
+
+static frontend_model *read_model(fe *f, const char *name, const char *source, size_t length)
+{
+    frontend_model *result = arena_new(f->arena, frontend_model);
+    cJSON *root = fe_json_parse(f, name, source, length);
+    if (!root) return NULL;
+    f->module = ir_module_new(f->arena, "model");
+    f->refused_policy.arena = f->arena;
+    lowering job = {.fe = f, .top = read_top(f, root)};
+    if (!job.top || diag_has_errors(f->diag)) {
+        if (!diag_has_errors(f->diag)) bug("a model was refused without a message");
+        return NULL;
+    }
+    job.model = job.top->model;
+    f->module->name = job.model->name;
+    bool ok = lower_all(&job, root, result);
+    if (!ok && !diag_has_errors(f->diag)) bug("a model was refused without a message");
+    if (!ok || diag_has_errors(f->diag)) return NULL;
+    result->module = f->module;
+    return result;
+}
+
+frontend_model *frontend_read_text(arena *a, const char *name, const char *source, size_t length,
+                                   const frontend_options *options, diag *d)
+{
+    fe f = {.arena = a, .diag = d, .options = options};
+    return read_model(&f, name, source, length);
+}
+
+frontend_model *frontend_read(arena *a, const char *path, const frontend_options *options, diag *d)
+{
+    fe f = {.arena = a, .diag = d, .options = options};
+    fe_archive archive = {0};
+    text t = {0};
+    frontend_model *result = NULL;
+    if (fe_archive_is(path)) {
+        if (!fe_archive_read(&f, path, &archive)) return NULL;
+        result = read_model(&f, arena_printf(a, "%s/config.json", path), archive.config, archive.config_size);
+    } else if (read_text(&f, path, &t)) {
+        if (t.length >= 4 && memcmp(t.data, "\x89HDF", 4) == 0) {
+            diag_error(d, NULL, "expected JSON or a .keras archive, found HDF5: save the model as .keras");
+        } else {
+            result = read_model(&f, path, text_get(&t), t.length);
+        }
+    }
+    text_done(&t);
+    if (!result) return NULL;
+    result->weights = archive.weights;
+    result->weights_size = archive.weights_size;
+    add_dependency(&f, result, path);
+    return result;
+}
+
+void frontend_list_layers(FILE *to)
+{
+    for (size_t i = 0; i < fe_layer_class_count; i++) {
+        const fe_layer_class *c = &fe_layer_classes[i];
+        if (c->refusal) fprintf(to, "%-32s refused: %s\n", c->name, c->refusal);
+        else fprintf(to, "%s\n", c->name);
+    }
+    for (size_t i = 0; i < fe_op_count(); i++) fprintf(to, "keras.ops: %s\n", fe_op_name(fe_op_at(i)));
+}

@@ -1,0 +1,342 @@
+/* layers_conv.c: Conv1D .. 3D, their transposes, depthwise and separable convolutions. Channel order is a matter of the
+ * layout attributes, never of a transpose. A 1x1 convolution over channels in last place is a matrix product. */
+#include "frontend/layers.h"
+
+#include <string.h>
+
+typedef enum padding { PADDING_valid, PADDING_same, PADDING_causal } padding;
+
+typedef struct conv_state {
+    int spatial;
+    int64_t filters, multiplier, groups; /* multiplier: of depthwise and separable, else 0 */
+    int64_t kernel[3], strides[3], dilation[3], output_padding[3];
+    bool has_output_padding, channels_first, use_bias;
+    padding padding;
+    const ir_record *activation;
+    fe_weight_config weight, pointwise, bias;
+} conv_state;
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+static bool is_large(const int64_t *sizes, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (sizes[i] > 1) return true;
+    }
+    return false;
+}
+
+static bool read_window(fe_config *c, conv_state *s, bool causal)
+{
+    static const char *const paddings[] = {"valid", "same", "causal", NULL};
+    const json_at at = fe_key(c, "padding"), kernel_at = fe_key(c, "kernel_size");
+    int choice = 0;
+    bool ok = true;
+    if (!fe_config_has(c, "kernel_size")) ok = fe_error(c->fe, &kernel_at, "expected the size of the kernel, found none");
+    ok = fe_sizes_read(c, "kernel_size", s->spatial, 1, 1, s->kernel) && ok;
+    ok = fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides) && ok;
+    ok = fe_sizes_read(c, "dilation_rate", s->spatial, 1, 1, s->dilation) && ok;
+    ok = fe_config_choice(c, "padding", paddings, &choice) && ok;
+    ok = fe_channels_first_read(c, &s->channels_first) && ok;
+    s->padding = choice == 0 ? PADDING_valid : choice == 1 ? PADDING_same : PADDING_causal;
+    if (ok && s->padding == PADDING_causal && !causal) {
+        return fe_error(c->fe, &at, "expected \"valid\" or \"same\", found \"causal\"");
+    }
+    return ok;
+}
+
+static bool read_rest(fe_config *c, conv_state *s)
+{
+    bool ok = fe_activation_read(c, "activation", &s->activation);
+    ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
+    ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
+    return fe_config_done(c) && ok;
+}
+
+static bool check_dilation(fe_config *c, const conv_state *s)
+{
+    const json_at at = fe_key(c, "dilation_rate");
+    if (!is_large(s->strides, s->spatial) || !is_large(s->dilation, s->spatial)) return true;
+    return fe_error(c->fe, &at, "expected 1 where strides are larger than 1, found more");
+}
+
+static conv_state *make_state(fe *f, fe_layer *layer)
+{
+    conv_state *s = arena_new(f->arena, conv_state);
+    layer->state = s;
+    s->spatial = fe_spatial_rank(layer);
+    s->groups = 1;
+    return s;
+}
+
+bool fe_read_conv(fe *f, fe_layer *layer, fe_config *c)
+{
+    conv_state *s = make_state(f, layer);
+    const json_at at = fe_key(c, "groups");
+    bool ok = fe_size_read(c, "filters", 0, &s->filters);
+    ok = read_window(c, s, s->spatial == 1) && ok;
+    ok = fe_size_read(c, "groups", 1, &s->groups) && ok;
+    ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
+    if (ok && s->filters % s->groups != 0) {
+        ok = fe_error(f, &at, "expected a divisor of the %lld filters, found %lld", (long long)s->filters,
+                      (long long)s->groups);
+    }
+    ok = ok && check_dilation(c, s);
+    return read_rest(c, s) && ok;
+}
+
+bool fe_read_conv_transpose(fe *f, fe_layer *layer, fe_config *c)
+{
+    conv_state *s = make_state(f, layer);
+    const json_at at = fe_key(c, "output_padding");
+    bool ok = fe_size_read(c, "filters", 0, &s->filters);
+    ok = read_window(c, s, false) && ok;
+    s->has_output_padding = fe_config_has(c, "output_padding");
+    ok = fe_sizes_read(c, "output_padding", s->spatial, 0, 0, s->output_padding) && ok;
+    ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
+    for (int i = 0; ok && i < s->spatial; i++) {
+        if (s->has_output_padding && s->output_padding[i] >= s->strides[i]) {
+            ok = fe_error(f, &at, "expected less than the stride %lld, found %lld", (long long)s->strides[i],
+                          (long long)s->output_padding[i]);
+        }
+    }
+    fe_config_ignore(c, "groups");
+    ok = ok && check_dilation(c, s);
+    return read_rest(c, s) && ok;
+}
+
+bool fe_read_depthwise_conv(fe *f, fe_layer *layer, fe_config *c)
+{
+    conv_state *s = make_state(f, layer);
+    bool ok = fe_size_read(c, "depth_multiplier", 1, &s->multiplier);
+    ok = read_window(c, s, false) && ok;
+    ok = fe_weight_config_read(c, "depthwise", "glorot_uniform", &s->weight) && ok;
+    fe_config_ignore(c, "groups kernel_initializer kernel_regularizer kernel_constraint");
+    return read_rest(c, s) && ok;
+}
+
+bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
+{
+    conv_state *s = make_state(f, layer);
+    bool ok = fe_size_read(c, "filters", 0, &s->filters);
+    ok = fe_size_read(c, "depth_multiplier", 1, &s->multiplier) && ok;
+    ok = read_window(c, s, s->spatial == 1) && ok;
+    ok = fe_weight_config_read(c, "depthwise", "glorot_uniform", &s->weight) && ok;
+    ok = fe_weight_config_read(c, "pointwise", "glorot_uniform", &s->pointwise) && ok;
+    fe_config_ignore(c, "groups kernel_initializer kernel_regularizer kernel_constraint");
+    return read_rest(c, s) && ok;
+}
+
+/* ---- geometry -------------------------------------------------------------------------------------------------------- */
+
+static int channel_axis(const conv_state *s) { return s->channels_first ? 1 : s->spatial + 1; }
+static int spatial_axis(const conv_state *s, int i) { return i + (s->channels_first ? 2 : 1); }
+static int64_t reach(const conv_state *s, int i) { return (s->kernel[i] - 1) * s->dilation[i] + 1; }
+
+static void set_layouts(const conv_state *s, ir_window *w, const char *const rhs[3])
+{
+    static const char *const last[] = {"b0f", "b01f", "b012f"}, *const first[] = {"bf0", "bf01", "bf012"};
+    w->lhs_layout = w->out_layout = (s->channels_first ? first : last)[s->spatial - 1];
+    w->rhs_layout = rhs[s->spatial - 1];
+}
+
+static ir_window make_window(const conv_state *s)
+{
+    static const char *const rhs[3] = {"0io", "01io", "012io"};
+    ir_window w = {.spatial = s->spatial, .feature_groups = 1, .batch_groups = 1};
+    for (int i = 0; i < s->spatial; i++) {
+        w.strides[i] = s->strides[i];
+        w.base_dilation[i] = 1;
+        w.window_dilation[i] = s->dilation[i];
+    }
+    set_layouts(s, &w, rhs);
+    return w;
+}
+
+/* Fills in the padding and checks the result's size. */
+static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_type t, int64_t filters, ir_window *w)
+{
+    for (int i = 0; i < s->spatial; i++) {
+        int64_t size = 0, result;
+        if (!fe_dim_get(l, layer, &t, spatial_axis(s, i), &size)) return false;
+        w->low[i] = w->high[i] = 0;
+        if (s->padding == PADDING_same) {
+            result = base_ceil_div(size, s->strides[i]);
+            const int64_t total = base_max((result - 1) * s->strides[i] + reach(s, i) - size, 0);
+            w->low[i] = total / 2;
+            w->high[i] = total - w->low[i];
+        } else {
+            if (s->padding == PADDING_causal) w->low[i] = reach(s, i) - 1;
+            if (size + w->low[i] < reach(s, i)) {
+                return fe_layer_error(l->fe, layer, "expected an input that the kernel fits in (%lld wide), found %s",
+                                      (long long)reach(s, i), fe_shape_show(l->fe, &t));
+            }
+            result = (size + w->low[i] - reach(s, i)) / s->strides[i] + 1;
+        }
+        t.dim[spatial_axis(s, i)] = ir_fixed(result);
+    }
+    t.dim[channel_axis(s)] = ir_fixed(filters);
+    return fe_size_check(l, layer, &t);
+}
+
+static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, const conv_state *s, int64_t *out_channels,
+                      ir_value *out)
+{
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
+    const ir_type t = fe_type(l, x.value);
+    *out = ir_build_convert(l->g, x.value, layer->compute_dtype);
+    if (!fe_size_check(l, layer, &t)) return false;
+    return fe_dim_get(l, layer, &t, channel_axis(s), out_channels);
+}
+
+static bool finish(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value y, fe_value *out)
+{
+    if (y == IR_NONE) return false;
+    if (s->use_bias) {
+        const int64_t filters = fe_type(l, y).dim[channel_axis(s)].count;
+        const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {filters}});
+        if (bias == IR_NONE) return false;
+        y = fe_bias_add(l, y, bias, channel_axis(s));
+    }
+    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+}
+
+/* kernel: [..., channels, filters] over one element, applied to each position. */
+static ir_value apply_pointwise(fe_lower *l, const conv_state *s, ir_value x, ir_value kernel)
+{
+    const ir_type k = fe_type(l, kernel);
+    if (!s->channels_first) {
+        return ir_build_dot(l->g, x, ir_build_reshape(l->g, kernel, 2, &k.dim[k.rank - 2]));
+    }
+    ir_window w = make_window(s);
+    for (int i = 0; i < s->spatial; i++) w.strides[i] = w.window_dilation[i] = 1;
+    return ir_build_convolution(l->g, x, kernel, &w);
+}
+
+static fe_shape shape_kernel(const conv_state *s, int64_t a, int64_t b)
+{
+    fe_shape shape = {.rank = s->spatial + 2};
+    for (int i = 0; i < s->spatial; i++) shape.dim[i] = s->kernel[i];
+    shape.dim[s->spatial] = a;
+    shape.dim[s->spatial + 1] = b;
+    return shape;
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------------------------- */
+
+bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    if (channels % s->groups != 0) {
+        return fe_layer_error(l->fe, layer, "expected channels that the %lld groups divide, found %lld",
+                              (long long)s->groups, (long long)channels);
+    }
+    ir_window w = make_window(s);
+    w.feature_groups = s->groups;
+    if (!place_window(l, layer, s, fe_type(l, x), s->filters, &w)) return false;
+    const fe_shape shape = shape_kernel(s, channels / s->groups, s->filters);
+    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
+    if (kernel == IR_NONE) return false;
+    const bool pointwise = s->groups == 1 && !is_large(s->kernel, s->spatial) && !is_large(s->strides, s->spatial);
+    const ir_value y = pointwise ? apply_pointwise(l, s, x, kernel) : ir_build_convolution(l->g, x, kernel, &w);
+    return finish(l, layer, s, y, out);
+}
+
+/* One filter or more for each channel: groups of one channel each. kernel: [..., channels, multiplier]. */
+static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x, const char *name)
+{
+    const ir_type t = fe_type(l, x);
+    const int64_t channels = t.dim[channel_axis(s)].count;
+    ir_window w = make_window(s);
+    if (channels > INT32_MAX || !place_window(l, layer, s, t, channels * s->multiplier, &w)) return IR_NONE;
+    const ir_value kernel = fe_layer_weight(l, layer, name, &s->weight, shape_kernel(s, channels, s->multiplier));
+    if (kernel == IR_NONE) return IR_NONE;
+    ir_type k = fe_type(l, kernel);
+    k.dim[s->spatial] = ir_fixed(1);
+    k.dim[s->spatial + 1] = ir_fixed(channels * s->multiplier);
+    w.feature_groups = channels;
+    return ir_build_convolution(l->g, x, ir_build_reshape(l->g, kernel, k.rank, k.dim), &w);
+}
+
+bool fe_call_depthwise_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    return finish(l, layer, s, apply_depthwise(l, layer, s, x, "kernel"), out);
+}
+
+bool fe_call_separable_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    x = apply_depthwise(l, layer, s, x, "depthwise_kernel");
+    if (x == IR_NONE) return false;
+    ir_type t = fe_type(l, x);
+    fe_shape shape = {.rank = s->spatial + 2};
+    for (int i = 0; i < s->spatial; i++) shape.dim[i] = 1;
+    shape.dim[s->spatial] = channels * s->multiplier;
+    shape.dim[s->spatial + 1] = s->filters;
+    t.dim[channel_axis(s)] = ir_fixed(s->filters);
+    if (!fe_size_check(l, layer, &t)) return false;
+    const ir_value kernel = fe_layer_weight(l, layer, "pointwise_kernel", &s->pointwise, shape);
+    if (kernel == IR_NONE) return false;
+    return finish(l, layer, s, apply_pointwise(l, s, x, kernel), out);
+}
+
+/* The gradient of a convolution with respect to its input, from `size` to the size TensorFlow makes of it. */
+static bool place_transpose(fe_lower *l, fe_layer *layer, const conv_state *s, int i, int64_t size, int64_t *out_size,
+                            ir_window *w)
+{
+    const int64_t k = reach(s, i), stride = s->strides[i], extra = s->output_padding[i];
+    int64_t result, skipped = 0;
+    if (s->padding == PADDING_same) {
+        result = s->has_output_padding ? (size - 1) * stride + k % 2 + extra : size * stride;
+        if (base_ceil_div(result, stride) != size) {
+            return fe_layer_error(l->fe, layer, "expected an output_padding that fits the kernel and the strides, found %lld",
+                                  (long long)extra);
+        }
+        skipped = base_max((size - 1) * stride + k - result, 0) / 2;
+    } else {
+        result = (size - 1) * stride + k + (s->has_output_padding ? extra : base_max(k, stride) - k);
+    }
+    w->strides[i] = 1;
+    w->base_dilation[i] = stride;
+    w->low[i] = k - 1 - skipped;
+    w->high[i] = result + k - 2 - (size - 1) * stride - w->low[i];
+    *out_size = result;
+    return true;
+}
+
+bool fe_call_conv_transpose(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    static const char *const rhs[3] = {"0oi", "01oi", "012oi"};
+    const conv_state *s = layer->state;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    ir_type t = fe_type(l, x);
+    ir_window w = make_window(s);
+    set_layouts(s, &w, rhs);
+    w.reversal = true;
+    for (int i = 0; i < s->spatial; i++) {
+        const int axis = spatial_axis(s, i);
+        int64_t size = 0, result = 0;
+        if (!fe_dim_get(l, layer, &t, axis, &size)) return false;
+        if (size > (int64_t)1 << 32) return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
+        if (!place_transpose(l, layer, s, i, size, &result, &w)) return false;
+        t.dim[axis] = ir_fixed(result);
+    }
+    t.dim[channel_axis(s)] = ir_fixed(s->filters);
+    if (!fe_size_check(l, layer, &t)) return false;
+    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape_kernel(s, s->filters, channels));
+    if (kernel == IR_NONE) return false;
+    return finish(l, layer, s, ir_build_convolution(l->g, x, kernel, &w), out);
+}

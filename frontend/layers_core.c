@@ -1,0 +1,127 @@
+/* layers_core.c: Dense, EinsumDense, Embedding, Identity, Masking. */
+#include "frontend/layers.h"
+
+#include <string.h>
+
+typedef struct dense_state {
+    int64_t units;
+    bool use_bias;
+    const ir_record *activation;
+    fe_weight_config kernel, bias;
+} dense_state;
+
+typedef struct embedding_state {
+    int64_t rows, columns;
+    bool mask_zero;
+    fe_weight_config embeddings;
+} embedding_state;
+
+typedef struct masking_state {
+    double value;
+} masking_state;
+
+bool fe_read_identity(fe *f, fe_layer *layer, fe_config *c)
+{
+    (void)f, (void)layer;
+    return fe_config_done(c);
+}
+
+bool fe_call_identity(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const fe_value *v = fe_args_find(args, 0, "inputs");
+    if (v == NULL) return fe_layer_error(l->fe, layer, "expected an input, found none");
+    *out = *v;
+    return true;
+}
+
+/* ---- Dense ------------------------------------------------------------------------------------------------- */
+
+bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
+{
+    dense_state *s = arena_new(f->arena, dense_state);
+    layer->state = s;
+    bool ok = fe_size_read(c, "units", 0, &s->units);
+    ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
+    ok = fe_activation_read(c, "activation", &s->activation) && ok;
+    ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
+    ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
+    return fe_config_done(c) && ok;
+}
+
+bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const dense_state *s = layer->state;
+    fe_tensor x;
+    int64_t width = 0;
+    if (!fe_input_get(l, layer, args, 2, IR_MAX_RANK, &x)) return false;
+    ir_type t = fe_type(l, x.value);
+    if (!fe_dim_get(l, layer, &t, t.rank - 1, &width)) return false;
+    t.dim[t.rank - 1] = ir_fixed(s->units);
+    if (!fe_size_check(l, layer, &t)) return false;
+    ir_value y = ir_build_convert(l->g, x.value, layer->compute_dtype);
+    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->kernel, (fe_shape){2, {width, s->units}});
+    if (kernel == IR_NONE) return false;
+    y = ir_build_dot(l->g, y, kernel);
+    if (s->use_bias) {
+        const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {s->units}});
+        if (bias == IR_NONE) return false;
+        y = fe_bias_add(l, y, bias, t.rank - 1);
+    }
+    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+}
+
+/* ---- Embedding ----------------------------------------------------------------------------------------------- */
+
+bool fe_read_embedding(fe *f, fe_layer *layer, fe_config *c)
+{
+    embedding_state *s = arena_new(f->arena, embedding_state);
+    layer->state = s;
+    bool ok = fe_size_read(c, "input_dim", 0, &s->rows);
+    ok = fe_size_read(c, "output_dim", 0, &s->columns) && ok;
+    ok = fe_config_bool_or(c, "mask_zero", false, &s->mask_zero) && ok;
+    ok = fe_weight_config_read(c, "embeddings", "random_uniform", &s->embeddings) && ok;
+    fe_config_ignore(c, "input_length sparse");
+    return fe_config_done(c) && ok;
+}
+
+bool fe_call_embedding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const embedding_state *s = layer->state;
+    ir_graph *g = l->g;
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK - 1, &x)) return false;
+    ir_type t = fe_type(l, x.value);
+    ir_value mask = IR_NONE;
+    if (s->mask_zero) mask = ir_build_compare(g, "NE", x.value, ir_build_scalar(g, t.dtype, 0));
+    t.dim[t.rank++] = ir_fixed(s->columns);
+    if (!fe_size_check(l, layer, &t)) return false;
+    const ir_value table =
+        fe_layer_weight_kept(l, layer, "embeddings", &s->embeddings, (fe_shape){2, {s->rows, s->columns}}, true);
+    if (table == IR_NONE) return false;
+    const ir_value rows = t.dtype == DTYPE_i64 ? x.value : ir_build_convert(g, x.value, DTYPE_i32);
+    const ir_value y = ir_build_convert(g, ir_build_take_rows(g, table, rows), layer->compute_dtype);
+    return fe_finish(l, y, mask, out);
+}
+
+/* ---- Masking --------------------------------------------------------------------------------------------------- */
+
+bool fe_read_masking(fe *f, fe_layer *layer, fe_config *c)
+{
+    masking_state *s = arena_new(f->arena, masking_state);
+    layer->state = s;
+    return fe_config_number_or(c, "mask_value", 0, &s->value) && fe_config_done(c);
+}
+
+bool fe_call_masking(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const masking_state *s = layer->state;
+    ir_graph *g = l->g;
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, 2, IR_MAX_RANK, &x)) return false;
+    const ir_type t = fe_type(l, x.value);
+    const int64_t last = t.rank - 1;
+    const ir_value differs = ir_build_compare(g, "NE", x.value, ir_build_scalar(g, t.dtype, s->value));
+    const ir_value mask = ir_build_reduce(g, "or", differs, 1, &last, false);
+    const ir_value keep = fe_spread(l, mask, t, 1, &last);
+    return fe_finish(l, ir_build_select(g, keep, x.value, ir_build_scalar(g, t.dtype, 0)), mask, out);
+}

@@ -1,0 +1,54 @@
+/* model.h: what the files of frontend/ that read and lower models share with each other, and nobody else. */
+#ifndef TFCC_FRONTEND_MODEL_H
+#define TFCC_FRONTEND_MODEL_H
+
+#include "frontend/fe.h"
+
+/* The layer's dtypes from its config's "dtype", or --policy. */
+bool fe_policy_read(fe *f, fe_layer *layer, fe_config *config);
+
+/* True for the module of an operation of keras.ops ("keras.src.ops.numpy"). */
+bool fe_is_op_object(const cJSON *object);
+/* The operation that an op layer calls; NULL for other layers. */
+const fe_op *fe_layer_op(const fe_layer *layer);
+
+/* Names of groups in a weights file, counted per class: "dense", "dense_1". One per container. */
+typedef struct fe_names {
+    fe *fe;
+    map used;
+} fe_names;
+const char *fe_names_next(fe_names *names, const char *class_name);
+
+/* Reads all calls ("inbound_nodes") of a Functional's layers, then its input and output structures, and orders the
+ * calls. Dangling references and cycles are reported with the names of the layers. Layers that could not be read are
+ * NULL in m->layer. */
+bool fe_model_link(fe *f, fe_model *m, const cJSON *layers, fe_config *config);
+/* Fills m->order from the calls and the output structure. False with a message when there is a cycle. */
+bool fe_model_order_calls(fe *f, fe_model *m, const json_at *at);
+/* Names the outputs after their layers. */
+void fe_model_name_outputs(fe *f, fe_model *m);
+
+/* One argument tree of a call: tensors become FE_NODE through `find`. */
+typedef struct fe_arg_reader {
+    fe *fe;
+    const map *layer_index;  /* layer name -> int: its index; NULL where no tensors may stand */
+    const int *first_call;   /* per layer: its first call; one more entry at the end */
+    const bool *counts_itself; /* per layer: a nested Functional, whose calls are numbered from 1 */
+} fe_arg_reader;
+bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *out);
+/* ["layer", call, tensor], or its parts. */
+bool fe_arg_link(fe_arg_reader *r, const cJSON *history, const json_at *at, fe_value *out);
+bool fe_arg_is_history(const cJSON *j);
+
+/* InputLayer's state. Dims that the JSON leaves open have a count of -1; so has the first, the batch. */
+typedef struct fe_input {
+    ir_type type;
+    bool any;  /* a Sequential without InputLayer: takes what comes */
+    int port;  /* module port of an input of the outermost model, else -1 */
+} fe_input;
+fe_input *fe_layer_input(const fe_layer *layer); /* NULL: not an InputLayer */
+
+/* FE_DICT keys are read in sorted order, as Keras flattens them. */
+void fe_value_sort_keys(fe *f, fe_value *dict);
+
+#endif

@@ -1,0 +1,95 @@
+/* fuse.h: private to fuse*.c. A `group` is a kernel in the making; a `leaf` is where the chain that a root
+ * computes ends: a value in memory, a view of one included. */
+#ifndef TFCC_FUSE_H
+#define TFCC_FUSE_H
+
+#include "passes/passes_private.h"
+
+typedef struct fuse_leaf {
+    ir_value value; /* in memory: a source, a root, or a view of such */
+    ir_value base;  /* the source or root behind the views */
+    bool aligned;   /* read at the root's own index, through MAP nodes only */
+    bool moved;     /* read at other indices (too) */
+} fuse_leaf;
+
+typedef struct fuse_leaves {
+    fuse_leaf *leaf;
+    size_t count, capacity;
+    bool known;
+} fuse_leaves;
+
+typedef struct fuse_group {
+    ir_kernel_kind kind;
+    ir_value main;
+    int columns;
+    ir_value *root; /* unordered until the kernels are written; a main that is not a root is not here */
+    size_t root_count, root_capacity;
+    int *after;     /* groups that must run before it though it reads nothing of theirs */
+    size_t after_count, after_capacity;
+    bool gone;      /* joined another group */
+    bool writes_variable;
+} fuse_group;
+
+typedef struct fuse {
+    ir_graph *g;
+    arena *scratch;
+    size_t capacity; /* of the tables: the nodes, and a copy per update */
+    bool *live;
+    bool *memory;   /* in memory, views included */
+    bool *required; /* an output or an update */
+    int *uses;      /* nodes that use the value, those behind a view included */
+    int *demand;    /* DEMAND_* bits */
+    int *cost;      /* of computing one element, down to memory */
+    ir_value *carries; /* the contraction whose result only this chain of maps uses, or IR_NONE */
+    int *group;     /* the group that writes the value, or -1 */
+    fuse_leaves *leaves; /* per root or main */
+    int *stamp[2];  /* per value: last walk that reached it moved, aligned */
+    ir_value *stack;
+    size_t stack_count, stack_capacity;
+    int walk;
+    int *pending; /* the same for searches among groups */
+    size_t pending_count, pending_capacity;
+    fuse_group *groups;
+    size_t group_count, group_capacity;
+    int *group_stamp;
+    size_t group_stamp_count;
+    int search;
+} fuse;
+
+enum {
+    DEMAND_MEMORY = 1, /* an operand of a contraction or nest, a gathered table */
+    DEMAND_REPEAT = 2, /* each element is needed many times */
+    DEMAND_CHEAP = 4   /* computed and thrown away where another operand is chosen */
+};
+
+/* fuse_memory.c: fills live, memory, required, uses, demand, cost and carries. */
+void fuse_choose_memory(fuse *f);
+ir_value fuse_base(const ir_graph *g, ir_value v); /* the value behind the views */
+bool fuse_is_source_memory(const ir_node *n);      /* parameter, variable or dense constant */
+
+/* fuse_group.c */
+void fuse_form_groups(fuse *f);
+int fuse_add_group(fuse *f, ir_kernel_kind kind, ir_value main, ir_value root);
+const fuse_leaves *fuse_leaves_of(fuse *f, ir_value root);
+/* True when `from` needs results of `to`; `through`: by way of at least one other group. */
+bool fuse_depends(fuse *f, int from, int to, bool through);
+bool fuse_can_merge(fuse *f, int a, int b); /* no cycle would arise */
+void fuse_merge(fuse *f, int into, int gone);
+/* Everything that group `reader` reads of what `writer` writes, it reads at the root's own index. */
+bool fuse_reads_aligned(fuse *f, int reader, int writer);
+/* The nodes of a group whose leaves are what it reads: roots and main. Index 0 .. ; IR_NONE at the end. */
+ir_value fuse_group_item(const fuse_group *k, size_t index);
+
+/* fuse_merge.c */
+void fuse_join_epilogues(fuse *f);
+void fuse_merge_reduces(fuse *f);
+void fuse_merge_loops(fuse *f);
+void fuse_drop_inner_roots(fuse *f); /* roots that only their own kernel reads need no memory */
+
+/* fuse_row.c */
+void fuse_form_rows(fuse *f);
+
+/* fuse_update.c: orders kernels such that updates can be written in place; adds copies where they cannot. */
+void fuse_place_updates(fuse *f);
+
+#endif

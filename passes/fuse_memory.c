@@ -1,0 +1,146 @@
+/* fuse_memory.c: which values are in memory and which are recomputed where they are needed. A value is kept
+ * when somebody needs it as an array, or when recomputing it costs more than writing and reading it. The
+ * bounds below count simple operations per element and depend on nothing but the graph. */
+#include "passes/fuse.h"
+
+enum {
+    COST_SHARED = 5,   /* more than this, and several users: kept */
+    COST_REPEATED = 4, /* the same for what a broadcast repeats */
+    COST_CHOSEN = 3,   /* the same for operands of concatenate and pad */
+    COST_CHAIN = 160   /* longer chains are cut anyhow: they would need too many registers */
+};
+
+ir_value fuse_base(const ir_graph *g, ir_value v)
+{
+    while (passes_is_view(&g->node[v]))
+        v = g->node[v].in[0];
+    return v;
+}
+
+bool fuse_is_source_memory(const ir_node *n)
+{
+    return n->op == OP_parameter || n->op == OP_variable || (n->op == OP_constant && !passes_is_splat(n));
+}
+
+static int cost_of_op(const ir_node *n)
+{
+    switch (n->op) {
+    case OP_rng_philox: return 24;
+    case OP_divide: case OP_remainder: case OP_sqrt: case OP_rsqrt: return 3;
+    case OP_gather: case OP_dynamic_update_slice: return 3;
+    case OP_constant: case OP_broadcast_in_dim: case OP_reshape: return 0;
+    default: return ir_op_precision(n->op) == PRECISION_WIDEN ? 8 : 1;
+    }
+}
+
+/* What user n asks of its operand number `slot`. */
+static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
+{
+    bool many, few;
+    switch (ir_op_class(n->op)) {
+    case CLASS_CONTRACT: case CLASS_NEST: return DEMAND_MEMORY;
+    case CLASS_SOURCE: return DEMAND_REPEAT;
+    case CLASS_MAP: case CLASS_REDUCE: case CLASS_VIEW: case CLASS_TUPLE: return 0;
+    case CLASS_MOVE: break;
+    }
+    switch (n->op) {
+    case OP_broadcast_in_dim:
+        return passes_elements(&n->type, &many) != passes_elements(ir_type_of(g, n->in[0]), &few) ||
+                       many != few ? DEMAND_REPEAT : 0;
+    case OP_gather: return slot == 0 ? DEMAND_MEMORY : DEMAND_REPEAT;
+    case OP_dynamic_slice: return slot == 0 ? 0 : DEMAND_REPEAT;
+    case OP_dynamic_update_slice: return slot > 1 ? DEMAND_REPEAT : DEMAND_CHEAP;
+    case OP_concatenate: case OP_pad: return DEMAND_CHEAP;
+    default: return 0;
+    }
+}
+
+/* Back to front: who uses a value, and how. dimension_size reads only a shape. */
+static void note_uses(fuse *f)
+{
+    const ir_graph *g = f->g;
+    for (size_t i = 0; i < g->output_count; i++) {
+        f->live[g->output[i].value] = true;
+        f->uses[g->output[i].value]++;
+        f->required[fuse_base(g, g->output[i].value)] = true;
+    }
+    for (size_t i = 0; i < g->update_count; i++) {
+        f->live[g->update[i].value] = true;
+        f->uses[g->update[i].value]++;
+        f->required[fuse_base(g, g->update[i].value)] = true;
+    }
+    for (ir_value v = (ir_value)g->count - 1; v >= 0; v--) {
+        const ir_node *n = &g->node[v];
+        if (!f->live[v] || n->op == OP_dimension_size) continue;
+        for (int i = 0; i < n->in_count; i++) {
+            const bool view = passes_is_view(n);
+            f->live[n->in[i]] = true;
+            f->uses[n->in[i]] += view ? f->uses[v] : 1;
+            f->demand[n->in[i]] |= view ? f->demand[v] : demand_of_operand(g, n, i);
+            if (f->uses[n->in[i]] > 1000) f->uses[n->in[i]] = 1000;
+        }
+    }
+}
+
+static ir_value find_carried(const fuse *f, const ir_node *n)
+{
+    if (ir_op_class(n->op) != CLASS_MAP) return IR_NONE;
+    for (int i = 0; i < n->in_count; i++) {
+        const ir_value in = n->in[i], carried = f->carries[in];
+        if (carried != IR_NONE && f->uses[in] == 1 && (carried == in || !f->memory[in]) &&
+            ir_type_same_shape(&n->type, ir_type_of(f->g, in)))
+            return carried;
+    }
+    return IR_NONE;
+}
+
+static int cost_of_chain(const fuse *f, const ir_node *n)
+{
+    int cost = cost_of_op(n);
+    if (n->op == OP_dimension_size) return cost;
+    for (int i = 0; i < n->in_count && cost < 10 * COST_CHAIN; i++)
+        cost += f->cost[n->in[i]];
+    return cost;
+}
+
+/* Whether a chain node is kept. Its cost and what it carries are known. */
+static bool is_worth_memory(const fuse *f, ir_value v)
+{
+    const int cost = f->cost[v], demand = f->demand[v];
+    if (f->required[v] || (demand & DEMAND_MEMORY)) return true;
+    if (f->uses[v] > 1 && (cost > COST_SHARED || f->carries[v] != IR_NONE)) return true;
+    if ((demand & DEMAND_REPEAT) && cost > COST_REPEATED) return true;
+    if ((demand & DEMAND_CHEAP) && cost > COST_CHOSEN) return true;
+    return cost > COST_CHAIN;
+}
+
+static void choose_one(fuse *f, ir_value v)
+{
+    const ir_node *n = &f->g->node[v];
+    const ir_class class = ir_op_class(n->op);
+    f->carries[v] = IR_NONE;
+    if (class == CLASS_CONTRACT || class == CLASS_NEST || class == CLASS_REDUCE || fuse_is_source_memory(n)) {
+        f->memory[v] = true;
+        f->cost[v] = 1;
+        if (class == CLASS_CONTRACT && !ir_attr_find(n, ATTR_splits)) f->carries[v] = v;
+        return;
+    }
+    if (passes_is_view(n) && f->memory[n->in[0]]) {
+        f->memory[v] = true;
+        f->cost[v] = 1;
+        return;
+    }
+    f->carries[v] = find_carried(f, n);
+    f->cost[v] = cost_of_chain(f, n);
+    if (is_worth_memory(f, v)) {
+        f->memory[v] = true;
+        f->cost[v] = 1;
+    }
+}
+
+void fuse_choose_memory(fuse *f)
+{
+    note_uses(f);
+    for (ir_value v = 0; v < (ir_value)f->g->count; v++)
+        if (f->live[v]) choose_one(f, v);
+}

@@ -1,0 +1,210 @@
+/* fuse_merge.c: groups that gain by being one kernel: a contraction and the maps of its result, reduces of
+ * the same elements, loops of which one feeds the other. */
+#include "passes/fuse.h"
+
+#include <string.h>
+
+enum {
+    MERGE_ROOTS = 16, /* roots of one loop: more would spill */
+    MERGE_LOOK_BACK = 16 /* how many earlier groups are tried as partners without a data edge */
+};
+
+/* ---- epilogues -------------------------------------------------------------------------------------- */
+
+/* A contraction may store partial sums where its result goes, so its epilogue must not also read what it
+ * overwrites: an update that reads its own variable stays a loop. */
+static bool updates_what_it_reads(fuse *f, ir_value root)
+{
+    const ir_graph *g = f->g;
+    const fuse_leaves *l = fuse_leaves_of(f, root);
+    for (size_t i = 0; i < g->update_count; i++) {
+        if (fuse_base(g, g->update[i].value) != root) continue;
+        for (size_t j = 0; j < l->count; j++) {
+            const ir_node *n = &g->node[l->leaf[j].base];
+            if (n->op == OP_variable && ir_attr_int(n, ATTR_index, -1) == g->update[i].variable) return true;
+        }
+    }
+    return false;
+}
+
+static bool can_take_epilogue(const fuse *f, int group, ir_value root)
+{
+    if (group < 0) return false;
+    const fuse_group *k = &f->groups[group];
+    if (k->kind != KERNEL_dot && k->kind != KERNEL_convolution) return false;
+    return !ir_attr_find(&f->g->node[k->main], ATTR_splits) &&
+           ir_type_same_shape(ir_type_of(f->g, k->main), ir_type_of(f->g, root));
+}
+
+/* Of the contractions that root is a map of, the last one: the others are then in memory before it. */
+static int find_contraction(fuse *f, int own, ir_value root)
+{
+    const fuse_leaves *l = fuse_leaves_of(f, root);
+    int best = -1;
+    for (size_t i = 0; i < l->count; i++) {
+        const int group = f->group[l->leaf[i].base];
+        if (!l->leaf[i].aligned || !can_take_epilogue(f, group, root)) continue;
+        if (best >= 0 && f->groups[group].main <= f->groups[best].main) continue;
+        if (fuse_reads_aligned(f, own, group) && fuse_can_merge(f, own, group)) best = group;
+    }
+    return best;
+}
+
+void fuse_join_epilogues(fuse *f)
+{
+    for (size_t i = 0; i < f->group_count; i++) {
+        const fuse_group *k = &f->groups[i];
+        if (k->gone || k->kind != KERNEL_loop || k->root_count != 1) continue;
+        const ir_value root = k->root[0];
+        if (ir_op_class(f->g->node[root].op) != CLASS_MAP || updates_what_it_reads(f, root)) continue;
+        const int into = find_contraction(f, (int)i, root);
+        if (into >= 0) fuse_merge(f, into, (int)i);
+    }
+}
+
+/* ---- reduces ------------------------------------------------------------------------------------------ */
+
+static bool share_a_leaf(fuse *f, ir_value a, ir_value b)
+{
+    const fuse_leaves *x = fuse_leaves_of(f, a), *y = fuse_leaves_of(f, b);
+    for (size_t i = 0; i < x->count; i++)
+        for (size_t j = 0; j < y->count; j++)
+            if (x->leaf[i].base == y->leaf[j].base) return true;
+    return false;
+}
+
+static bool reduce_alike(fuse *f, ir_value a, ir_value b)
+{
+    const ir_node *x = &f->g->node[a], *y = &f->g->node[b];
+    int count, other;
+    if (x->op != OP_reduce || y->op != OP_reduce) return false;
+    const int64_t *p = ir_attr_ints(x, ATTR_dimensions, &count), *q = ir_attr_ints(y, ATTR_dimensions, &other);
+    return count == other && memcmp(p, q, (size_t)count * sizeof *p) == 0 &&
+           ir_attr_int(x, ATTR_splits, 0) == ir_attr_int(y, ATTR_splits, 0) &&
+           ir_type_same_shape(ir_type_of(f->g, x->in[0]), ir_type_of(f->g, y->in[0])) && share_a_leaf(f, a, b);
+}
+
+static bool are_independent(fuse *f, int a, int b)
+{
+    return !fuse_depends(f, a, b, false) && !fuse_depends(f, b, a, false);
+}
+
+void fuse_merge_reduces(fuse *f)
+{
+    int recent[MERGE_LOOK_BACK];
+    size_t count = 0;
+    for (int i = 0; i < (int)f->group_count; i++) {
+        if (f->groups[i].gone || f->groups[i].kind != KERNEL_reduce) continue;
+        bool merged = false;
+        for (size_t j = 0; j < count && j < MERGE_LOOK_BACK && !merged; j++) {
+            const int other = recent[j];
+            if (f->groups[other].root_count < MERGE_ROOTS &&
+                reduce_alike(f, f->groups[other].root[0], f->groups[i].root[0]) && are_independent(f, other, i)) {
+                fuse_merge(f, other, i);
+                merged = true;
+            }
+        }
+        if (!merged) recent[count++ % MERGE_LOOK_BACK] = i;
+    }
+}
+
+/* ---- loops ---------------------------------------------------------------------------------------------- */
+
+static bool can_join_loops(fuse *f, int a, int b)
+{
+    const fuse_group *x = &f->groups[a], *y = &f->groups[b];
+    if (a == b || x->gone || y->gone || x->kind != KERNEL_loop || y->kind != KERNEL_loop) return false;
+    if (x->root_count + y->root_count > MERGE_ROOTS) return false;
+    return ir_type_same_shape(ir_type_of(f->g, x->root[0]), ir_type_of(f->g, y->root[0])) &&
+           fuse_reads_aligned(f, a, b) && fuse_reads_aligned(f, b, a) && fuse_can_merge(f, a, b);
+}
+
+/* The loop that feeds group `to` and can join it, or -1. */
+static int find_feeder(fuse *f, int to)
+{
+    for (size_t i = 0; i < f->groups[to].root_count; i++) {
+        const fuse_leaves *l = fuse_leaves_of(f, f->groups[to].root[i]);
+        for (size_t j = 0; j < l->count; j++) {
+            const int from = f->group[l->leaf[j].base];
+            if (from >= 0 && can_join_loops(f, from, to)) return from;
+        }
+    }
+    return -1;
+}
+
+/* A kernel for each scalar would cost a launch each, so scalars join whether they feed each other or not. */
+static void merge_scalars(fuse *f)
+{
+    int recent[MERGE_LOOK_BACK];
+    size_t count = 0;
+    for (int i = 0; i < (int)f->group_count; i++) {
+        const fuse_group *k = &f->groups[i];
+        if (k->gone || k->kind != KERNEL_loop || ir_type_of(f->g, k->root[0])->rank != 0) continue;
+        bool merged = false;
+        for (size_t j = 0; j < count && j < MERGE_LOOK_BACK && !merged; j++) {
+            merged = can_join_loops(f, recent[j], i);
+            if (merged) fuse_merge(f, recent[j], i);
+        }
+        if (!merged) recent[count++ % MERGE_LOOK_BACK] = i;
+    }
+}
+
+void fuse_merge_loops(fuse *f)
+{
+    for (int i = 0; i < (int)f->group_count; i++) {
+        int from;
+        if (f->groups[i].gone || f->groups[i].kind != KERNEL_loop) continue;
+        while ((from = find_feeder(f, i)) >= 0)
+            fuse_merge(f, i, from);
+    }
+    merge_scalars(f);
+}
+
+/* ---- roots that need no memory ---------------------------------------------------------------------------- */
+
+enum { READ_INSIDE = 1, READ_ELSEWHERE = 2 };
+
+static void note_readers(fuse *f, int *readers)
+{
+    for (size_t i = 0; i < f->group_count; i++) {
+        ir_value item;
+        if (f->groups[i].gone) continue;
+        for (size_t j = 0; (item = fuse_group_item(&f->groups[i], j)) != IR_NONE; j++) {
+            const fuse_leaves *l = fuse_leaves_of(f, item);
+            for (size_t p = 0; p < l->count; p++) {
+                const fuse_leaf *leaf = &l->leaf[p];
+                const bool inside = f->group[leaf->base] == (int)i && !leaf->moved && leaf->value == leaf->base;
+                readers[leaf->base] |= inside ? READ_INSIDE : READ_ELSEWHERE;
+            }
+        }
+    }
+}
+
+static void drop_roots(fuse *f, fuse_group *k, const int *readers)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < k->root_count; i++) {
+        const ir_value root = k->root[i];
+        if (!f->required[root] && readers[root] == READ_INSIDE) {
+            f->memory[root] = false;
+            f->group[root] = -1;
+        } else {
+            k->root[kept++] = root;
+        }
+    }
+    k->root_count = kept;
+    ir_value item;
+    for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++)
+        f->leaves[item].known = false;
+}
+
+void fuse_drop_inner_roots(fuse *f)
+{
+    int *readers = arena_array(f->scratch, int, f->g->count);
+    note_readers(f, readers);
+    for (size_t i = 0; i < f->group_count; i++) {
+        fuse_group *k = &f->groups[i];
+        const bool can = k->kind == KERNEL_loop || k->kind == KERNEL_dot || k->kind == KERNEL_convolution;
+        if (!k->gone && can) drop_roots(f, k, readers);
+    }
+}

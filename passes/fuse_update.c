@@ -1,0 +1,96 @@
+/* fuse_update.c: variables are updated in place where nobody still needs the old value: then the group that
+ * computes the update runs after all groups that read the variable. Where that would be a cycle, or where the
+ * group itself reads the variable other than element by element, the update is a copy at the end. */
+#include "passes/fuse.h"
+
+typedef struct reader_list {
+    int *group;
+    size_t count, capacity;
+} reader_list;
+
+static bool is_variable(const ir_graph *g, ir_value v, int variable)
+{
+    return g->node[v].op == OP_variable && ir_attr_int(&g->node[v], ATTR_index, -1) == variable;
+}
+
+static void list_readers(fuse *f, reader_list *lists)
+{
+    for (int i = 0; i < (int)f->group_count; i++) {
+        ir_value item;
+        if (f->groups[i].gone) continue;
+        for (size_t j = 0; (item = fuse_group_item(&f->groups[i], j)) != IR_NONE; j++) {
+            const fuse_leaves *l = fuse_leaves_of(f, item);
+            for (size_t p = 0; p < l->count; p++) {
+                const ir_node *n = &f->g->node[l->leaf[p].base];
+                if (n->op != OP_variable) continue;
+                reader_list *list = &lists[ir_attr_int(n, ATTR_index, 0)];
+                if (list->count == 0 || list->group[list->count - 1] != i)
+                    arena_push(f->scratch, list->group, list->count, list->capacity, i);
+            }
+        }
+    }
+}
+
+/* The group that writes `root` over the variable reads the variable, if at all, element by element and
+ * not after that store: in a loop's roots of higher number it would find the new value. */
+static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
+{
+    const fuse_group *k = &f->groups[group];
+    ir_value item;
+    for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
+        const fuse_leaves *l = fuse_leaves_of(f, item);
+        for (size_t j = 0; j < l->count; j++)
+            if (is_variable(f->g, l->leaf[j].base, variable) &&
+                (k->kind != KERNEL_loop || l->leaf[j].moved || item > root))
+                return false;
+    }
+    return true;
+}
+
+static bool can_write_in_place(fuse *f, ir_value root, int variable, const reader_list *readers)
+{
+    const int group = f->group[root];
+    if (group < 0 || !own_reads_are_safe(f, group, root, variable)) return false;
+    for (size_t i = 0; i < readers->count; i++)
+        if (readers->group[i] != group && fuse_depends(f, readers->group[i], group, false)) return false;
+    return true;
+}
+
+static void run_after_readers(fuse *f, int group, const reader_list *readers)
+{
+    fuse_group *k = &f->groups[group];
+    k->writes_variable = true;
+    for (size_t i = 0; i < readers->count; i++)
+        if (readers->group[i] != group)
+            arena_push(f->scratch, k->after, k->after_count, k->after_capacity, readers->group[i]);
+}
+
+static ir_value add_final_copy(fuse *f, ir_value v)
+{
+    ir_graph *g = f->g;
+    g->origin = g->node[v].origin;
+    const ir_value c = ir_build_unary(g, OP_copy, v);
+    f->live[c] = f->memory[c] = f->required[c] = true;
+    f->uses[c] = 1;
+    f->cost[c] = 1;
+    f->carries[c] = IR_NONE;
+    fuse_add_group(f, KERNEL_loop, IR_NONE, c);
+    return c;
+}
+
+void fuse_place_updates(fuse *f)
+{
+    ir_graph *g = f->g;
+    const size_t variables = g->module ? g->module->variable_count : 0;
+    reader_list *lists = arena_array(f->scratch, reader_list, variables + 1);
+    list_readers(f, lists);
+    for (size_t i = 0; i < g->update_count; i++) {
+        ir_binding *u = &g->update[i];
+        const ir_value root = fuse_base(g, u->value);
+        if (!can_write_in_place(f, root, u->variable, &lists[u->variable])) {
+            f->required[root] = false;
+            u->value = add_final_copy(f, u->value);
+        }
+        run_after_readers(f, f->group[fuse_base(g, u->value)], &lists[u->variable]);
+    }
+}

@@ -1,0 +1,167 @@
+/* optimizer.c: gradients become updates: weight decay, the optimizer's rule, moving averages, constraints, in the
+ * order of Keras. At steps that only accumulate gradients, weights and slots keep what they have; averages and
+ * constraints are done all the same. */
+#include "passes/optimizer.h"
+
+#include <string.h>
+
+typedef struct optimizer_class {
+    const char *name, *slots;
+    optimizer_update update;
+    void (*prepare)(optimizer_state *s, const char *slots);
+} optimizer_class;
+
+/* ---- variables --------------------------------------------------------------------------------------------- */
+
+/* Makes one group: "a=key,b?key" up to `end`. */
+static void make_group(optimizer_state *s, const char *group, const char *end)
+{
+    arena *a = s->m->arena;
+    const char *condition = memchr(group, '?', (size_t)(end - group));
+    if (condition != NULL) {
+        const char *key = arena_strndup(a, condition + 1, (size_t)(end - condition - 1));
+        if (ir_record_number(s->record, key, 0) == 0)
+            return;
+        end = condition;
+    }
+    size_t count = s->m->variable_count;
+    for (size_t i = 0; i < count; i++) {
+        for (const char *p = group; optimizer_is_trained(s->m, i) && p < end; p++) {
+            const char *comma = memchr(p, ',', (size_t)(end - p));
+            const char *stop = comma != NULL ? comma : end;
+            char *name = arena_strndup(a, p, (size_t)(stop - p));
+            char *key = strchr(name, '=');
+            if (key != NULL) *key = '\0';
+            double initial = key != NULL ? ir_record_number(s->record, key + 1, 0) : 0;
+            optimizer_variable_get(s, optimizer_path(s, (int)i, name), s->m->variable[i].type, initial);
+            p = stop;
+        }
+    }
+}
+
+static void prepare_slots(optimizer_state *s, const char *slots)
+{
+    for (const char *p = slots; *p != '\0';) {
+        const char *end = p + strcspn(p, ";");
+        make_group(s, p, end);
+        p = *end == ';' ? end + 1 : end;
+    }
+}
+
+/* The running product of nadam's momentum schedule is one number for all weights. */
+static void prepare_nadam(optimizer_state *s, const char *slots)
+{
+    prepare_slots(s, slots);
+    ir_graph *g = s->g;
+    int product = optimizer_variable_get(s, arena_printf(s->m->arena, "%s/variable", s->name), ir_type_scalar(DTYPE_f32), 1);
+    double beta_1 = ir_record_number(s->record, "beta_1", 0.9);
+    ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
+    ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
+    ir_value factor = opt_from(g, 1, opt_scale(g, decay, 0.5));
+    s->u_product = opt_mul(g, opt_scale(g, ir_build_variable(g, product), beta_1), factor);
+    optimizer_assign(s, product, s->u_product);
+}
+
+/* Weights with rows and columns keep a mean of each; others hold places for them that are never used. */
+static void prepare_adafactor(optimizer_state *s, const char *slots)
+{
+    (void)slots;
+    size_t count = s->m->variable_count;
+    for (size_t i = 0; i < count; i++) {
+        if (!optimizer_is_trained(s->m, i))
+            continue;
+        ir_type type = s->m->variable[i].type, row = ir_type_scalar(DTYPE_i32), column = row;
+        if (type.rank >= 2) {
+            row = ir_type_make(type.dtype, type.rank - 1, type.dim);
+            column = row;
+            column.dim[type.rank - 2] = type.dim[type.rank - 1];
+        }
+        optimizer_variable_get(s, optimizer_path(s, (int)i, "row"), row, 0);
+        optimizer_variable_get(s, optimizer_path(s, (int)i, "column"), column, 0);
+        optimizer_variable_get(s, optimizer_path(s, (int)i, "velocity"), type, 0);
+    }
+}
+
+static const optimizer_class classes[] = {
+#define OPTIMIZER(name, update, prepare, slots) {#name, slots, optimizer_update_##update, prepare_##prepare},
+#include "passes/optimizers.def"
+};
+
+/* ---- one weight ------------------------------------------------------------------------------------------------ */
+
+static void update_weight(optimizer_state *s, const optimizer_class *class, const ir_binding *b)
+{
+    ir_graph *g = s->g;
+    ir_dtype dtype = s->m->variable[b->variable].type.dtype;
+    ir_value step = ir_build_binary_scalar(g, OP_add, s->updates, 1);
+    optimizer_step t = {.s = s, .g = g, .record = s->record, .variable = b->variable,
+                        .gradient = ir_build_convert(g, b->value, dtype), .value = optimizer_value(g, b->variable),
+                        .rate = ir_build_convert(g, s->rate, dtype), .step = ir_build_convert(g, step, dtype)};
+    const ir_field *decay = ir_record_find(s->record, "weight_decay");
+    if (decay != NULL)
+        t.value = opt_sub(g, t.value, opt_mul(g, opt_scale(g, t.value, decay->number), t.rate));
+    optimizer_assign(s, b->variable, class->update(&t));
+}
+
+/* The first average is the weight itself. */
+static void update_averages(optimizer_state *s)
+{
+    ir_graph *g = s->g;
+    double momentum = ir_record_number(s->record, "ema_momentum", 0.99);
+    int64_t frequency = (int64_t)ir_record_number(s->record, "ema_overwrite_frequency", 0);
+    ir_value later = ir_build_compare(g, "NE", s->updates, ir_build_scalar(g, DTYPE_i64, 0));
+    ir_value overwrite = IR_NONE;
+    if (frequency > 0) {
+        ir_value next = ir_build_binary_scalar(g, OP_add, s->updates, 1);
+        ir_value left = ir_build_binary_scalar(g, OP_remainder, next, (double)frequency);
+        overwrite = ir_build_compare(g, "EQ", left, ir_build_scalar(g, DTYPE_i64, 0));
+    }
+    size_t count = s->m->variable_count;
+    for (size_t i = 0; i < count; i++) {
+        if (!optimizer_is_trained(s->m, i))
+            continue;
+        int average = optimizer_variable_find(s->m, optimizer_path(s, (int)i, "average"));
+        bug_if(average < 0, "no average of variable %zu", i);
+        ir_value w = optimizer_value(g, (int)i);
+        ir_value keep = opt_scale(g, ir_build_convert(g, later, ir_type_of(g, w)->dtype), momentum);
+        ir_value old = opt_mul(g, keep, ir_build_variable(g, average));
+        ir_value new = opt_add(g, old, opt_mul(g, opt_from(g, 1, keep), w));
+        ir_graph_add_update(g, average, new);
+        if (overwrite != IR_NONE)
+            ir_graph_add_update(g, (int)i, ir_build_select(g, overwrite, new, w));
+    }
+}
+
+bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
+{
+    (void)o;
+    optimizer_state s;
+    if (!optimizer_state_init(&s, m, g))
+        return true;
+    const optimizer_class *class = NULL;
+    for (size_t i = 0; i < countof(classes); i++) {
+        if (strcmp(classes[i].name, m->optimizer->name) == 0)
+            class = &classes[i];
+    }
+    if (class == NULL)
+        return diag_error(d, NULL, "expected a known optimizer, found \"%s\"", m->optimizer->name);
+    g->origin = ir_module_add_origin(m, "", "optimizer");
+    class->prepare(&s, class->slots);
+    for (size_t i = 0; i < g->gradient_count; i++)
+        update_weight(&s, class, &g->gradient[i]);
+    if (ir_record_number(m->optimizer, "use_ema", 0) != 0)
+        update_averages(&s);
+    for (size_t i = 0; i < g->gradient_count; i++) {
+        int variable = g->gradient[i].variable;
+        const ir_record *constraint = m->variable[variable].constraint;
+        if (constraint == NULL)
+            continue;
+        if (!constraint_check(&m->variable[variable], d))
+            return false;
+        ir_graph_add_update(g, variable, constraint_build(g, constraint, optimizer_value(g, variable)));
+    }
+    int iteration = optimizer_variable_find(m, arena_printf(m->arena, "%s/iteration", s.name));
+    ir_graph_add_update(g, iteration, ir_build_binary_scalar(g, OP_add, s.iteration, 1));
+    g->gradient_count = 0;
+    return true;
+}

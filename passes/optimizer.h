@@ -1,0 +1,86 @@
+/* optimizer.h: shared by the passes that turn gradients into updates (gradient_pipeline.c, optimizer*.c).
+ *
+ * The optimizer's variables are made in Keras's order, because a weights file numbers them: iteration, learning
+ * rate, averages, gradient accumulators, then the slots of optimizers.def. Paths are Keras's: "adam/dense_kernel_momentum". */
+#ifndef TFCC_PASSES_OPTIMIZER_H
+#define TFCC_PASSES_OPTIMIZER_H
+
+#include "passes/passes_private.h"
+
+typedef struct optimizer_state {
+    ir_module *m;
+    ir_graph *g;
+    const ir_record *record; /* m->optimizer */
+    const char *name;        /* prefix of variable paths */
+    ir_value iteration;      /* i64[]: batches before this one */
+    ir_value updates;        /* i64[]: updates before this one; less than iteration when gradients are accumulated */
+    ir_value due;            /* i1[]: gradients are applied now; IR_NONE: at every step */
+    int64_t steps;           /* batches per update, 0: no accumulation */
+    bool has_schedule;
+    ir_value rate;           /* f32[] */
+    ir_value u_product;      /* nadam's, after this step */
+} optimizer_state;
+
+/* False when g has no gradients to apply. Makes the variables that precede the slots unless they exist. */
+bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g);
+
+bool optimizer_is_trained(const ir_module *m, size_t variable);
+/* "prefix/dense_kernel_suffix" */
+const char *optimizer_path(const optimizer_state *s, int weight, const char *suffix);
+int optimizer_variable_find(const ir_module *m, const char *path); /* -1: none */
+/* Finds the variable or adds it, next in the weights file; all its elements start as `initial`. */
+int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, double initial);
+/* The variable's value at this point: an update that is already there, or the variable itself. */
+ir_value optimizer_value(ir_graph *g, int variable);
+/* Makes `value` the variable's next value at steps that are due; at others it keeps what it has. */
+void optimizer_assign(optimizer_state *s, int variable, ir_value value);
+
+/* One weight being updated; all values in the weight's dtype. */
+typedef struct optimizer_step {
+    optimizer_state *s;
+    ir_graph *g;
+    const ir_record *record;
+    int variable;
+    ir_value gradient, value;
+    ir_value rate, step; /* step: this update's number, from 1 */
+} optimizer_step;
+
+ir_value optimizer_slot(optimizer_step *t, const char *suffix);
+void optimizer_slot_assign(optimizer_step *t, const char *suffix, ir_value value);
+double optimizer_number(const optimizer_step *t, const char *key); /* 0 when absent */
+/* A scalar setting or the running step in the weight's dtype. */
+ir_value optimizer_scalar(optimizer_step *t, double number);
+
+/* A row of optimizers.def: the weight's new value; slots are assigned on the way. */
+typedef ir_value (*optimizer_update)(optimizer_step *t);
+#define OPTIMIZER(name, update, prepare, slots) ir_value optimizer_update_##update(optimizer_step *t);
+#include "passes/optimizers.def"
+
+/* f32[]: the learning rate of a schedule (schedules.c). */
+ir_value schedule_build(ir_graph *g, const ir_record *schedule, ir_value iteration);
+/* w under a constraint that was checked (constraints.c). */
+bool constraint_check(const ir_variable *v, diag *d);
+ir_value constraint_build(ir_graph *g, const ir_record *constraint, ir_value w);
+
+/* Short names for what formulas are made of; scalars are broadcast. */
+static inline ir_value opt_add(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_add, a, b); }
+static inline ir_value opt_sub(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_subtract, a, b); }
+static inline ir_value opt_mul(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_multiply, a, b); }
+static inline ir_value opt_div(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_divide, a, b); }
+static inline ir_value opt_scale(ir_graph *g, ir_value a, double b)
+{
+    return ir_build_binary_scalar(g, OP_multiply, a, b);
+}
+static inline ir_value opt_plus(ir_graph *g, ir_value a, double b) { return ir_build_binary_scalar(g, OP_add, a, b); }
+static inline ir_value opt_square(ir_graph *g, ir_value a) { return ir_build_binary(g, OP_multiply, a, a); }
+static inline ir_value opt_sqrt(ir_graph *g, ir_value a) { return ir_build_unary(g, OP_sqrt, a); }
+ir_value opt_from(ir_graph *g, double a, ir_value b); /* a - b */
+ir_value opt_over(ir_graph *g, double a, ir_value b); /* a / b */
+/* old * rate + new * (1 - rate) */
+ir_value opt_mix(ir_graph *g, ir_value old, ir_value new, double rate);
+/* old + (new - old) * (1 - rate): the same, rounded as Keras's Adam family does it */
+ir_value opt_approach(ir_graph *g, ir_value old, ir_value new, double rate);
+ir_value opt_sum(ir_graph *g, ir_value x);  /* of all elements */
+ir_value opt_mean(ir_graph *g, ir_value x); /* of all elements */
+
+#endif

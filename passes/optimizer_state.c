@@ -1,0 +1,191 @@
+/* optimizer_state.c: the optimizer's variables in the module, and how a step reads and assigns them. */
+#include "passes/optimizer.h"
+
+#include <string.h>
+
+bool optimizer_is_trained(const ir_module *m, size_t variable)
+{
+    const ir_variable *v = &m->variable[variable];
+    return v->role == ROLE_weight && v->trainable && ir_dtype_is_float(v->type.dtype);
+}
+
+static char *make_flat(arena *a, const char *path, const char *suffix)
+{
+    char *flat = arena_printf(a, "%s%s%s", path, *suffix != '\0' ? "_" : "", suffix);
+    for (char *c = flat; *c != '\0'; c++) {
+        if (*c == '/') *c = '_';
+    }
+    return flat;
+}
+
+const char *optimizer_path(const optimizer_state *s, int weight, const char *suffix)
+{
+    arena *a = s->m->arena;
+    return arena_printf(a, "%s/%s", s->name, make_flat(a, s->m->variable[weight].path, suffix));
+}
+
+int optimizer_variable_find(const ir_module *m, const char *path)
+{
+    for (size_t i = 0; i < m->variable_count; i++) {
+        const ir_variable *v = &m->variable[i];
+        if (v->role == ROLE_optimizer && strcmp(v->path, path) == 0)
+            return (int)i;
+    }
+    return -1;
+}
+
+static const char *make_identifier(arena *a, const char *path)
+{
+    char *name = make_flat(a, path, "");
+    for (char *c = name; *c != '\0'; c++) {
+        bool good = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_';
+        if (!good) *c = '_';
+    }
+    return name[0] >= '0' && name[0] <= '9' ? arena_printf(a, "_%s", name) : name;
+}
+
+int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, double initial)
+{
+    ir_module *m = s->m;
+    int found = optimizer_variable_find(m, path);
+    if (found >= 0)
+        return found;
+    int before = 0;
+    for (size_t i = 0; i < m->variable_count; i++)
+        before += m->variable[i].role == ROLE_optimizer;
+    ir_record *start = ir_record_new(m->arena, initial == 0 ? "zeros" : "constant");
+    if (initial != 0)
+        ir_record_add_number(m->arena, start, "value", initial);
+    ir_variable v = {.name = make_identifier(m->arena, path), .path = path, .type = type, .role = ROLE_optimizer,
+                     .h5 = arena_printf(m->arena, "optimizer/vars/%d", before), .initializer = start};
+    return ir_module_add_variable(m, v);
+}
+
+ir_value optimizer_value(ir_graph *g, int variable)
+{
+    for (size_t i = 0; i < g->update_count; i++) {
+        if (g->update[i].variable == variable)
+            return g->update[i].value;
+    }
+    return ir_build_variable(g, variable);
+}
+
+void optimizer_assign(optimizer_state *s, int variable, ir_value value)
+{
+    if (s->due != IR_NONE)
+        value = ir_build_select(s->g, s->due, value, optimizer_value(s->g, variable));
+    ir_graph_add_update(s->g, variable, value);
+}
+
+static void make_per_weight(optimizer_state *s, const char *suffix)
+{
+    size_t count = s->m->variable_count;
+    for (size_t i = 0; i < count; i++) {
+        if (optimizer_is_trained(s->m, i))
+            optimizer_variable_get(s, optimizer_path(s, (int)i, suffix), s->m->variable[i].type, 0);
+    }
+}
+
+static void read_counters(optimizer_state *s, int iteration)
+{
+    ir_graph *g = s->g;
+    s->iteration = s->updates = ir_build_variable(g, iteration);
+    s->due = IR_NONE;
+    if (s->steps < 2)
+        return;
+    ir_value next = ir_build_binary_scalar(g, OP_add, s->iteration, 1);
+    ir_value left = ir_build_binary_scalar(g, OP_remainder, next, (double)s->steps);
+    s->due = ir_build_compare(g, "EQ", left, ir_build_scalar(g, DTYPE_i64, 0));
+    s->updates = ir_build_binary_scalar(g, OP_divide, s->iteration, (double)s->steps);
+}
+
+bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
+{
+    if (m->optimizer == NULL || g->gradient_count == 0)
+        return false;
+    const ir_record *r = m->optimizer;
+    *s = (optimizer_state){.m = m, .g = g, .record = r, .name = ir_record_text(r, "name", r->name), .due = IR_NONE,
+                           .u_product = IR_NONE, .steps = (int64_t)ir_record_number(r, "gradient_accumulation_steps", 0)};
+    const ir_record *schedule = ir_record_record(r, "learning_rate");
+    s->has_schedule = schedule != NULL;
+    int iteration = optimizer_variable_get(s, arena_printf(m->arena, "%s/iteration", s->name), ir_type_scalar(DTYPE_i64), 0);
+    read_counters(s, iteration);
+    if (s->has_schedule) {
+        s->rate = schedule_build(g, schedule, s->iteration);
+    } else {
+        const char *path = arena_printf(m->arena, "%s/learning_rate", s->name);
+        double rate = ir_record_number(r, "learning_rate", 0.001);
+        s->rate = ir_build_variable(g, optimizer_variable_get(s, path, ir_type_scalar(DTYPE_f32), rate));
+    }
+    if (ir_record_number(r, "use_ema", 0) != 0)
+        make_per_weight(s, "average");
+    if (s->steps >= 2)
+        make_per_weight(s, "gradient_accumulator");
+    return true;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------ */
+
+static int find_slot(optimizer_step *t, const char *suffix)
+{
+    int variable = optimizer_variable_find(t->s->m, optimizer_path(t->s, t->variable, suffix));
+    bug_if(variable < 0, "no slot %s of variable %d", suffix, t->variable);
+    return variable;
+}
+
+ir_value optimizer_slot(optimizer_step *t, const char *suffix)
+{
+    return optimizer_value(t->g, find_slot(t, suffix));
+}
+
+void optimizer_slot_assign(optimizer_step *t, const char *suffix, ir_value value)
+{
+    optimizer_assign(t->s, find_slot(t, suffix), value);
+}
+
+double optimizer_number(const optimizer_step *t, const char *key)
+{
+    return ir_record_number(t->record, key, 0);
+}
+
+ir_value optimizer_scalar(optimizer_step *t, double number)
+{
+    return ir_build_scalar(t->g, ir_type_of(t->g, t->value)->dtype, number);
+}
+
+/* ---- arithmetic ---------------------------------------------------------------------------------------------- */
+
+ir_value opt_from(ir_graph *g, double a, ir_value b)
+{
+    return ir_build_binary(g, OP_subtract, ir_build_scalar(g, ir_type_of(g, b)->dtype, a), b);
+}
+
+ir_value opt_over(ir_graph *g, double a, ir_value b)
+{
+    return ir_build_binary(g, OP_divide, ir_build_scalar(g, ir_type_of(g, b)->dtype, a), b);
+}
+
+ir_value opt_mix(ir_graph *g, ir_value old, ir_value new, double rate)
+{
+    return opt_add(g, opt_scale(g, old, rate), opt_scale(g, new, 1 - rate));
+}
+
+ir_value opt_approach(ir_graph *g, ir_value old, ir_value new, double rate)
+{
+    return opt_add(g, old, opt_scale(g, opt_sub(g, new, old), 1 - rate));
+}
+
+static ir_value reduce_all(ir_graph *g, ir_value x, bool mean)
+{
+    int rank = ir_type_of(g, x)->rank;
+    int64_t all[IR_MAX_RANK];
+    for (int i = 0; i < rank; i++)
+        all[i] = i;
+    if (rank == 0)
+        return x;
+    return mean ? ir_build_mean(g, x, rank, all, false) : ir_build_reduce(g, "add", x, rank, all, false);
+}
+
+ir_value opt_sum(ir_graph *g, ir_value x) { return reduce_all(g, x, false); }
+
+ir_value opt_mean(ir_graph *g, ir_value x) { return reduce_all(g, x, true); }

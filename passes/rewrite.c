@@ -1,0 +1,55 @@
+/* rewrite.c: the front-to-back rewriting that simplify, cse and split share. */
+#include "passes/passes_private.h"
+
+void rewrite_begin(rewrite *r, ir_graph *g, arena *scratch)
+{
+    r->from = g;
+    r->to = ir_graph_new(g->arena, g->name, g->module);
+    r->map = arena_array(scratch, ir_value, g->count + 1);
+    for (size_t i = 0; i < g->count; i++)
+        r->map[i] = IR_NONE;
+}
+
+ir_value rewrite_copy(rewrite *r, ir_value v)
+{
+    r->to->origin = r->from->node[v].origin;
+    r->map[v] = ir_graph_copy_node(r->to, r->from, v, r->map);
+    return r->map[v];
+}
+
+void rewrite_end(rewrite *r)
+{
+    ir_graph *g = r->from;
+    const ir_graph *to = r->to;
+    g->node = to->node;
+    g->count = to->count;
+    g->capacity = to->capacity;
+    for (size_t i = 0; i < g->output_count; i++)
+        g->output[i].value = r->map[g->output[i].value];
+    for (size_t i = 0; i < g->update_count; i++)
+        g->update[i].value = r->map[g->update[i].value];
+    for (size_t i = 0; i < g->gradient_count; i++)
+        if (g->gradient[i].value != IR_NONE) g->gradient[i].value = r->map[g->gradient[i].value];
+    if (g->loss != IR_NONE) g->loss = r->map[g->loss];
+}
+
+bool passes_is_splat(const ir_node *n)
+{
+    if (n->op != OP_constant) return false;
+    const ir_attr *data = ir_attr_find(n, ATTR_data);
+    return data && data->data.size == ir_dtype_size(n->type.dtype);
+}
+
+bool passes_is_view(const ir_node *n)
+{
+    return ir_op_class(n->op) == CLASS_VIEW || ir_op_class(n->op) == CLASS_TUPLE;
+}
+
+int64_t passes_elements(const ir_type *t, bool *out_batch)
+{
+    ir_dim elements;
+    *out_batch = false;
+    if (!ir_type_elements(t, &elements)) return INT64_MAX;
+    *out_batch = elements.batch;
+    return elements.count;
+}

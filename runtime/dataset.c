@@ -1,0 +1,186 @@
+/* dataset.c: keys of an .npz file are matched with ports; see dataset.h. */
+#include "dataset.h"
+
+#include "columns.h"
+#include "convert.h"
+#include "philox.h"
+
+#include <string.h>
+
+static const char *const kind_keys[] = {
+    [TFCC_PORT_X] = "x",
+    [TFCC_PORT_Y] = "y",
+    [TFCC_PORT_SAMPLE_WEIGHT] = "sample_weight",
+};
+
+/* Plain "x" stands for the one input; plain "y" and "sample_weight" for the one output. A plain sample_weight is also allowed
+ * with several outputs: it holds for each. */
+static bool is_plain(const tfcc_program *p, uint32_t kind)
+{
+    return kind == TFCC_PORT_X ? p->single_input : p->single_output;
+}
+
+/* The key of a port, as messages name it. */
+static const char *show_key(rt *r, const tfcc_port *port)
+{
+    const char *key = kind_keys[port->kind];
+    const char *text = is_plain(r->program, port->kind) ? key : rt_printf(r, "%s.%s", key, port->name);
+    return text ? text : key;
+}
+
+static bool key_names_port(const tfcc_program *p, const char *key, const tfcc_port *port)
+{
+    const char *kind = kind_keys[port->kind];
+    size_t length = strlen(kind);
+    if (strncmp(key, kind, length) != 0) return false;
+    if (key[length] == '.') return strcmp(key + length + 1, port->name) == 0;
+    return key[length] == 0 && (is_plain(p, port->kind) || port->kind == TFCC_PORT_SAMPLE_WEIGHT);
+}
+
+typedef struct selection {
+    const rt *r;
+    dataset_use use;
+} selection;
+
+static bool is_used(const tfcc_port *port, dataset_use use)
+{
+    return use == DATASET_ALL || port->kind == TFCC_PORT_X;
+}
+
+static bool is_wanted(const void *context, const char *name)
+{
+    const selection *s = context;
+    const tfcc_program *p = s->r->program;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        if (is_used(&p->port[i], s->use) && key_names_port(p, name, &p->port[i])) return true;
+    }
+    return false;
+}
+
+/* Arrays that predict may find beside its inputs. */
+static bool is_target_key(const char *name)
+{
+    return strncmp(name, "y.", 2) == 0 || strcmp(name, "y") == 0 || strncmp(name, "sample_weight", 13) == 0;
+}
+
+static bool refuse_key(rt *r, const char *path, const char *name)
+{
+    const tfcc_program *p = r->program;
+    const char **known = rt_alloc_many(r, p->port_count, sizeof *known, "port names");
+    if (!known) return false;
+    char *list = rt_printf(r, "%s", "");
+    for (uint64_t i = 0; list && i < p->port_count; i++) {
+        known[i] = show_key(r, &p->port[i]);
+        list = rt_printf(r, "%s%s%s", list, i > 0 ? ", " : "", known[i]);
+    }
+    const char *near = rt_nearest(name, known, (size_t)p->port_count);
+    if (near) return rt_wrong(r, "%s: unknown array \"%s\"; did you mean \"%s\"?", path, name, near);
+    return rt_wrong(r, "%s: unknown array \"%s\"; expected %s", path, name, list ? list : "");
+}
+
+static bool check_rows(rt *r, const char *path, const npz_array *a, dataset *d, const char **first)
+{
+    int64_t rows = a->rank > 0 ? a->dim[0] : 0;
+    if (a->rank > 0 && !*first) {
+        d->rows = rows;
+        *first = a->name;
+    }
+    if (rows == d->rows) return true;
+    return rt_wrong(r, "%s: array \"%s\": expected %lld rows as in \"%s\", found %lld", path, a->name,
+                    (long long)d->rows, *first ? *first : "", (long long)rows);
+}
+
+/* A second port that the same plain sample_weight serves gets a copy. */
+static bool keep_copy(rt *r, const npz_array *a, npz_array *out_copy)
+{
+    uint64_t bytes = a->count * rt_dtype_size(a->dtype);
+    *out_copy = *a;
+    out_copy->data = out_copy->block = rt_alloc(r, bytes, "sample weights");
+    if (!out_copy->data) return false;
+    if (bytes > 0) memcpy(out_copy->data, a->data, (size_t)bytes);
+    return true;
+}
+
+static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, dataset_use use)
+{
+    const tfcc_program *p = r->program;
+    const char *first = NULL;
+    for (uint64_t k = 0; k < f->count; k++) {
+        npz_array *a = &f->array[k];
+        bool known = use == DATASET_INPUTS && is_target_key(a->name);
+        bool plain_weight = strcmp(a->name, "sample_weight") == 0;
+        for (uint64_t i = 0; i < p->port_count; i++) {
+            if (!is_used(&p->port[i], use) || !key_names_port(p, a->name, &p->port[i])) continue;
+            if (d->column[i].data) return rt_wrong(r, "%s: array \"%s\" is given twice", path, a->name);
+            npz_array copy = *a;
+            if (plain_weight && !p->single_output && !keep_copy(r, a, &copy)) return false;
+            if (!check_rows(r, path, a, d, &first)) return false;
+            if (!column_read(r, path, &p->port[i], &copy, &d->column[i])) return false;
+            known = true;
+        }
+        if (!known) return refuse_key(r, path, a->name);
+    }
+    return true;
+}
+
+static bool complete_columns(dataset *d, rt *r, const char *path, dataset_use use)
+{
+    const tfcc_program *p = r->program;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        const tfcc_port *port = &p->port[i];
+        if (d->column[i].data || !is_used(port, use)) continue;
+        if (port->kind != TFCC_PORT_SAMPLE_WEIGHT) {
+            return rt_wrong(r, "%s: array \"%s\" is missing: expected shape %s", path, show_key(r, port),
+                            rt_shape_show(r, port->shape.rank, port->shape.dim, port->shape.batch));
+        }
+        if (!column_fill_ones(r, port, d->rows, &d->column[i])) return false;
+    }
+    return true;
+}
+
+bool dataset_read(dataset *d, rt *r, const char *path, dataset_use use)
+{
+    input in;
+    npz_file f;
+    selection s = {.r = r, .use = use};
+    *d = (dataset){.column = rt_alloc_many(r, r->program->port_count, sizeof *d->column, "a data set")};
+    if (!d->column || !input_open(&in, r, path)) return false;
+    bool read = npz_read(&f, &in, is_wanted, &s);
+    input_close(&in);
+    if (!read || !read_columns(d, r, path, &f, use) || !complete_columns(d, r, path, use)) return false;
+    return d->rows > 0 || rt_wrong(r, "%s: expected at least one row, found none", path);
+}
+
+bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
+{
+    const tfcc_program *p = r->program;
+    *d = (dataset){.rows = rows, .column = rt_alloc_many(r, p->port_count, sizeof *d->column, "a data set")};
+    if (!d->column) return false;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        const tfcc_port *port = &p->port[i];
+        if (!is_used(port, use)) continue;
+        if (!column_fill_ones(r, port, rows, &d->column[i])) return false;
+        if (port->kind == TFCC_PORT_SAMPLE_WEIGHT) continue;
+        uint64_t count = rt_shape_row_elements(&port->shape) * (uint64_t)rows;
+        bool is_float = rt_dtype_is_float(port->shape.dtype);
+        for (uint64_t k = 0; k < count; k++) {
+            double u = (double)(philox_mix(i << 40 | k) >> 11) * 0x1p-53;
+            double value = port->classes > 0 ? (double)(int64_t)(u * (double)port->classes) : is_float ? u : u < 0.5;
+            char *to = d->column[i].data + k * rt_dtype_size(port->shape.dtype);
+            convert_elements(to, port->shape.dtype, &value, TFCC_F64, 1);
+        }
+    }
+    return true;
+}
+
+bool dataset_slice(const dataset *d, rt *r, int64_t first, int64_t rows, dataset *out_part)
+{
+    uint64_t count = r->program->port_count;
+    *out_part = (dataset){.rows = rows, .column = rt_alloc_many(r, count, sizeof *d->column, "a data set")};
+    if (!out_part->column) return false;
+    for (uint64_t i = 0; i < count; i++) {
+        out_part->column[i] = d->column[i];
+        if (d->column[i].data) out_part->column[i].data += (uint64_t)first * d->column[i].row_bytes;
+    }
+    return true;
+}

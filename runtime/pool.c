@@ -1,0 +1,184 @@
+/* pool.c: see pool.h. The state of a round is one word, epoch | claims | next claim, so that a worker late from an
+ * earlier round finds nothing to claim. Workers spin for a moment, since a step's launches follow each other within
+ * microseconds, then sleep. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+enum { FIELD_BITS = 20, MOST_CLAIMS = (1 << FIELD_BITS) - 1, SPINS = 8000, MOST_THREADS = 1024 };
+
+struct pool {
+    _Alignas(64) _Atomic uint64_t round; /* epoch << 40 | claims << 20 | next */
+    _Alignas(64) _Atomic int64_t finished;
+    _Alignas(64) _Atomic int sleeping;
+    _Atomic bool stop;
+    /* Written between rounds only. */
+    _Alignas(64) pool_task run;
+    const void *context;
+    int64_t count, per_claim;
+    int threads;
+    char *scratch; /* the opening thread's */
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    struct worker *worker;
+};
+
+typedef struct worker {
+    pool *pool;
+    char *scratch;
+    pthread_t thread;
+} worker;
+
+/* Tells the processor that this is a spin loop. */
+static void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+/* Numbers too small for normal form become zero, as in the frameworks compared with: they cost a hundred times as much and mean
+ * nothing in training. */
+static void flush_denormals(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040u);
+#elif defined(__aarch64__)
+    uint64_t control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    __asm__ volatile("msr fpcr, %0" : : "r"(control | (uint64_t)1 << 24));
+#endif
+}
+
+static bool has_claims(uint64_t round)
+{
+    return (round & MOST_CLAIMS) < (round >> FIELD_BITS & MOST_CLAIMS);
+}
+
+/* Claims and runs a few tasks; false when none are left. */
+static bool run_claim(pool *p, void *scratch)
+{
+    uint64_t round = atomic_load(&p->round);
+    do {
+        if (!has_claims(round)) return false;
+    } while (!atomic_compare_exchange_weak(&p->round, &round, round + 1));
+    int64_t first = (int64_t)(round & MOST_CLAIMS) * p->per_claim, end = first + p->per_claim;
+    if (end > p->count) end = p->count;
+    for (int64_t task = first; task < end; task++) p->run(p->context, task, scratch);
+    atomic_fetch_add(&p->finished, end - first);
+    return true;
+}
+
+/* The order - count oneself as asleep, look for work, wait - and its mirror in pool_run leave no gap for a lost wake-up. */
+static void sleep_until_work(pool *p)
+{
+    pthread_mutex_lock(&p->lock);
+    atomic_fetch_add(&p->sleeping, 1);
+    while (!has_claims(atomic_load(&p->round)) && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
+    atomic_fetch_sub(&p->sleeping, 1);
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void *work(void *context)
+{
+    worker *w = context;
+    flush_denormals();
+    while (!atomic_load(&w->pool->stop)) {
+        int spins = 0;
+        while (!run_claim(w->pool, w->scratch)) {
+            relax();
+            if (++spins < SPINS) continue;
+            sleep_until_work(w->pool);
+            if (atomic_load(&w->pool->stop)) return NULL;
+            spins = 0;
+        }
+    }
+    return NULL;
+}
+
+static void wake_sleepers(pool *p)
+{
+    if (atomic_load(&p->sleeping) == 0) return;
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+}
+
+int pool_default_threads(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    int count = CPU_COUNT(&set);
+    return count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
+}
+
+pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
+{
+    uint64_t each = scratch_bytes / 64 * 64 + 128;
+    pool *p = rt_alloc(r, sizeof *p, "threads");
+    worker *w = rt_alloc_many(r, (uint64_t)threads, sizeof *w, "threads");
+    char *scratch = rt_alloc_many(r, (uint64_t)threads, each, "the threads' scratch memory");
+    if (!p || !w || !scratch) return NULL;
+    p->threads = 1;
+    p->scratch = scratch;
+    p->worker = w;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_cond_init(&p->wake, NULL);
+    flush_denormals();
+    for (int i = 1; i < threads; i++) {
+        w[i] = (worker){.pool = p, .scratch = scratch + (uint64_t)i * each};
+        if (pthread_create(&w[i].thread, NULL, work, &w[i]) != 0) break; /* fewer threads do the same work */
+        p->threads++;
+    }
+    return p;
+}
+
+void pool_close(pool *p)
+{
+    if (!p) return;
+    atomic_store(&p->stop, true);
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_broadcast(&p->wake);
+    pthread_mutex_unlock(&p->lock);
+    for (int i = 1; i < p->threads; i++) pthread_join(p->worker[i].thread, NULL);
+    pthread_cond_destroy(&p->wake);
+    pthread_mutex_destroy(&p->lock);
+}
+
+int pool_threads(const pool *p)
+{
+    return p->threads;
+}
+
+void pool_run_here(pool *p, pool_task run, const void *context, int64_t count)
+{
+    for (int64_t task = 0; task < count; task++) run(context, task, p->scratch);
+}
+
+void pool_run(pool *p, pool_task run, const void *context, int64_t count)
+{
+    if (p->threads == 1 || count <= 1) {
+        pool_run_here(p, run, context, count);
+        return;
+    }
+    p->run = run;
+    p->context = context;
+    p->count = count;
+    p->per_claim = count / ((int64_t)p->threads * 16) + 1;
+    if (count / p->per_claim >= MOST_CLAIMS) p->per_claim = count / MOST_CLAIMS + 1;
+    int64_t claims = (count + p->per_claim - 1) / p->per_claim;
+    atomic_store(&p->finished, 0);
+    uint64_t epoch = (atomic_load(&p->round) >> 2 * FIELD_BITS) + 1;
+    atomic_store(&p->round, epoch << 2 * FIELD_BITS | (uint64_t)claims << FIELD_BITS);
+    wake_sleepers(p);
+    while (run_claim(p, p->scratch)) continue;
+    for (int spins = 0; atomic_load(&p->finished) < count; spins++) {
+        if (spins < SPINS) relax();
+        else sched_yield();
+    }
+}

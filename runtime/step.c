@@ -1,0 +1,114 @@
+/* step.c: see step.h. */
+#include "step.h"
+
+#include "convert.h"
+
+#include <string.h>
+
+struct step_launch {
+    tfcc_kernel run;
+    void **arg;
+    int64_t n, tasks;
+    bool here; /* too little work to share out */
+};
+
+/* Work that takes less than about this long alone is not worth waking others for. */
+static const double share_from_ns = 15000, flops_per_ns = 20, bytes_per_ns = 10;
+
+static void *resolve(const step *s, const tfcc_place *place, int64_t n)
+{
+    model *m = s->m;
+    switch ((enum tfcc_space)place->space) {
+    case TFCC_FIXED: return m->fixed_slab + place->offset;
+    case TFCC_BATCH: return m->batch_slab + place->offset * (uint64_t)n;
+    case TFCC_VARIABLE: return m->variable[place->offset];
+    case TFCC_INPUT: return s->ports ? s->ports[place->offset] : NULL;
+    case TFCC_OUTPUT: return s->output[place->offset];
+    case TFCC_CONSTANT: return (void *)(uintptr_t)((const char *)m->program->constants + place->offset);
+    }
+    return NULL;
+}
+
+static int64_t count_tasks(const tfcc_launch *l, int64_t n)
+{
+    int64_t rows = l->rows * (l->rows_batch ? n : 1);
+    return (rows + l->grain - 1) / l->grain * l->times;
+}
+
+/* Makes all addresses for n rows; the inputs' are set at each run. */
+static void bind(step *s, int64_t n)
+{
+    void **to = s->address;
+    s->n = n;
+    s->input_count = 0;
+    for (uint64_t i = 0; i < s->graph->launch_count; i++) {
+        const tfcc_launch *l = &s->graph->launch[i];
+        double flops = (double)l->flops + (double)l->batch_flops * (double)n;
+        double bytes = (double)l->bytes + (double)l->batch_bytes * (double)n;
+        s->launch[i] = (step_launch){.run = l->run, .arg = to, .n = n, .tasks = count_tasks(l, n),
+                                     .here = flops / flops_per_ns + bytes / bytes_per_ns < share_from_ns};
+        for (uint32_t k = 0; k < l->arg_count; k++, to++) {
+            if (l->arg[k].space != TFCC_INPUT) *to = resolve(s, &l->arg[k], n);
+            else s->input[s->input_count++] = (struct step_input){.slot = to, .port = l->arg[k].offset};
+        }
+    }
+}
+
+bool step_open(step *s, model *m, const char *graph)
+{
+    rt *r = m->r;
+    *s = (step){.m = m, .graph = rt_find_graph(r, graph)};
+    if (!s->graph) return rt_wrong(r, "the model was compiled without a loss: it can only predict");
+    uint64_t arguments = 0, inputs = 0;
+    for (uint64_t i = 0; i < s->graph->launch_count; i++) {
+        const tfcc_launch *l = &s->graph->launch[i];
+        arguments += l->arg_count;
+        for (uint32_t k = 0; k < l->arg_count; k++) inputs += l->arg[k].space == TFCC_INPUT;
+    }
+    s->launch = rt_alloc_many(r, s->graph->launch_count, sizeof *s->launch, "the step's table");
+    s->address = rt_alloc_many(r, arguments, sizeof *s->address, "the step's table");
+    s->input = rt_alloc_many(r, inputs, sizeof *s->input, "the step's table");
+    s->output = rt_alloc_many(r, s->graph->output_count, sizeof *s->output, "the step's table");
+    if (!s->launch || !s->address || !s->input || !s->output) return false;
+    for (uint64_t i = 0; i < s->graph->output_count; i++) {
+        s->output[i] = rt_alloc(r, rt_shape_bytes(&s->graph->output[i].shape, m->rows), "the step's results");
+        if (!s->output[i]) return false;
+    }
+    return true;
+}
+
+static void run_task(const void *context, int64_t task, void *scratch)
+{
+    const step_launch *l = context;
+    l->run(l->arg, l->n, task, scratch);
+}
+
+void step_run(step *s, int64_t n, void *const *ports)
+{
+    s->ports = ports;
+    if (s->n != n) bind(s, n);
+    for (uint64_t i = 0; i < s->input_count; i++) *s->input[i].slot = ports[s->input[i].port];
+    for (uint64_t i = 0; i < s->graph->launch_count; i++) {
+        const step_launch *l = &s->launch[i];
+        if (l->here) pool_run_here(s->m->pool, run_task, l, l->tasks);
+        else pool_run(s->m->pool, run_task, l, l->tasks);
+    }
+}
+
+const void *step_output(const step *s, uint64_t index)
+{
+    return resolve(s, &s->graph->output[index].place, s->n);
+}
+
+double step_scalar(const step *s, uint64_t index)
+{
+    return convert_get(step_output(s, index), s->graph->output[index].shape.dtype, 0);
+}
+
+int64_t step_find_output(const step *s, const char *name)
+{
+    for (uint64_t i = 0; i < s->graph->output_count; i++) {
+        if (strcmp(s->graph->output[i].name, name) == 0) return (int64_t)i;
+    }
+    return -1;
+}

@@ -1,0 +1,34 @@
+/* step.h: running one graph of the program: addresses of its launches, worked out once per number of rows. */
+#ifndef RT_STEP_H
+#define RT_STEP_H
+
+#include "model.h"
+
+typedef struct step_launch step_launch;
+
+typedef struct step {
+    model *m;
+    const tfcc_graph *graph;
+    int64_t n;            /* rows the addresses are for; 0: none yet */
+    step_launch *launch;
+    void **address;       /* of all launches' arguments, one after another */
+    struct step_input {
+        void **slot;      /* in address */
+        uint64_t port;
+    } *input;
+    uint64_t input_count;
+    void **output;        /* buffers that outputs of space TFCC_OUTPUT are written to */
+    void *const *ports;   /* of the last run */
+} step;
+
+/* For batches of up to m->rows rows. */
+bool step_open(step *s, model *m, const char *graph);
+/* Runs the graph over n rows; ports[i] is where the rows of port i begin. Allocates nothing. */
+void step_run(step *s, int64_t n, void *const *ports);
+/* Where output `index` of the last run lies. */
+const void *step_output(const step *s, uint64_t index);
+double step_scalar(const step *s, uint64_t index);
+/* The number of an output, -1 when absent. */
+int64_t step_find_output(const step *s, const char *name);
+
+#endif

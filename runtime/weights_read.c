@@ -1,0 +1,269 @@
+/* weights_read.c: reading, see weights.h. Files come from anywhere: every shape and type is compared with the model's before data
+ * is read, external files and virtual datasets are refused, walks are bounded. */
+#include "hdf5_library.h"
+#include "weights.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_DEPTH = 64, MOST_OBJECTS = 200000, LONGEST_PATH = 1024 };
+
+typedef struct reader {
+    hdf5 h;
+    rt *r;
+    model *m;
+    const char *name; /* of the file */
+    hid_t file;
+    bool keep_optimizer; /* the file holds no optimizer state that fits */
+    int64_t objects;
+} reader;
+
+/* True when every link of the path is there. H5Lexists fails on a missing middle. */
+static bool has_dataset(const reader *w, const char *path)
+{
+    char part[LONGEST_PATH];
+    size_t length = strlen(path);
+    if (length >= sizeof part) return false;
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        memcpy(part, path, i);
+        part[i] = 0;
+        if (w->h.H5Lexists(w->file, part, H5P_DEFAULT) <= 0) return false;
+    }
+    return true;
+}
+
+/* The dataset's dims; false when it is no dataset of numbers in this file. */
+static bool read_shape(const reader *w, hid_t dataset, uint32_t *out_rank, int64_t *out_dim)
+{
+    hid_t space = w->h.H5Dget_space(dataset);
+    if (space < 0) return false;
+    hsize_t dim[32] = {0};
+    int rank = w->h.H5Sget_simple_extent_ndims(space);
+    bool ok = rank >= 0 && rank <= 8 && w->h.H5Sget_simple_extent_dims(space, dim, NULL) >= 0;
+    for (int i = 0; ok && i < rank; i++) out_dim[i] = dim[i] > INT64_MAX ? INT64_MAX : (int64_t)dim[i];
+    if (ok) *out_rank = (uint32_t)rank;
+    w->h.H5Sclose(space);
+    return ok;
+}
+
+static bool is_inside(const reader *w, hid_t dataset)
+{
+    hid_t list = w->h.H5Dget_create_plist(dataset);
+    if (list < 0) return false;
+    bool inside = w->h.H5Pget_external_count(list) == 0 && w->h.H5Pget_layout(list) != H5D_VIRTUAL;
+    w->h.H5Pclose(list);
+    return inside;
+}
+
+/* Whether the file's elements can become the variable's: numbers of the same sort; bfloat16 as h5py keeps it. */
+static bool types_match(const reader *w, hid_t dataset, uint32_t dtype)
+{
+    hid_t type = w->h.H5Dget_type(dataset);
+    if (type < 0) return false;
+    H5T_class_t class = w->h.H5Tget_class(type);
+    size_t size = w->h.H5Tget_size(type);
+    w->h.H5Tclose(type);
+    if (dtype == TFCC_BF16) return class == H5T_OPAQUE && size == 2;
+    if (dtype == TFCC_I1) return class == H5T_ENUM && size == 1;
+    return class == (rt_dtype_is_float(dtype) ? H5T_FLOAT : H5T_INTEGER);
+}
+
+static bool shape_matches(const tfcc_shape *shape, uint32_t rank, const int64_t *dim)
+{
+    if (shape->rank != rank) return false;
+    for (uint32_t i = 0; i < rank; i++) {
+        if (shape->dim[i] != dim[i]) return false;
+    }
+    return true;
+}
+
+static bool check_dataset(const reader *w, hid_t dataset, const tfcc_variable *v)
+{
+    int64_t dim[8];
+    uint32_t rank;
+    if (w->h.H5Iget_type(dataset) != H5I_DATASET || !is_inside(w, dataset) || !read_shape(w, dataset, &rank, dim)) {
+        return rt_wrong(w->r, "%s: %s: expected a plain array of numbers for \"%s\"", w->name, v->h5, v->path);
+    }
+    if (!shape_matches(&v->shape, rank, dim)) {
+        return rt_wrong(w->r, "%s: %s: expected shape %s for \"%s\", found %s", w->name, v->h5,
+                        rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path,
+                        rt_shape_show(w->r, rank, dim, 0));
+    }
+    return types_match(w, dataset, v->shape.dtype) ||
+           rt_wrong(w->r, "%s: %s: expected %s for \"%s\", found another type", w->name, v->h5,
+                    rt_dtype_name(v->shape.dtype), v->path);
+}
+
+static bool read_dataset(const reader *w, const tfcc_variable *v, void *to)
+{
+    hid_t dataset = w->h.H5Oopen(w->file, v->h5, H5P_DEFAULT);
+    if (dataset < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, v->h5);
+    bool ok = check_dataset(w, dataset, v);
+    hid_t type = ok ? hdf5_memory_type(&w->h, v->shape.dtype) : H5I_INVALID_HID;
+    if (ok && rt_shape_elements(&v->shape, 1) > 0 &&
+        w->h.H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, to) < 0) {
+        ok = rt_wrong(w->r, "%s: %s: the data is damaged", w->name, v->h5);
+    }
+    if (type >= 0) w->h.H5Tclose(type);
+    w->h.H5Oclose(dataset);
+    return ok;
+}
+
+/* Names of children, one after another; false at the end. */
+static bool child_name(const reader *w, hid_t group, hsize_t index, char *name, size_t room)
+{
+    ssize_t length = w->h.H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, room, H5P_DEFAULT);
+    return length > 0 && (size_t)length < room;
+}
+
+static uint64_t count_children(const reader *w, const char *path)
+{
+    H5G_info_t info = {.nlinks = 0};
+    hid_t group = has_dataset(w, path) ? w->h.H5Oopen(w->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
+    if (group < 0) return 0;
+    if (w->h.H5Iget_type(group) != H5I_GROUP || w->h.H5Gget_info(group, &info) < 0) info.nlinks = 0;
+    w->h.H5Oclose(group);
+    return info.nlinks;
+}
+
+/* Whether dataset v is there with the model's shape. */
+static bool fits(const reader *w, const tfcc_variable *v)
+{
+    int64_t dim[8];
+    uint32_t rank;
+    hid_t dataset = has_dataset(w, v->h5) ? w->h.H5Oopen(w->file, v->h5, H5P_DEFAULT) : H5I_INVALID_HID;
+    if (dataset < 0) return false;
+    bool ok = w->h.H5Iget_type(dataset) == H5I_DATASET && read_shape(w, dataset, &rank, dim) &&
+              shape_matches(&v->shape, rank, dim) && types_match(w, dataset, v->shape.dtype);
+    w->h.H5Oclose(dataset);
+    return ok;
+}
+
+/* Decides whether the optimizer's state is read: all of it or none. */
+static void choose_optimizer(reader *w)
+{
+    const tfcc_program *p = w->m->program;
+    uint64_t wanted = 0, fitting = 0;
+    for (uint64_t i = 0; i < p->variable_count; i++) {
+        const tfcc_variable *v = &p->variable[i];
+        if (v->role != TFCC_OPTIMIZER || !v->h5) continue;
+        wanted++;
+        fitting += fits(w, v);
+    }
+    uint64_t found = count_children(w, "optimizer/vars") + count_children(w, "optimizer/inner_optimizer/vars");
+    w->keep_optimizer = found != wanted || fitting != wanted;
+    if (!w->keep_optimizer || found == 0 || wanted == 0) return;
+    rt_note(w->r, "%s: note: the optimizer's state is left out: expected %llu variables, found %llu, %llu of which fit",
+            w->name, (unsigned long long)wanted, (unsigned long long)found, (unsigned long long)fitting);
+}
+
+static bool read_variables(const reader *w)
+{
+    const tfcc_program *p = w->m->program;
+    for (uint64_t i = 0; i < p->variable_count; i++) {
+        const tfcc_variable *v = &p->variable[i];
+        if (!v->h5 || (v->role == TFCC_OPTIMIZER && w->keep_optimizer)) continue;
+        if (!has_dataset(w, v->h5)) {
+            if (v->role != TFCC_WEIGHT) continue; /* fresh state will do */
+            return rt_wrong(w->r, "%s: %s is missing: expected shape %s for \"%s\" of model \"%s\"", w->name, v->h5,
+                            rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
+        }
+        if (!read_dataset(w, v, w->m->variable[i])) return false;
+    }
+    return true;
+}
+
+static bool is_known(const reader *w, const char *path)
+{
+    const tfcc_program *p = w->m->program;
+    if (strncmp(path, "optimizer/", 10) == 0 || strstr(path, "seed_generator")) return true;
+    for (uint64_t i = 0; i < p->variable_count; i++) {
+        const tfcc_variable *v = &p->variable[i];
+        if ((v->h5 && strcmp(v->h5, path) == 0) || (v->h5_copy && strcmp(v->h5_copy, path) == 0)) return true;
+    }
+    return false;
+}
+
+static bool walk_group(reader *w, hid_t group, char *path, size_t used, int depth);
+
+/* `path` names a child of the group. */
+static bool walk_child(reader *w, hid_t group, const char *name, char *path, size_t used, int depth)
+{
+    if (++w->objects > MOST_OBJECTS || depth > MOST_DEPTH) {
+        return rt_wrong(w->r, "%s: expected a weights file, found too many or too deep groups", w->name);
+    }
+    hid_t object = w->h.H5Oopen(group, name, H5P_DEFAULT);
+    if (object < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, path);
+    bool ok = true;
+    if (w->h.H5Iget_type(object) == H5I_GROUP) ok = walk_group(w, object, path, used, depth + 1);
+    else if (!is_known(w, path)) {
+        ok = rt_wrong(w->r, "%s: %s: model \"%s\" has no such weight", w->name, path, w->m->program->name);
+    }
+    w->h.H5Oclose(object);
+    return ok;
+}
+
+/* Looks for datasets that the model does not have. */
+static bool walk_group(reader *w, hid_t group, char *path, size_t used, int depth)
+{
+    H5G_info_t info;
+    if (w->h.H5Gget_info(group, &info) < 0) return rt_wrong(w->r, "%s: cannot read", w->name);
+    for (hsize_t i = 0; i < info.nlinks; i++) {
+        char name[256];
+        if (!child_name(w, group, i, name, sizeof name)) return rt_wrong(w->r, "%s: cannot read", w->name);
+        size_t length = strlen(name);
+        if (used + length + 2 > LONGEST_PATH) return rt_wrong(w->r, "%s: too deep groups", w->name);
+        if (used > 0) path[used] = '/';
+        size_t at = used + (used > 0);
+        memcpy(path + at, name, length + 1);
+        if (!walk_child(w, group, name, path, at + length, depth)) return false;
+    }
+    return true;
+}
+
+static bool read_all(reader *w)
+{
+    char path[LONGEST_PATH] = "";
+    hid_t root = w->h.H5Oopen(w->file, "/", H5P_DEFAULT);
+    if (root < 0) return rt_wrong(w->r, "%s: not a readable weights file", w->name);
+    choose_optimizer(w);
+    bool ok = walk_group(w, root, path, 0, 0) && read_variables(w);
+    w->h.H5Oclose(root);
+    return ok;
+}
+
+static bool read_opened(reader *w, hid_t access)
+{
+    if (access >= 0) w->h.H5Pclose(access);
+    if (w->file < 0) return rt_wrong(w->r, "%s: not a readable HDF5 file", w->name);
+    bool ok = read_all(w);
+    w->h.H5Fclose(w->file);
+    return ok;
+}
+
+bool weights_read_file(model *m, const char *path)
+{
+    reader w = {.r = m->r, .m = m, .name = path};
+    if (access(path, R_OK) != 0) return rt_wrong(m->r, "%s: cannot read: %s", path, strerror(errno));
+    if (!hdf5_open(&w.h, m->r)) return false;
+    w.file = w.h.H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    return read_opened(&w, H5I_INVALID_HID);
+}
+
+bool weights_read_image(model *m, const char *name, const void *bytes, uint64_t size)
+{
+    reader w = {.r = m->r, .m = m, .name = name};
+    if (!hdf5_open(&w.h, m->r)) return false;
+    hid_t access = w.h.H5Pcreate(*w.h.H5P_CLS_FILE_ACCESS_ID_g);
+    void *image = rt_alloc(m->r, size, "a weights file");
+    if (!image) return false;
+    if (size > 0) memcpy(image, bytes, (size_t)size); /* HDF5 asks for a pointer it could write through */
+    w.h.H5Pset_fapl_core(access, 1 << 16, 0);
+    w.h.H5Pset_file_image(access, image, (size_t)size);
+    w.file = w.h.H5Fopen("image", H5F_ACC_RDONLY, access);
+    bool ok = read_opened(&w, access);
+    rt_free(m->r, image);
+    return ok;
+}

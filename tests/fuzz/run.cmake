@@ -1,0 +1,16 @@
+# Runs HARNESS for SECONDS on a copy of its CORPUS; new inputs stay in WORK.
+file(MAKE_DIRECTORY ${WORK})
+if(EXISTS ${CORPUS})
+  file(COPY ${CORPUS}/ DESTINATION ${WORK})
+endif()
+execute_process(COMMAND ${HARNESS} ${WORK} -max_total_time=${SECONDS} -timeout=20 -rss_limit_mb=3000 -max_len=65536
+  -print_final_stats=1 -artifact_prefix=${WORK}/../${NAME}. RESULT_VARIABLE status ERROR_VARIABLE log)
+string(LENGTH "${log}" length)
+if(length GREATER 3000)
+  math(EXPR from "${length} - 3000")
+  string(SUBSTRING "${log}" ${from} -1 log)
+endif()
+message(STATUS "${log}")
+if(NOT status EQUAL 0)
+  message(FATAL_ERROR "${NAME} found a failure (${status})")
+endif()

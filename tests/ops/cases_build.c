@@ -1,0 +1,125 @@
+/* cases_build.c: cases that need more than one operation, or operands that are no arrays. */
+#include "ops/cases.h"
+
+static ir_value build_first(ir_graph *g, const ir_value *in)
+{
+    (void)g;
+    return in[0];
+}
+
+static ir_value build_constant(ir_graph *g, const ir_value *in)
+{
+    static const float elements[] = {1, -2.5F, 3, 0, 0.125F, 1e9F};
+    (void)in;
+    return ir_build_constant(g, ops_type_read("f32[2,3]", false), elements);
+}
+
+static ir_value build_splat(ir_graph *g, const ir_value *in)
+{
+    static const int32_t element = -7;
+    const ir_attr data = {.name = ATTR_data, .data = {sizeof element, &element}};
+    const ir_type type = ops_type_read("i32[N,2]", false);
+    (void)in;
+    return ir_build(g, OP_constant, 0, NULL, 1, &data, &type);
+}
+
+static ir_value build_get(ir_graph *g, const ir_value *in)
+{
+    const ir_attr dimension = INT(dimension, 1);
+    return ir_build_get(g, ir_build(g, OP_sort, 2, in, 1, &dimension, NULL), 1);
+}
+
+static ir_value body_parameter(ir_graph *body, int index, ir_type type)
+{
+    const ir_attr attr = INT(index, index);
+    return ir_build(body, OP_parameter, 0, NULL, 1, &attr, &type);
+}
+
+/* Three times: x becomes 1.5 x. */
+static ir_value build_while(ir_graph *g, const ir_value *in)
+{
+    ir_graph *condition = ir_graph_new(g->arena, "condition", NULL);
+    ir_graph *body = ir_graph_new(g->arena, "body", NULL);
+    const ir_value seen = body_parameter(condition, 0, *ir_type_of(g, in[0]));
+    const ir_value limit = ir_build_scalar(condition, DTYPE_i32, 3);
+    ir_graph_add_output(condition, "go_on", ir_build_compare(condition, "LT", seen, limit));
+    const ir_value i = body_parameter(body, 0, *ir_type_of(g, in[0]));
+    const ir_value x = body_parameter(body, 1, *ir_type_of(g, in[1]));
+    ir_graph_add_output(body, "i", ir_build_binary_scalar(body, OP_add, i, 1));
+    ir_graph_add_output(body, "x", ir_build_binary_scalar(body, OP_multiply, x, 1.5));
+    const ir_attr attr[] = {
+        {.name = ATTR_condition, .graph = condition},
+        {.name = ATTR_body, .graph = body},
+    };
+    return ir_build_get(g, ir_build(g, OP_while, 2, in, 2, attr, NULL), 1);
+}
+
+/* Operands: state [N,2], steps [N,3,2], a constant of the body [2]. state = state * constant + step; each
+ * step gives 2 * state. */
+static ir_value build_scan(ir_graph *g, const ir_value *in, bool reverse, int get)
+{
+    static const int64_t steps_first[] = {1, 0, 2};
+    ir_graph *body = ir_graph_new(g->arena, "body", NULL);
+    const ir_type *type = ir_type_of(g, in[0]);
+    const ir_value state = body_parameter(body, 0, *type), step = body_parameter(body, 1, *type);
+    const ir_value factor = body_parameter(body, 2, *ir_type_of(g, in[2]));
+    const ir_value product = ir_build_binary(body, OP_multiply, state, factor);
+    const ir_value next = ir_build_binary(body, OP_add, product, step);
+    ir_graph_add_output(body, "state", next);
+    ir_graph_add_output(body, "twice", ir_build_binary_scalar(body, OP_multiply, next, 2));
+    const ir_value operand[] = {in[0], ir_build_transpose(g, in[1], steps_first), in[2]};
+    const ir_attr attr[] = {
+        {.name = ATTR_body, .graph = body}, INT(length, 3), INT(carried, 1), INT(reverse, reverse)};
+    return ir_build_get(g, ir_build(g, OP_scan, 3, operand, 4, attr, NULL), get);
+}
+
+static ir_value build_scan_state(ir_graph *g, const ir_value *in)
+{
+    return build_scan(g, in, false, 0);
+}
+
+static ir_value build_scan_steps(ir_graph *g, const ir_value *in)
+{
+    return build_scan(g, in, false, 1);
+}
+
+static ir_value build_scan_reverse(ir_graph *g, const ir_value *in)
+{
+    return build_scan(g, in, true, 1);
+}
+
+#define SCAN_OPERANDS                                                                              \
+    {{"f32[N,2]", -1, 1, VALUES(1, 2, 3, 4)},                                                      \
+     {"f32[N,3,2]", -1, 1, VALUES(1, 1, 2, 2, 3, 3, 0, 1, 0, 1, 0, 1)},                            \
+     {"f32[2]", 0.5, 1, VALUES(1, 2)}}
+
+static const ops_case cases[] = {
+    {.name = "parameter", .op = OP_parameter, .build = build_first,
+     .in = {{"f32[N,3]", -1, 1, VALUES(1, 2, 3, 4, 5, 6)}},
+     .expect = EXPECT(1, 2, 3, 4, 5, 6)},
+    {.name = "variable", .op = OP_variable, .build = build_first,
+     .in = {{"f32[3]", -1, 1, VALUES(1, 2, 3)}},
+     .expect = EXPECT(1, 2, 3)},
+    {.name = "constant", .op = OP_constant, .build = build_constant,
+     .expect = EXPECT(1, -2.5, 3, 0, 0.125, 1e9)},
+    {.name = "constant_splat", .op = OP_constant, .build = build_splat,
+     .expect = EXPECT(-7, -7, -7, -7)},
+    {.name = "get", .op = OP_get, .build = build_get,
+     .in = {{"f32[N,3]", -1, 1, VALUES(3, 1, 2, 1, 3, 2)},
+            {"f32[N,3]", -1, 1, VALUES(4, 5, 6, 7, 8, 9)}},
+     .expect = EXPECT(5, 6, 4, 7, 9, 8)},
+    {.name = "while", .op = OP_while, .build = build_while,
+     .in = {{"i32[]", 0, 0, VALUES(0)}, {"f32[N,2]", -1, 1, VALUES(8, -16, 1, 0)}},
+     .expect = EXPECT(27, -54, 3.375, 0)},
+    {.name = "scan_state", .op = OP_scan, .build = build_scan_state,
+     .in = SCAN_OPERANDS,
+     .expect = EXPECT(7, 27, 3, 39)},
+    {.name = "scan_steps", .op = OP_scan, .build = build_scan_steps,
+     .in = SCAN_OPERANDS,
+     .expect = EXPECT(4, 10, 6, 18, 8, 24, 6, 38, 14, 54, 6, 78)},
+    {.name = "scan_reverse", .op = OP_scan, .build = build_scan_reverse,
+     .in = SCAN_OPERANDS,
+     .expect = EXPECT(14, 66, 6, 78, 12, 32, 6, 38, 8, 14, 6, 18)},
+};
+
+const ops_list ops_cases_build = {countof(cases), cases};

@@ -1,0 +1,324 @@
+/* codegen_test.c: compiled kernels against the reference interpreter, for every case. The cases of a list
+ * become one module with an output per case, so that the back end and the linker run once a list; each list
+ * runs in a process of its own, and when that one dies its cases run alone, to name the culprit.
+ * `codegen_test NAME` runs one case. */
+#include "codegen/codegen.h"
+#include "ops/cases.h"
+#include "passes/passes.h"
+#include "tfcc_rt.h"
+#include "test.h"
+
+#include <dlfcn.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LEVELS = 2, FEW = 64, GUARD = 256, POISON = 0xfb };
+static const int64_t row_counts[] = {0, 1, 2, 3, 37, 1000};
+static const int levels[LEVELS] = {2, 0};
+
+/* One case: its place in the compiled module, and a graph of its own for the interpreter. */
+typedef struct test_case {
+    const ops_case *c;
+    int in_count;
+    ir_value in[OPS_MAX_IN]; /* in the compiled module's graph */
+    ir_graph *alone;
+    ir_value alone_in[OPS_MAX_IN];
+} test_case;
+
+typedef struct trial {
+    arena arena;
+    size_t count;
+    test_case *item;
+    ir_module *module;
+    ir_graph *graph;
+    const tfcc_program *program;
+    int level;
+    bool *is_port; /* per case and operand */
+    int *number;   /* of the port or variable */
+} trial;
+
+/* ---- building ------------------------------------------------------------------------------------- */
+
+static void add_case(trial *t, size_t i, const ops_case *c)
+{
+    test_case *x = &t->item[i];
+    *x = (test_case){.c = c, .in_count = ops_case_in_count(c)};
+    ir_graph_add_output(t->graph, c->name, ops_case_build(t->graph, c, false, x->in));
+    for (int k = 0; k < x->in_count; k++) {
+        const ir_node *node = ir_node_of(t->graph, x->in[k]);
+        t->is_port[i * OPS_MAX_IN + (size_t)k] = node->op == OP_parameter;
+        t->number[i * OPS_MAX_IN + (size_t)k] = (int)ir_attr_int(node, ATTR_index, 0);
+    }
+    x->alone = ir_module_add_graph(ir_module_new(&t->arena, c->name), "predict");
+    ir_graph_add_output(x->alone, c->name, ops_case_build(x->alone, c, false, x->alone_in));
+}
+
+static void build_module(trial *t, const ops_list *list)
+{
+    t->count = list->count;
+    t->item = arena_array(&t->arena, test_case, list->count);
+    t->is_port = arena_array(&t->arena, bool, list->count * OPS_MAX_IN);
+    t->number = arena_array(&t->arena, int, list->count * OPS_MAX_IN);
+    t->module = ir_module_new(&t->arena, "ops");
+    t->graph = ir_module_add_graph(t->module, "predict");
+    for (size_t i = 0; i < list->count; i++) {
+        add_case(t, i, &list->item[i]);
+    }
+}
+
+/* Compiles, links and loads the module. The files are gone before it returns. */
+static bool load_module(trial *t)
+{
+    diag d = {.arena = &t->arena};
+    const passes_options passes = {.level = t->level, .verify = 1};
+    const codegen_options codegen = {.cpu = "native", .level = t->level, .threads = 1, .summary = ""};
+    const char *base = arena_printf(&t->arena, "./codegen_test_%ld", (long)getpid());
+    const char *object = arena_printf(&t->arena, "%s.o", base);
+    const char *library = arena_printf(&t->arena, "%s.so", base);
+    const char *link = arena_printf(&t->arena, "cc -shared -o %s %s -lm", library, object);
+    bool done = passes_run(t->module, &passes, &d) && codegen_write(t->module, &codegen, CODEGEN_OBJECT, object, &d);
+    diag_print(&d, stdout);
+    done = done && system(link) == 0;
+    void *handle = done ? dlopen(library, RTLD_NOW) : NULL;
+    if (done && !handle) printf("%s\n", dlerror());
+    union { void *address; const tfcc_program *(*get)(void); } entry = {
+        handle ? dlsym(handle, "tfcc_get_program") : NULL};
+    remove(object);
+    remove(library);
+    if (!entry.address) return false;
+    t->program = entry.get();
+    return true;
+}
+
+/* ---- running -------------------------------------------------------------------------------------- */
+
+typedef struct memory {
+    char *fixed, *batch;
+    void **variable, **port, **output;
+} memory;
+
+/* Memory that starts out as garbage, with a guard behind it. */
+static void *make_block(arena *a, size_t size)
+{
+    char *block = arena_alloc(a, size + GUARD + 64);
+    block += 64 - (uintptr_t)block % 64;
+    memset(block, POISON, size + GUARD);
+    return block;
+}
+
+static bool is_guard_whole(const void *block, size_t size)
+{
+    const unsigned char *guard = (const unsigned char *)block + size;
+    for (int i = 0; i < GUARD; i++) {
+        if (guard[i] != POISON) return false;
+    }
+    return true;
+}
+
+static void *address_of(const trial *t, const memory *m, tfcc_place p, int64_t n)
+{
+    switch ((tfcc_space)p.space) {
+    case TFCC_FIXED: return m->fixed + p.offset;
+    case TFCC_BATCH: return m->batch + p.offset * (uint64_t)n;
+    case TFCC_VARIABLE: return m->variable[p.offset];
+    case TFCC_INPUT: return m->port[p.offset];
+    case TFCC_OUTPUT: return m->output[p.offset];
+    case TFCC_CONSTANT: return (char *)(uintptr_t)t->program->constants + p.offset;
+    }
+    bug("no such space: %u", p.space);
+}
+
+/* Tasks run in descending order for odd n: their order must not matter. */
+static void run_launch(const trial *t, const memory *m, const tfcc_launch *l, int64_t n, void *scratch)
+{
+    const int64_t rows = l->rows * (l->rows_batch ? n : 1);
+    const int64_t tasks = (rows + l->grain - 1) / l->grain * l->times;
+    void *arg[64];
+    bug_if(l->arg_count > countof(arg), "%s has %u arguments", l->name, l->arg_count);
+    for (uint32_t i = 0; i < l->arg_count; i++) {
+        arg[i] = address_of(t, m, l->arg[i], n);
+    }
+    for (int64_t i = 0; i < tasks; i++) {
+        l->run(arg, n, n % 2 ? tasks - 1 - i : i, scratch);
+    }
+}
+
+static size_t bytes_at(const ir_type *type, int64_t n)
+{
+    return (size_t)ir_type_elements_at(type, n) * ir_dtype_size(type->dtype);
+}
+
+static double tolerance_of(ir_dtype t, ir_class class)
+{
+    switch (t) {
+    case DTYPE_f16: return 2e-3;
+    case DTYPE_bf16: return 1.6e-2;
+    case DTYPE_f32: return class == CLASS_MAP ? 1e-6 : 4e-6;
+    case DTYPE_f64: return 1e-12;
+    default: return 0;
+    }
+}
+
+static bool is_close(double got, double want, double allowed)
+{
+    if (isnan(want)) return isnan(got);
+    if (isinf(want) || isinf(got)) return got == want;
+    return fabs(got - want) <= allowed;
+}
+
+/* MAP results are compared one by one, sums relative to the largest. At most one element a case is shown. */
+static void compare(const test_case *x, const ir_array *got, const ir_array *want, int64_t n, int level)
+{
+    const ir_class class = ir_op_class(x->c->op);
+    const double tolerance = tolerance_of(want->type.dtype, class);
+    double largest = 1e-3;
+    for (int64_t i = 0; i < ir_array_count(want); i++) {
+        const double size = fabs(ir_array_get(want, i));
+        if (isfinite(size)) largest = fmax(largest, size);
+    }
+    for (int64_t i = 0; i < ir_array_count(want); i++) {
+        const double a = ir_array_get(got, i), b = ir_array_get(want, i);
+        const double scale = class == CLASS_MAP ? fmax(fabs(b), 1e-3) : largest;
+        if (is_close(a, b, tolerance * scale)) continue;
+        TEST_CHECK(false, "%s, -O%d, N = %lld: element %lld of %lld is %.9g, not %.9g", x->c->name, level,
+                   (long long)n, (long long)i, (long long)ir_array_count(want), a, b);
+        return;
+    }
+    TEST_CHECK(true, "equal");
+}
+
+static void check_output(trial *t, size_t i, const memory *m, int64_t n, arena *a)
+{
+    const test_case *x = &t->item[i];
+    ir_array ports[OPS_MAX_IN], variables[OPS_MAX_IN], want;
+    for (int k = 0; k < x->in_count; k++) {
+        const ir_node *node = ir_node_of(x->alone, x->alone_in[k]);
+        const size_t slot = i * OPS_MAX_IN + (size_t)k;
+        ir_array *to = node->op == OP_parameter ? ports : variables;
+        to += ir_attr_int(node, ATTR_index, 0);
+        *to = ops_case_fill(x->c, k, a, n, false, n != ops_case_rows(x->c));
+        const void *bytes = t->is_port[slot] ? m->port[t->number[slot]] : m->variable[t->number[slot]];
+        memcpy(to->data, bytes, bytes_at(&to->type, 0));
+    }
+    ir_interpret(x->alone, a, n, ports, variables, &want);
+    const tfcc_output *o = &t->program->graph[0].output[i];
+    const ir_array got = {.type = want.type, .data = address_of(t, m, o->place, n)};
+    if (o->place.space == TFCC_OUTPUT)
+        TEST_CHECK(is_guard_whole(got.data, bytes_at(&want.type, 0)), "%s writes beyond its end", x->c->name);
+    compare(x, &got, &want, n, t->level);
+}
+
+static void fill_memory(trial *t, memory *m, int64_t n, arena *a)
+{
+    const tfcc_graph *g = &t->program->graph[0];
+    m->fixed = make_block(a, g->fixed_bytes);
+    m->batch = make_block(a, g->batch_bytes * (size_t)n);
+    m->variable = arena_array(a, void *, t->module->variable_count + 1);
+    m->port = arena_array(a, void *, t->module->port_count + 1);
+    m->output = arena_array(a, void *, t->count);
+    for (size_t i = 0; i < t->count; i++) {
+        const test_case *x = &t->item[i];
+        const ir_value v = x->alone->output[0].value;
+        m->output[i] = make_block(a, bytes_at(ir_type_of(x->alone, v), n));
+        for (int k = 0; k < x->in_count; k++) {
+            const size_t slot = i * OPS_MAX_IN + (size_t)k;
+            const ir_array made = ops_case_fill(x->c, k, a, n, false, n != ops_case_rows(x->c));
+            const size_t bytes = bytes_at(&made.type, 0);
+            void **to = t->is_port[slot] ? m->port : m->variable;
+            to[t->number[slot]] = make_block(a, bytes);
+            memcpy(to[t->number[slot]], made.data, bytes);
+        }
+    }
+}
+
+/* Elements per row that a case reads and writes; the interpreter is too slow for many rows of large ones. */
+static bool is_large(const test_case *x)
+{
+    int64_t elements = 0;
+    for (int k = 0; k < x->in_count; k++) {
+        elements += ir_type_elements_at(ir_type_of(x->alone, x->alone_in[k]), 1);
+    }
+    return elements > FEW;
+}
+
+static void check_rows(trial *t, int64_t n)
+{
+    arena a = {0};
+    memory m;
+    const tfcc_graph *g = &t->program->graph[0];
+    fill_memory(t, &m, n, &a);
+    void *scratch = make_block(&a, t->program->scratch_bytes);
+    for (uint64_t i = 0; i < g->launch_count; i++) {
+        run_launch(t, &m, &g->launch[i], n, scratch);
+    }
+    TEST_CHECK(is_guard_whole(scratch, t->program->scratch_bytes), "scratch memory overflows");
+    TEST_CHECK(is_guard_whole(m.fixed, g->fixed_bytes), "the fixed slab overflows");
+    TEST_CHECK(is_guard_whole(m.batch, g->batch_bytes * (size_t)n), "the batch slab overflows");
+    for (size_t i = 0; i < t->count; i++) {
+        const arena_mark mark = arena_save(&a);
+        if (n <= FEW || !is_large(&t->item[i])) check_output(t, i, &m, n, &a);
+        arena_release(&a, mark);
+    }
+    arena_done(&a);
+}
+
+static void check_list(const ops_list *list, int level)
+{
+    trial t = {.level = level};
+    build_module(&t, list);
+    const bool loaded = load_module(&t);
+    TEST_CHECK(loaded, "%s and %zu more cases, -O%d: no program", list->item[0].name, list->count - 1, level);
+    for (size_t i = 0; loaded && i < countof(row_counts); i++) {
+        check_rows(&t, row_counts[i]);
+    }
+    arena_done(&t.arena);
+}
+
+/* ---- processes ------------------------------------------------------------------------------------- */
+
+/* 0: all well; 1: checks failed; else the process died. */
+static int check_apart(const ops_list *list, int level)
+{
+    int status = 0;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        check_list(list, level);
+        fflush(stdout);
+        _exit(test_failed > 0 ? 1 : 0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child) return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void check_all(const ops_list *list)
+{
+    for (int i = 0; i < LEVELS; i++) {
+        const int result = check_apart(list, levels[i]);
+        TEST_CHECK(result == 0, "list of %s, -O%d: %s", list->item[0].name, levels[i],
+                   result == 1 ? "checks failed" : "the process died");
+        for (size_t k = 0; result != 0 && result != 1 && k < list->count; k++) {
+            const ops_list one = {1, &list->item[k]};
+            TEST_CHECK(check_apart(&one, levels[i]) == 0, "%s alone, -O%d", one.item->name, levels[i]);
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const ops_list *const lists[] = {&ops_cases_map,      &ops_cases_move, &ops_cases_loop,
+                                            &ops_cases_contract, &ops_cases_nest, &ops_cases_build};
+    for (size_t i = 0; argc < 2 && i < countof(lists); i++) {
+        check_all(lists[i]);
+    }
+    for (size_t i = 0; argc > 1 && i < ops_case_count(); i++) {
+        const ops_list one = {1, ops_case_at(i)};
+        if (strcmp(one.item->name, argv[1]) != 0) continue;
+        for (int k = 0; k < LEVELS; k++) {
+            check_list(&one, levels[k]);
+        }
+    }
+    return test_report();
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""The same input gives the same bytes: objects of two compilations, and the weights after training with 1, 2 and 5
+threads and from run to run."""
+import sys
+from pathlib import Path
+
+from program import MODELS, Checks, compile_model, folder, run
+
+check = Checks()
+with folder() as work:
+    work = Path(work)
+    for name, data in (("digits_cnn", "digits_train.npz"), ("sonnets_transformer", "sonnets.npz")):
+        model = MODELS / f"{name}.json"
+        for i in range(2):
+            compile_model(sys.argv[1], model, work / f"{i}.o", "--emit", "obj", "--mcpu", "x86-64-v3")
+        check((work / "0.o").read_bytes() == (work / "1.o").read_bytes(), f"{name}: two compilations differ")
+        program = compile_model(sys.argv[1], model, work / name)
+        histories = []
+        for threads in (1, 2, 5, 2):
+            run(program, "fit", "--data", MODELS / data, "--weights", MODELS / "reference" / f"{name}.weights.h5", "--epochs", 1,
+                "--seed", 3, "--threads", threads, "--history", work / "h.json", "--verbose", 0)
+            histories.append((work / "h.json").read_bytes())
+        for threads, h in zip((2, 5, 2), histories[1:]):
+            check(h == histories[0], f"{name}: history with {threads} threads differs from that with 1")
+check.report()
