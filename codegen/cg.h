@@ -197,6 +197,8 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
 void cg_bind_value(cg *c, ir_value v, cg_value lanes_or_scalar);
 void cg_bind_memory(cg *c, ir_value v, cg_value address, bool read_only);
 void cg_unbind(cg *c, ir_value v); /* computed again */
+/* Binds a value that nothing emitted so far has asked for: the memo stays. */
+void cg_bind_result(cg *c, ir_value v, cg_value scalar);
 /* Forgets what was emitted. Loops and conditions do it for what was emitted inside; a kernel does it when
  * memory that it has read has changed. */
 void cg_memo_clear(cg *c);
@@ -325,6 +327,33 @@ typedef struct cg_span {
     cg_value *value;
 } cg_span;
 void cg_span_emit(cg *c, const cg_span *s, cg_emit *emit, void *context);
+
+/* ---- walks (walk.c): loops over some dims of a shape, vectors along the last of them ------------------------- */
+
+typedef void cg_walk_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context);
+typedef struct cg_walk {
+    const ir_type *shape;
+    int count, dim[IR_MAX_RANK];     /* dims walked, outer first; none: one scalar step */
+    cg_value at[IR_MAX_RANK];        /* coordinates of the other dims */
+    cg_value begin, end;             /* part of the walk: of the outer dims' product when there are several dims (any
+                                        numbers), else of the one dim (begin a multiple of CG_ALIGN); NULL: all */
+    int lanes, unroll;
+    bool compact;
+    int value_count;                 /* carried values, as in cg_span */
+    cg_value *value;
+} cg_walk;
+enum { CG_ALIGN = 64 };
+void cg_walk_emit(cg *c, const cg_walk *w, cg_walk_step *step, void *context);
+/* How far to unroll a body, and whether it is too large for several copies. */
+void cg_walk_size(const cg *c, cg_walk *w);
+/* Positions begin .. end - 1 in blocks of `width` vectors of `lanes`, then in ever smaller ones. The step keeps its
+ * own values per vector: a loop inside a block then has several independent chains. */
+typedef void cg_block_step(cg *c, cg_value position, int lanes, int width, void *context);
+void cg_blocks_emit(cg *c, cg_value begin, cg_value end, int width, cg_block_step *step, void *context);
+ir_dim cg_dims_product(const ir_type *t, int count, const int *dim);
+
+/* Bytes that one element of the full shape reads and writes, and its simple operations: for cg_grain. */
+void cg_body_cost(const cg_body *b, int64_t *out_bytes, int64_t *out_work);
 
 static inline const ir_node *cg_node(const cg *c, ir_value v) { return &c->body->graph->node[v]; }
 static inline const ir_type *cg_type(const cg *c, ir_value v) { return &c->body->graph->node[v].type; }

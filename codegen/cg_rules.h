@@ -18,6 +18,7 @@ typedef struct cg_rule {
     void (*nest)(cg *c);                                          /* NEST: the kernel of c->body->main */
 } cg_rule;
 const cg_rule *cg_rule_of(ir_op op);
+cg_value cg_map_emit(cg *c, const cg_step *s); /* the step of a MAP op */
 
 /* element_source.c */
 cg_value cg_read_memory(cg *c, ir_value v, const cg_index *index);
@@ -64,7 +65,6 @@ cg_value cg_math_tanh(cg *c, cg_value x);
 cg_value cg_math_logistic(cg *c, cg_value x);
 cg_value cg_math_erf(cg *c, cg_value x);
 cg_value cg_math_erf_inv(cg *c, cg_value x);
-cg_value cg_math_pow(cg *c, cg_value x, cg_value y);
 cg_value cg_math_sin(cg *c, cg_value x);
 cg_value cg_math_cos(cg *c, cg_value x);
 cg_value cg_math_tan(cg *c, cg_value x);

@@ -76,6 +76,11 @@ static void bind(cg *c, ir_value v, cg_binding b)
     cg_memo_clear(c);
 }
 
+void cg_bind_result(cg *c, ir_value v, cg_value scalar)
+{
+    c->binding[v] = (cg_binding){.source = CG_VALUE, .address = scalar};
+}
+
 void cg_bind_value(cg *c, ir_value v, cg_value lanes_or_scalar)
 {
     bind(c, v, (cg_binding){.source = CG_VALUE, .address = lanes_or_scalar});
@@ -208,7 +213,7 @@ static cg_value compute_map(cg *c, ir_value v, const cg_index *index)
     bug_if(n->in_count > (int)countof(s.in), "%s has %d operands", ir_op_name(n->op), n->in_count);
     s.from = cg_type(c, n->in[n->op == OP_select])->dtype;
     for (int i = 0; i < n->in_count; i++) s.in[i] = cg_element(c, n->in[i], index);
-    return cg_rule_of(n->op)->map(c, &s);
+    return cg_map_emit(c, &s);
 }
 
 static cg_value compute_element(cg *c, ir_value v, const cg_index *index)

@@ -1,5 +1,5 @@
-/* archive.c: see archive.h. The bounds are Keras's own: a member that claims more than 4 GiB, or more than 100 times its
- * packed size once it is large, is not unpacked. */
+/* archive.c: see archive.h. The bounds are Keras's own: a member that claims more than 4 GiB, or more than
+ * 100 times its packed size once it is large, is not unpacked. */
 #include "frontend/archive.h"
 
 #include <stdio.h>
@@ -32,7 +32,8 @@ static bool read_bytes(zip_file_t *file, char *to, uint64_t size)
 }
 
 /* *out_bytes NULL when the member is absent. */
-static bool read_member(fe *f, zip_t *zip, const char *name, uint64_t most, char **out_bytes, size_t *out_size)
+static bool read_member(fe *f, zip_t *zip, const char *name, uint64_t most, char **out_bytes,
+                        size_t *out_size)
 {
     zip_stat_t about;
     *out_bytes = NULL;
@@ -43,7 +44,8 @@ static bool read_member(fe *f, zip_t *zip, const char *name, uint64_t most, char
                           (unsigned long long)about.size);
     }
     if (about.size > SMALL_BYTES && about.size / MOST_EXPANSION > about.comp_size) {
-        return diag_error(f->diag, name, "expected a member that unpacks to at most %d times its size", MOST_EXPANSION);
+        return diag_error(f->diag, name, "expected a member that unpacks to at most %d times its size",
+                          MOST_EXPANSION);
     }
     zip_file_t *file = zip_fopen(zip, name, 0);
     if (!file) return diag_error(f->diag, name, "cannot be read: %s", zip_strerror(zip));
@@ -71,7 +73,8 @@ bool fe_archive_read(fe *f, const char *path, fe_archive *out)
     *out = (fe_archive){0};
     bool ok = read_member(f, zip, "config.json", MOST_CONFIG_BYTES, &config, &out->config_size);
     ok = read_member(f, zip, "model.weights.h5", most_weight_bytes, &weights, &out->weights_size) && ok;
-    if (ok && !config) ok = diag_error(f->diag, NULL, "expected a .keras archive, found one without \"config.json\"");
+    if (ok && !config)
+        ok = diag_error(f->diag, NULL, "expected a .keras archive, found one without \"config.json\"");
     out->config = config;
     out->weights = weights;
     zip_discard(zip);

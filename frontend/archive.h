@@ -5,7 +5,7 @@
 #include "frontend/fe.h"
 
 typedef struct fe_archive {
-    const char *config;  /* text of config.json */
+    const char *config; /* text of config.json */
     size_t config_size;
     const void *weights; /* model.weights.h5, or NULL */
     size_t weights_size;

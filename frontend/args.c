@@ -16,7 +16,8 @@ bool fe_arg_link(fe_arg_reader *r, const cJSON *history, const json_at *at, fe_v
     const char *name = fe_arg_is_history(history) ? history->child->valuestring : NULL;
     if (!name || !r->layer_index || !fe_json_int(history->child->next, &call) ||
         !fe_json_int(history->child->next->next, &tensor)) {
-        return fe_error(r->fe, at, "expected [\"layer\", call, tensor], found %s", fe_json_show(r->fe, history));
+        return fe_error(r->fe, at, "expected [\"layer\", call, tensor], found %s",
+                        fe_json_show(r->fe, history));
     }
     int *index = map_find(r->layer_index, name);
     if (!index) {
@@ -27,7 +28,7 @@ bool fe_arg_link(fe_arg_reader *r, const cJSON *history, const json_at *at, fe_v
                         near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     }
     int calls = r->first_call[*index + 1] - r->first_call[*index];
-    if (r->counts_itself[*index]) call--;
+    if (r->counts_itself && r->counts_itself[*index]) call--;
     if (call < 0 || call >= calls) {
         return fe_error(r->fe, at, "expected a call of \"%s\" (it has %d), found call number %s", name, calls,
                         fe_json_show(r->fe, history->child->next));
@@ -51,7 +52,8 @@ typedef struct constant_reader {
 static bool measure_constant(fe *f, const cJSON *j, const json_at *at, ir_type *type)
 {
     for (const cJSON *level = j; cJSON_IsArray(level); level = level->child) {
-        if (type->rank == IR_MAX_RANK) return fe_error(f, at, "expected an array of at most %d dimensions", IR_MAX_RANK);
+        if (type->rank == IR_MAX_RANK)
+            return fe_error(f, at, "expected an array of at most %d dimensions", IR_MAX_RANK);
         type->dim[type->rank++] = ir_fixed(cJSON_GetArraySize(level));
     }
     return true;
@@ -75,7 +77,8 @@ static bool fill_constant(constant_reader *r, const cJSON *j, const json_at *at,
         return true;
     }
     if (!cJSON_IsArray(j) || cJSON_GetArraySize(j) != r->type.dim[level].count) {
-        return fe_error(r->fe, at, "expected lists of one length in an array, found %s", fe_json_show(r->fe, j));
+        return fe_error(r->fe, at, "expected lists of one length in an array, found %s",
+                        fe_json_show(r->fe, j));
     }
     for (const cJSON *item = j->child; item; item = item->next) {
         if (!fill_constant(r, item, at, level + 1)) return false;
@@ -189,7 +192,8 @@ bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *
     return read_items(r, j, at, out);
 }
 
-/* ---- taking apart ---------------------------------------------------------------------------------------- */
+/* ---- taking apart ----------------------------------------------------------------------------------------
+ */
 
 typedef struct dict_entry {
     const char *key;

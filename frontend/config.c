@@ -46,8 +46,10 @@ bool fe_config_done(fe_config *c)
         if (!j->string || map_has(&c->seen, j->string)) continue;
         const json_at at = {.up = &c->at, .key = j->string};
         const char *near = fe_nearest(j->string, c->seen.count, known);
-        if (near) fe_error(c->fe, &at, "unknown field; did you mean \"%s\"?", near);
-        else fe_error(c->fe, &at, "unknown field");
+        if (near)
+            fe_error(c->fe, &at, "unknown field; did you mean \"%s\"?", near);
+        else
+            fe_error(c->fe, &at, "unknown field");
         ok = false;
     }
     return ok;
@@ -274,17 +276,20 @@ bool fe_record_read(fe *f, const cJSON *j, const json_at *at, const ir_record **
                         fe_json_show(f, j));
     }
     if (strcmp(name->valuestring, "__lambda__") == 0) {
-        return fe_error(f, at, "expected a function of Keras, found a Python lambda, which only Python can run");
+        return fe_error(f, at,
+                        "expected a function of Keras, found a Python lambda, which only Python can run");
     }
     const cJSON *registered = cJSON_GetObjectItemCaseSensitive(j, "registered_name");
     if (cJSON_IsString(registered) && strchr(registered->valuestring, '>')) {
-        return fe_error(f, at, "expected a class of Keras, found the custom class %s", fe_json_show(f, registered));
+        return fe_error(f, at, "expected a class of Keras, found the custom class %s",
+                        fe_json_show(f, registered));
     }
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(j, "config");
     if (strcmp(name->valuestring, "function") == 0) {
         const json_at config_at = {.up = at, .key = "config"};
         if (!cJSON_IsString(config)) {
-            return fe_error(f, &config_at, "expected the name of a function, found %s", fe_json_show(f, config));
+            return fe_error(f, &config_at, "expected the name of a function, found %s",
+                            fe_json_show(f, config));
         }
         *out = ir_record_new(f->arena, fe_snake_case(f, config->valuestring));
         return true;

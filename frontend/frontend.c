@@ -9,7 +9,9 @@
 
 enum { MOST_JSON_BYTES = 64 << 20 };
 
-/* ---- inputs ---------------------------------------------------------------------------------------------------------- */
+/* ---- inputs
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* The size that --dim gives to dim `axis` of an input: by "name.axis=size", else by "name=size". -1: none. */
 static int64_t find_dim(fe *f, const char *input, int axis)
@@ -32,19 +34,21 @@ static int64_t find_dim(fe *f, const char *input, int axis)
     return found;
 }
 
-static bool add_input(fe *f, fe_layer *layer)
+static bool add_input(fe *f, const fe_layer *top, fe_layer *layer)
 {
     fe_input *input = layer->state;
     ir_port port = {.name = layer->name, .kind = PORT_x, .type = input->type};
     if (input->any) {
-        return fe_layer_error(f, layer, "expected a model whose input shape is known: add an InputLayer, or build it");
+        return fe_layer_error(f, layer,
+                              "expected a model whose input shape is known: add an InputLayer, or build it");
     }
     port.type.dim[0] = ir_batch(1);
     for (int i = 1; i < port.type.rank; i++) {
         if (port.type.dim[i].count > 0) continue;
         int64_t size = find_dim(f, layer->name, i);
         if (size < 0) {
-            return fe_layer_error(f, layer, "size %d of this input is open; give it with --dim %s.%d=SIZE", i, layer->name, i);
+            return fe_layer_error(f, layer, "size %d of this input is open; give it with --dim %s.%d=SIZE", i,
+                                  layer->name, i);
         }
         port.type.dim[i] = ir_fixed(size);
     }
@@ -56,7 +60,9 @@ static bool add_input(fe *f, fe_layer *layer)
     return true;
 }
 
-/* ---- graphs ----------------------------------------------------------------------------------------------------------- */
+/* ---- graphs
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct lowering {
     fe *fe;
@@ -79,7 +85,8 @@ static bool lower_graph(const lowering *job, const char *name, bool training)
     if (!fe_model_call(&l, m, m->input_count, in, &result)) return false;
     int count = fe_value_tensors(&result, (int)m->output_count, out);
     if (count != (int)m->output_count) {
-        return fe_layer_error(f, job->top, "expected one tensor an output, found %d for %zu", count, m->output_count);
+        return fe_layer_error(f, job->top, "expected one tensor an output, found %d for %zu", count,
+                              m->output_count);
     }
     if (strcmp(name, "predict") == 0) {
         for (int i = 0; i < count; i++) ir_graph_add_output(l.g, m->output_name[i], out[i].value);
@@ -101,7 +108,9 @@ static bool discover_variables(const lowering *job)
     return true;
 }
 
-/* ---- training ---------------------------------------------------------------------------------------------------------- */
+/* ---- training
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void add_dependency(fe *f, frontend_model *result, const char *path)
 {
@@ -116,13 +125,16 @@ static bool read_text(fe *f, const char *path, text *out)
     if (text_read_file(out, path, MOST_JSON_BYTES)) return true;
     const char *file = f->diag->file;
     f->diag->file = path;
-    if (errno == EFBIG) diag_error(f->diag, NULL, "expected at most %d bytes of JSON", MOST_JSON_BYTES);
-    else diag_error(f->diag, NULL, "cannot be read: %s", strerror(errno));
+    if (errno == EFBIG)
+        diag_error(f->diag, NULL, "expected at most %d bytes of JSON", MOST_JSON_BYTES);
+    else
+        diag_error(f->diag, NULL, "cannot be read: %s", strerror(errno));
     f->diag->file = file;
     return false;
 }
 
-/* The compile configuration: --compile-config's file, or the model's own. Messages name the file it is from. */
+/* The compile configuration: --compile-config's file, or the model's own. Messages name the file it is from.
+ */
 static bool read_training(lowering *job, const cJSON *root, frontend_model *result)
 {
     fe *f = job->fe;
@@ -139,8 +151,10 @@ static bool read_training(lowering *job, const cJSON *root, frontend_model *resu
         if (!config) return false;
         f->diag->file = path;
         const cJSON *inner = cJSON_GetObjectItemCaseSensitive(config, own_at.key);
-        if (inner) config = inner;
-        else at = NULL;
+        if (inner)
+            config = inner;
+        else
+            at = NULL;
     }
     bool ok = fe_train_read(f, job->model, cJSON_IsNull(config) ? NULL : config, at, &job->train);
     f->diag->file = file;
@@ -153,7 +167,9 @@ static bool lower_training(const lowering *job)
            fe_train_metrics(job->fe, job->train, job->model);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
 static bool check_version(fe *f, const cJSON *root)
 {
@@ -178,7 +194,8 @@ static bool lower_all(lowering *job, const cJSON *root, frontend_model *result)
 {
     fe *f = job->fe;
     bool ok = true;
-    for (size_t i = 0; i < job->model->input_count; i++) ok = add_input(f, job->model->input[i]) && ok;
+    for (size_t i = 0; i < job->model->input_count; i++)
+        ok = add_input(f, job->top, job->model->input[i]) && ok;
     if (!ok || !discover_variables(job)) return false;
     if (!lower_graph(job, "predict", false)) return false;
     result->summary = fe_summary(f, job->model);
@@ -242,8 +259,10 @@ void frontend_list_layers(FILE *to)
 {
     for (size_t i = 0; i < fe_layer_class_count; i++) {
         const fe_layer_class *c = &fe_layer_classes[i];
-        if (c->refusal) fprintf(to, "%-32s refused: %s\n", c->name, c->refusal);
-        else fprintf(to, "%s\n", c->name);
+        if (c->refusal)
+            fprintf(to, "%-32s refused: %s\n", c->name, c->refusal);
+        else
+            fprintf(to, "%s\n", c->name);
     }
     for (size_t i = 0; i < fe_op_count(); i++) fprintf(to, "keras.ops: %s\n", fe_op_name(fe_op_at(i)));
 }

@@ -1,6 +1,6 @@
-/* json.c: JSON text to a cJSON tree in the arena. Not cJSON's own parser, because Python's JSON has bare NaN and
- * Infinity, seeds need all digits of large integers, syntax errors need line and column, and strings of the tree
- * must live as long as the model. cJSON's accessors work on the result. */
+/* json.c: JSON text to a cJSON tree in the arena. Not cJSON's own parser, because Python's JSON has bare NaN
+ * and Infinity, seeds need all digits of large integers, syntax errors need line and column, and strings of
+ * the tree must live as long as the model. cJSON's accessors work on the result. */
 #include "frontend/fe.h"
 
 #include <math.h>
@@ -34,15 +34,16 @@ static bool fail_at(json_reader *r, const char *where, const char *expected)
     diag *d = r->fe->diag;
     const char *file = d->file;
     d->file = NULL;
-    diag_error(d, arena_printf(r->fe->arena, "%s:%d:%d", r->file, line, column), "expected %s, found %s", expected,
-               found);
+    diag_error(d, arena_printf(r->fe->arena, "%s:%d:%d", r->file, line, column), "expected %s, found %s",
+               expected, found);
     d->file = file;
     return false;
 }
 
 static void skip_space(json_reader *r)
 {
-    while (r->next < r->end && (*r->next == ' ' || *r->next == '\t' || *r->next == '\n' || *r->next == '\r')) r->next++;
+    while (r->next < r->end && (*r->next == ' ' || *r->next == '\t' || *r->next == '\n' || *r->next == '\r'))
+        r->next++;
 }
 
 static bool take(json_reader *r, const char *word)
@@ -92,7 +93,7 @@ static char *put_utf8(char *to, unsigned code)
 static bool read_unicode_escape(json_reader *r, char **to)
 {
     const char *where = r->next;
-    unsigned code, low;
+    unsigned code = 0, low = 0;
     if (!read_hex4(r, &code)) return false;
     if (code >= 0xd800 && code < 0xdc00 && take(r, "\\u")) {
         if (!read_hex4(r, &low)) return false;
@@ -132,8 +133,10 @@ static char *read_string(json_reader *r)
             return NULL;
         }
         r->next++;
-        if (c != '\\') *to++ = c;
-        else if (!read_escape(r, &to)) return NULL;
+        if (c != '\\')
+            *to++ = c;
+        else if (!read_escape(r, &to))
+            return NULL;
     }
     r->next = close + 1;
     return string;
@@ -310,8 +313,10 @@ static void put_path(const json_at *at, text *to)
         return;
     }
     put_path(at->up, to);
-    if (!at->key) text_add(to, "[%d]", at->index);
-    else text_add(to, ".%s", at->key);
+    if (!at->key)
+        text_add(to, "[%d]", at->index);
+    else
+        text_add(to, ".%s", at->key);
 }
 
 const char *fe_at_show(fe *f, const json_at *at)
@@ -337,12 +342,14 @@ const char *fe_json_show(fe *f, const cJSON *j)
 {
     if (!j) return "nothing";
     if (cJSON_IsString(j)) return arena_printf(f->arena, "%s (string)", show_quoted(f, j->valuestring, 60));
-    if (cJSON_IsNumber(j)) return arena_printf(f->arena, "%.60s (number)", j->valuestring ? j->valuestring : "?");
+    if (cJSON_IsNumber(j))
+        return arena_printf(f->arena, "%.60s (number)", j->valuestring ? j->valuestring : "?");
     if (cJSON_IsBool(j)) return cJSON_IsTrue(j) ? "true (boolean)" : "false (boolean)";
     if (cJSON_IsNull(j)) return "null";
     if (cJSON_IsArray(j)) return arena_printf(f->arena, "a list of %d", cJSON_GetArraySize(j));
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
-    if (cJSON_IsString(name)) return arena_printf(f->arena, "an object of class %s", show_quoted(f, name->valuestring, 60));
+    if (cJSON_IsString(name))
+        return arena_printf(f->arena, "an object of class %s", show_quoted(f, name->valuestring, 60));
     return "an object";
 }
 
@@ -360,7 +367,9 @@ static bool add_error(fe *f, const char *path, const fe_layer *layer, const char
     text t = {0};
     text_add_args(&t, format, args);
     const char *place = path;
-    if (layer) place = arena_printf(f->arena, "%s: %s %s", path, layer->class->name, show_quoted(f, layer->name, 200));
+    if (layer)
+        place =
+            arena_printf(f->arena, "%s: %s %s", path, layer->class->name, show_quoted(f, layer->name, 200));
     diag_error(f->diag, place, "%s", text_get(&t));
     text_done(&t);
     return false;

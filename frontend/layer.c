@@ -15,10 +15,16 @@ bool fe_is_op_object(const cJSON *object)
     return is_module(module, "keras.src.ops") || is_module(module, "keras.ops");
 }
 
+/* Files and tables name the Python class; this one is exported under another name. */
+static const char *find_python_class(const char *class_name)
+{
+    return strcmp(class_name, "GroupQueryAttention") == 0 ? "GroupedQueryAttention" : class_name;
+}
+
 const char *fe_names_next(fe_names *names, const char *class_name)
 {
     arena *a = names->fe->arena;
-    const char *name = fe_snake_case(names->fe, class_name);
+    const char *name = fe_snake_case(names->fe, find_python_class(class_name));
     int *count = map_find(&names->used, name);
     if (count) return arena_printf(a, "%s_%d", name, ++*count);
     map_set(&names->used, name, arena_new(a, int));
@@ -62,12 +68,13 @@ static const fe_layer_class *find_op_class(fe *f, const char *name, const json_a
         const char **known = arena_array(f->arena, const char *, fe_op_count());
         for (size_t i = 0; i < fe_op_count(); i++) known[i] = fe_op_name(fe_op_at(i));
         const char *near = fe_nearest(name, fe_op_count(), known);
-        fe_error(f, at, "operation \"%s\" is not supported%s%s%s", name, near ? "; the nearest one that is: \"" : "",
+        fe_error(f, at, "this operation is not supported%s%s%s", near ? "; the nearest one that is: \"" : "",
                  near ? near : "", near ? "\"" : "");
         return NULL;
     }
     fe_layer_class *made = arena_new(f->arena, fe_layer_class);
-    *made = (fe_layer_class){.name = arena_strdup(f->arena, name), .read = read_op_layer, .call = call_op_layer};
+    *made =
+        (fe_layer_class){.name = arena_strdup(f->arena, name), .read = read_op_layer, .call = call_op_layer};
     return made;
 }
 
@@ -87,21 +94,22 @@ static const fe_layer_class *find_class(fe *f, const cJSON *object, const json_a
         return NULL;
     }
     if (fe_is_op_object(object)) return find_op_class(f, name->valuestring, &name_at);
-    const fe_layer_class *class = fe_layer_class_find(name->valuestring);
+    const fe_layer_class *class = fe_layer_class_find(find_python_class(name->valuestring));
     if (cJSON_IsString(registered) && strchr(registered->valuestring, '>')) {
-        fe_error(f, &name_at, "expected a layer of Keras, found the custom class %s", fe_json_show(f, registered));
+        fe_error(f, &name_at, "expected a layer of Keras, found the custom class %s",
+                 fe_json_show(f, registered));
         return NULL;
     }
     if (!class) {
         const char **known = arena_array(f->arena, const char *, fe_layer_class_count);
         for (size_t i = 0; i < fe_layer_class_count; i++) known[i] = fe_layer_classes[i].name;
         const char *near = fe_nearest(name->valuestring, fe_layer_class_count, known);
-        fe_error(f, &name_at, "unknown layer %s%s%s%s", fe_json_show(f, name), near ? "; did you mean \"" : "",
-                 near ? near : "", near ? "\"?" : "");
+        fe_error(f, &name_at, "expected a layer of Keras, found %s%s%s%s", fe_json_show(f, name),
+                 near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
         return NULL;
     }
     if (class->refusal) {
-        fe_error(f, &name_at, "layer %s is not supported: %s", class->name, class->refusal);
+        fe_error(f, &name_at, "this layer is not supported: %s", class->refusal);
         return NULL;
     }
     return class;
@@ -156,9 +164,25 @@ static bool read_fields(fe *f, fe_layer *layer, const cJSON *object)
     return layer->class->read(f, layer, &config) && ok;
 }
 
-fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const char *parent_path, const char *h5)
+/* While its class is not known, messages name a layer as the JSON does. */
+static const fe_layer_class *find_named_class(fe *f, const cJSON *object, const json_at *at)
 {
+    const cJSON *class_name = cJSON_GetObjectItemCaseSensitive(object, "class_name");
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(object, "config");
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(config, "name");
+    const fe_layer *outer = f->layer;
+    fe_layer_class found = {.name = cJSON_IsString(class_name) ? class_name->valuestring : ""};
+    fe_layer named = {.class = &found, .name = cJSON_IsString(name) ? name->valuestring : ""};
+    if (cJSON_IsString(class_name) && cJSON_IsString(name)) f->layer = &named;
     const fe_layer_class *class = find_class(f, object, at);
+    f->layer = outer;
+    return class;
+}
+
+fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const char *parent_path,
+                        const char *h5)
+{
+    const fe_layer_class *class = find_named_class(f, object, at);
     const char *name = class ? read_name(f, object, at) : NULL;
     if (!name) return NULL;
     fe_layer *layer = arena_new(f->arena, fe_layer);
@@ -176,7 +200,8 @@ fe_layer *fe_layer_read(fe *f, const cJSON *object, const json_at *at, const cha
     return ok ? layer : NULL;
 }
 
-fe_layer *fe_layer_make(fe *f, const char *class_name, const fe_layer *parent, const char *name, const char *h5_part)
+fe_layer *fe_layer_make(fe *f, const char *class_name, const fe_layer *parent, const char *name,
+                        const char *h5_part)
 {
     const fe_layer_class *class = fe_layer_class_find(class_name);
     bug_if(!class, "a layer makes an unknown layer %s", class_name);

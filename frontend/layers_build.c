@@ -58,6 +58,7 @@ ir_value fe_insert_dim(fe_lower *l, ir_value x, int at)
 {
     const ir_type t = fe_type(l, x);
     ir_dim dim[IR_MAX_RANK];
+    bug_if(t.rank >= IR_MAX_RANK, "a new dim in a value that has all it can have");
     for (int d = 0; d < t.rank + 1; d++) dim[d] = d == at ? ir_fixed(1) : t.dim[d < at ? d : d - 1];
     return ir_build_reshape(l->g, x, t.rank + 1, dim);
 }

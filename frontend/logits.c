@@ -14,8 +14,7 @@ void fe_logits_set(fe_lower *l, ir_value value, ir_value logits)
 ir_value fe_logits_find(const fe_lower *l, ir_value value)
 {
     for (size_t i = l->logits_count; i > 0; i--) {
-        if (l->logits[i - 1].value == value)
-            return l->logits[i - 1].logits;
+        if (l->logits[i - 1].value == value) return l->logits[i - 1].logits;
     }
     return IR_NONE;
 }

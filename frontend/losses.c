@@ -4,7 +4,8 @@
 #include <string.h>
 
 static const fe_loss_class classes[] = {
-#define LOSS(function, class, labels, build, fields) {#function, #class, LABELS_##labels, fields, fe_values_##build, NULL},
+#define LOSS(function, class, labels, build, fields)                                                         \
+    {#function, #class, LABELS_##labels, fields, fe_values_##build, NULL},
 #define REFUSED(function, class, reason) {#function, #class, LABELS_any, "", NULL, reason},
 #include "frontend/losses.def"
 };
@@ -31,8 +32,7 @@ static const struct {
 const fe_loss_class *fe_loss_class_find(const char *name, bool function_only)
 {
     for (size_t i = 0; i < countof(aliases); i++) {
-        if (strcmp(aliases[i].name, name) == 0)
-            name = aliases[i].function;
+        if (strcmp(aliases[i].name, name) == 0) name = aliases[i].function;
     }
     for (size_t i = 0; i < countof(classes); i++) {
         if (strcmp(classes[i].function, name) == 0 || (!function_only && strcmp(classes[i].class, name) == 0))
@@ -56,13 +56,13 @@ static bool report_unknown(fe *f, const fe_named *named)
 
 static bool read_reduction(fe_config *c, fe_reduction *out)
 {
-    static const char *const names[] = {"sum_over_batch_size", "auto", "mean", "sum", "mean_with_sample_weight", "none", NULL};
-    static const fe_reduction reductions[] = {REDUCTION_mean, REDUCTION_mean, REDUCTION_mean, REDUCTION_sum,
-                                              REDUCTION_weighted_mean, REDUCTION_none};
+    static const char *const names[] = {"sum_over_batch_size",     "auto", "mean", "sum",
+                                        "mean_with_sample_weight", "none", NULL};
+    static const fe_reduction reductions[] = {REDUCTION_mean, REDUCTION_mean,          REDUCTION_mean,
+                                              REDUCTION_sum,  REDUCTION_weighted_mean, REDUCTION_none};
     int choice;
     bool is_null = cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(c->object, "reduction"));
-    if (!fe_config_choice(c, "reduction", names, &choice))
-        return false;
+    if (!fe_config_choice(c, "reduction", names, &choice)) return false;
     *out = is_null ? REDUCTION_none : reductions[choice];
     return true;
 }
@@ -75,14 +75,11 @@ static bool is_generic(const char *name)
 bool fe_loss_read(fe *f, const cJSON *j, const json_at *at, fe_loss *out)
 {
     fe_named named;
-    if (!fe_named_read(f, j, at, &named))
-        return false;
+    if (!fe_named_read(f, j, at, &named)) return false;
     *out = (fe_loss){.reduction = REDUCTION_mean, .weight = 1, .at = named.at};
-    if (named.is_text && is_generic(named.name))
-        return true;
+    if (named.is_text && is_generic(named.name)) return true;
     out->class = fe_loss_class_find(named.name, false);
-    if (out->class == NULL)
-        return report_unknown(f, &named);
+    if (out->class == NULL) return report_unknown(f, &named);
     if (out->class->refusal != NULL)
         return fe_error(f, at, "loss %s: %s", out->class->class, out->class->refusal);
     ir_record *r = ir_record_new(f->arena, out->class->function);
@@ -97,8 +94,7 @@ bool fe_loss_read(fe *f, const cJSON *j, const json_at *at, fe_loss *out)
 
 static bool check_axis(fe *f, double axis, const ir_type *p, const json_at *at)
 {
-    if (axis >= -p->rank && axis < p->rank)
-        return true;
+    if (axis >= -p->rank && axis < p->rank) return true;
     return fe_error(f, at, "expected an axis of %s, found %g", fe_shape_show(f, p), axis);
 }
 
@@ -107,13 +103,10 @@ bool fe_values_check(fe *f, const ir_record *settings, const ir_type *p, const j
     if (p->rank < 1)
         return fe_error(f, at, "expected an output with a batch dim, found %s", fe_shape_show(f, p));
     const ir_field *axis = ir_record_find(settings, "axis");
-    if (axis == NULL)
-        return true;
-    if (axis->kind == FIELD_NUMBER)
-        return check_axis(f, axis->number, p, at);
+    if (axis == NULL) return true;
+    if (axis->kind == FIELD_NUMBER) return check_axis(f, axis->number, p, at);
     for (int i = 0; i < axis->count; i++) {
-        if (!check_axis(f, axis->numbers[i], p, at))
-            return false;
+        if (!check_axis(f, axis->numbers[i], p, at)) return false;
     }
     return true;
 }
@@ -123,16 +116,18 @@ enum { CTC_MOST_STEPS = 1024 };
 static bool check_labels(fe *f, const fe_loss *loss, const ir_type *p)
 {
     if (loss->class->labels == LABELS_sequence) {
-        if (p->rank != 3 || p->dim[1].batch || p->dim[2].batch || p->dim[1].count > CTC_MOST_STEPS || p->dim[1].count < 1)
-            return fe_error(f, loss->at, "expected an output [batch, steps, classes] of at most %d steps, found %s",
+        if (p->rank != 3 || p->dim[1].batch || p->dim[2].batch || p->dim[1].count > CTC_MOST_STEPS ||
+            p->dim[1].count < 1)
+            return fe_error(f, loss->at,
+                            "expected an output [batch, steps, classes] of at most %d steps, found %s",
                             CTC_MOST_STEPS, fe_shape_show(f, p));
         return true;
     }
-    if (loss->class->labels != LABELS_sparse)
-        return true;
+    if (loss->class->labels != LABELS_sparse) return true;
     double axis = ir_record_number(loss->settings, "axis", -1);
     if (p->rank < 2 || p->dim[p->rank - 1].batch)
-        return fe_error(f, loss->at, "expected an output [batch, ..., classes], found %s", fe_shape_show(f, p));
+        return fe_error(f, loss->at, "expected an output [batch, ..., classes], found %s",
+                        fe_shape_show(f, p));
     if (axis != -1 && axis != p->rank - 1)
         return fe_error(f, loss->at, "expected the classes in the last axis, found axis %g", axis);
     return true;
@@ -142,8 +137,10 @@ bool fe_loss_resolve(fe *f, fe_loss *loss, const ir_type *p)
 {
     if (loss->class == NULL) {
         if (p->rank < 1 || p->dim[p->rank - 1].count != 1)
-            return fe_error(f, loss->at, "expected \"categorical_crossentropy\" or \"sparse_categorical_crossentropy\", found "
-                                         "\"crossentropy\", which leaves the choice to the data");
+            return fe_error(
+                f, loss->at,
+                "expected \"categorical_crossentropy\" or \"sparse_categorical_crossentropy\", found "
+                "\"crossentropy\", which leaves the choice to the data");
         loss->class = fe_loss_class_find("binary_crossentropy", true);
         ir_record *r = ir_record_new(f->arena, loss->class->function);
         ir_record_add_number(f->arena, r, "axis", -1);
@@ -152,12 +149,12 @@ bool fe_loss_resolve(fe *f, fe_loss *loss, const ir_type *p)
     return fe_values_check(f, loss->settings, p, loss->at) && check_labels(f, loss, p);
 }
 
-/* The weights that a mask stands for: valid samples share the weight of all of them when the loss is a mean. */
+/* The weights that a mask stands for: valid samples share the weight of all of them when the loss is a mean.
+ */
 static ir_value weigh_mask(ir_graph *g, ir_value mask, bool mean)
 {
     ir_value flags = fe_math_flag(g, mask);
-    if (!mean)
-        return flags;
+    if (!mean) return flags;
     ir_value share = fe_math_divide_no_nan(g, fe_math_count(g, mask), fe_math_sum_all(g, flags));
     return ir_build_select(g, mask, share, ir_build_scalar(g, DTYPE_f32, 0));
 }
@@ -170,34 +167,35 @@ static bool merge_masks(fe_lower *l, const fe_loss *loss, const fe_values *v, ir
     }
     if (!ir_type_same_shape(ir_type_of(l->g, mask), ir_type_of(l->g, v->mask)))
         return fe_error(l->fe, loss->at, "expected a mask of shape %s, found %s",
-                        fe_shape_show(l->fe, ir_type_of(l->g, v->mask)), fe_shape_show(l->fe, ir_type_of(l->g, mask)));
+                        fe_shape_show(l->fe, ir_type_of(l->g, v->mask)),
+                        fe_shape_show(l->fe, ir_type_of(l->g, mask)));
     *out = ir_build_binary(l->g, OP_and, mask, v->mask);
     return true;
 }
 
-bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask, ir_value weight,
-                    ir_value *out)
+bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask,
+                    ir_value weight, ir_value *out)
 {
     ir_graph *g = l->g;
     bool mean = loss->reduction == REDUCTION_mean;
-    if (!merge_masks(l, loss, v, mask, &mask))
-        return false;
+    if (!merge_masks(l, loss, v, mask, &mask)) return false;
     if (mask != IR_NONE) {
         if (!ir_type_same_shape(ir_type_of(g, mask), ir_type_of(g, values)))
             return fe_error(l->fe, loss->at, "expected a mask of the losses' shape %s, found %s",
-                            fe_shape_show(l->fe, ir_type_of(g, values)), fe_shape_show(l->fe, ir_type_of(g, mask)));
+                            fe_shape_show(l->fe, ir_type_of(g, values)),
+                            fe_shape_show(l->fe, ir_type_of(g, mask)));
         ir_value by_mask = weigh_mask(g, mask, mean);
         weight = weight == IR_NONE ? by_mask : ir_build_binary(g, OP_multiply, weight, by_mask);
     }
-    if (weight != IR_NONE)
-        values = ir_build_binary(g, OP_multiply, values, weight);
+    if (weight != IR_NONE) values = ir_build_binary(g, OP_multiply, values, weight);
     if (ir_type_of(g, values)->rank > 0 && loss->reduction == REDUCTION_none)
         return fe_error(l->fe, loss->at, "expected a reduction of the loss to one number, found none");
     ir_value sum = fe_math_sum_all(g, values);
     if (mean && ir_type_of(g, values)->rank > 0)
         sum = ir_build_binary(g, OP_divide, sum, fe_math_count(g, values));
     if (loss->reduction == REDUCTION_weighted_mean && ir_type_of(g, values)->rank > 0)
-        sum = fe_math_divide_no_nan(g, sum, weight == IR_NONE ? fe_math_count(g, values) : fe_math_sum_all(g, weight));
+        sum = fe_math_divide_no_nan(
+            g, sum, weight == IR_NONE ? fe_math_count(g, values) : fe_math_sum_all(g, weight));
     *out = sum;
     return true;
 }

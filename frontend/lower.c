@@ -1,11 +1,12 @@
-/* lower.c: calling a layer while a graph is made: its place in messages and origins, autocast, masks, activity
- * penalties, and limits that stop hostile models. */
+/* lower.c: calling a layer while a graph is made: its place in messages and origins, autocast, masks,
+ * activity penalties, and limits that stop hostile models. */
 #include "frontend/model.h"
 
 /* A model of shared models can ask for exponentially many calls; real ones stay far below. */
 enum { MOST_CALLS = 1 << 20, MOST_NODES = 1 << 22 };
 
-/* ---- arguments ------------------------------------------------------------------------------------------------ */
+/* ---- arguments
+ * ------------------------------------------------------------------------------------------------ */
 
 static ir_value cast_float(fe_lower *l, ir_value x, ir_dtype dtype)
 {
@@ -52,7 +53,8 @@ static void prepare_args(fe_lower *l, const fe_layer *layer, const fe_args *give
     out->arg.item = item;
 }
 
-/* ---- results ---------------------------------------------------------------------------------------------------- */
+/* ---- results
+ * ---------------------------------------------------------------------------------------------------- */
 
 static fe_value *find_first_tensor(fe_value *v)
 {
@@ -115,8 +117,8 @@ bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
     if (++l->calls > MOST_CALLS || l->g->count > MOST_NODES) {
         if (l->calls > MOST_CALLS + 1) return false;
         l->calls = MOST_CALLS + 1;
-        return fe_layer_error(l->fe, layer, "the model is too large: more than %d calls or %d operations", MOST_CALLS,
-                              MOST_NODES);
+        return fe_layer_error(l->fe, layer, "the model is too large: more than %d calls or %d operations",
+                              MOST_CALLS, MOST_NODES);
     }
     fe_layer *outer = l->layer;
     const fe_layer *outer_reader = l->fe->layer;
@@ -146,7 +148,8 @@ bool fe_call_tensor(fe_lower *l, fe_layer *layer, fe_tensor in, fe_tensor *out)
     fe_value item = fe_value_tensor(in.value, in.mask), result;
     fe_args args = {.arg = {.kind = FE_LIST, .count = 1, .item = &item}, .kwarg = {.kind = FE_DICT}};
     if (!fe_call(l, layer, &args, &result)) return false;
-    if (fe_value_tensors(&result, 1, out) < 1) return fe_layer_error(l->fe, layer, "expected a tensor as result, found none");
+    if (fe_value_tensors(&result, 1, out) < 1)
+        return fe_layer_error(l->fe, layer, "expected a tensor as result, found none");
     return true;
 }
 

@@ -1,11 +1,12 @@
-/* model.c: Functional and Sequential as layers: reading their layers, and calling them. Linking the calls of a
- * Functional is in node.c. */
+/* model.c: Functional and Sequential as layers: reading their layers, and calling them. Linking the calls of
+ * a Functional is in node.c. */
 #include "frontend/layers.h"
 #include "frontend/model.h"
 
 #include <string.h>
 
-/* ---- InputLayer ----------------------------------------------------------------------------------------- */
+/* ---- InputLayer -----------------------------------------------------------------------------------------
+ */
 
 static bool read_shape(fe *f, const cJSON *j, const json_at *at, ir_type *type)
 {
@@ -19,7 +20,8 @@ static bool read_shape(fe *f, const cJSON *j, const json_at *at, ir_type *type)
         const json_at item_at = {.up = at, .index = i};
         int64_t size = -1;
         if (!cJSON_IsNull(item) && (!fe_json_int(item, &size) || size < 1 || size > INT32_MAX)) {
-            return fe_error(f, &item_at, "expected null or a size of 1 to 2^31 - 1, found %s", fe_json_show(f, item));
+            return fe_error(f, &item_at, "expected null or a size of 1 to 2^31 - 1, found %s",
+                            fe_json_show(f, item));
         }
         type->dim[i] = ir_fixed(i == 0 ? -1 : size);
     }
@@ -40,7 +42,8 @@ bool fe_read_input_layer(fe *f, fe_layer *layer, fe_config *config)
         ok = fe_error(f, &dtype_at, "expected a dtype of numbers, found \"%s\"", dtype);
     }
     ok = read_shape(f, shape, &shape_at, &input->type) && ok;
-    ok = fe_config_bool_or(config, "sparse", false, &sparse) && fe_config_bool_or(config, "ragged", false, &ragged) && ok;
+    ok = fe_config_bool_or(config, "sparse", false, &sparse) &&
+         fe_config_bool_or(config, "ragged", false, &ragged) && ok;
     if (ok && (sparse || ragged)) {
         ok = fe_error(f, &config->at, "%s inputs are not supported", sparse ? "sparse" : "ragged");
     }
@@ -59,7 +62,8 @@ fe_input *fe_layer_input(const fe_layer *layer)
     return layer->class->call == fe_call_input_layer ? layer->state : NULL;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------------------------
+ */
 
 static fe_model *begin_model(fe *f, fe_layer *layer)
 {
@@ -78,7 +82,8 @@ static bool read_layers(fe *f, fe_model *m, const fe_layer *owner, const cJSON *
     fe_names names = {.fe = f, .used = {.arena = f->arena}};
     bool ok = true;
     int i = 0;
-    if (!cJSON_IsArray(layers)) return fe_error(f, at, "expected a list of layers, found %s", fe_json_show(f, layers));
+    if (!cJSON_IsArray(layers))
+        return fe_error(f, at, "expected a list of layers, found %s", fe_json_show(f, layers));
     const char *prefix = owner->h5[0] ? arena_printf(f->arena, "%s/", owner->h5) : "";
     for (const cJSON *j = layers->child; j; j = j->next, i++) {
         const json_at layer_at = {.up = at, .index = i};
@@ -168,11 +173,14 @@ bool fe_read_sequential(fe *f, fe_layer *layer, fe_config *config)
     return true;
 }
 
-/* ---- calling ------------------------------------------------------------------------------------------------ */
+/* ---- calling
+ * ------------------------------------------------------------------------------------------------ */
 
-static bool substitute(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from, fe_value *to);
+static bool substitute(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from,
+                       fe_value *to);
 
-static bool substitute_node(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from, fe_value *to)
+static bool substitute_node(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from,
+                            fe_value *to)
 {
     const fe_value *made = &result[from->node];
     if (from->output < 0) {
@@ -181,8 +189,8 @@ static bool substitute_node(fe_lower *l, const fe_model *m, const fe_value *resu
     }
     int count = fe_value_tensors(made, 0, NULL);
     if (from->output >= count) {
-        return fe_layer_error(l->fe, m->call[from->node].layer, "a later layer asks for its tensor %d, but it has %d",
-                              from->output, count);
+        return fe_layer_error(l->fe, m->call[from->node].layer,
+                              "a later layer asks for its tensor %d, but it has %d", from->output, count);
     }
     fe_tensor *tensor = arena_array(l->fe->arena, fe_tensor, (size_t)count);
     fe_value_tensors(made, count, tensor);
@@ -190,7 +198,8 @@ static bool substitute_node(fe_lower *l, const fe_model *m, const fe_value *resu
     return true;
 }
 
-static bool substitute(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from, fe_value *to)
+static bool substitute(fe_lower *l, const fe_model *m, const fe_value *result, const fe_value *from,
+                       fe_value *to)
 {
     if (from->kind == FE_NODE) return substitute_node(l, m, result, from, to);
     *to = *from;
@@ -231,7 +240,8 @@ static bool adapt_input(fe_lower *l, const fe_layer *layer, fe_tensor in, fe_val
     if (!fits) {
         ir_type expected = input->type;
         for (int i = 0; i < expected.rank; i++) {
-            if (expected.dim[i].count < 0) expected.dim[i] = i == 0 ? ir_batch(1) : t.rank > i ? t.dim[i] : ir_fixed(1);
+            if (expected.dim[i].count < 0)
+                expected.dim[i] = i == 0 ? ir_batch(1) : t.rank > i ? t.dim[i] : ir_fixed(1);
         }
         return fe_layer_error(l->fe, layer, "expected %s, found %s", fe_shape_show(l->fe, &expected),
                               fe_shape_show(l->fe, ir_type_of(l->g, in.value)));
@@ -246,7 +256,8 @@ bool fe_model_call(fe_lower *l, fe_model *m, size_t input_count, const fe_tensor
     fe_value *result = arena_array(l->fe->arena, fe_value, m->call_count + 1);
     for (size_t i = 0; i < m->call_count; i++) {
         for (size_t k = 0; k < m->input_count; k++) {
-            if (m->call[i].layer == m->input[k] && !adapt_input(l, m->input[k], in[k], &result[i])) return false;
+            if (m->call[i].layer == m->input[k] && !adapt_input(l, m->input[k], in[k], &result[i]))
+                return false;
         }
     }
     for (size_t i = 0; i < m->order_count; i++) {

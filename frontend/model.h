@@ -19,9 +19,9 @@ typedef struct fe_names {
 } fe_names;
 const char *fe_names_next(fe_names *names, const char *class_name);
 
-/* Reads all calls ("inbound_nodes") of a Functional's layers, then its input and output structures, and orders the
- * calls. Dangling references and cycles are reported with the names of the layers. Layers that could not be read are
- * NULL in m->layer. */
+/* Reads all calls ("inbound_nodes") of a Functional's layers, then its input and output structures, and
+ * orders the calls. Dangling references and cycles are reported with the names of the layers. Layers that
+ * could not be read are NULL in m->layer. */
 bool fe_model_link(fe *f, fe_model *m, const cJSON *layers, fe_config *config);
 /* Fills m->order from the calls and the output structure. False with a message when there is a cycle. */
 bool fe_model_order_calls(fe *f, fe_model *m, const json_at *at);
@@ -31,9 +31,9 @@ void fe_model_name_outputs(fe *f, fe_model *m);
 /* One argument tree of a call: tensors become FE_NODE through `find`. */
 typedef struct fe_arg_reader {
     fe *fe;
-    const map *layer_index;  /* layer name -> int: its index; NULL where no tensors may stand */
-    const int *first_call;   /* per layer: its first call; one more entry at the end */
-    const bool *counts_itself; /* per layer: a nested Functional, whose calls are numbered from 1 */
+    const map *layer_index;    /* layer name -> int: its index; NULL where no tensors may stand */
+    const int *first_call;     /* per layer: its first call; one more entry at the end */
+    const bool *counts_itself; /* per layer: its calls are numbered from 1; NULL: none is */
 } fe_arg_reader;
 bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *out);
 /* ["layer", call, tensor], or its parts. */
@@ -43,8 +43,8 @@ bool fe_arg_is_history(const cJSON *j);
 /* InputLayer's state. Dims that the JSON leaves open have a count of -1; so has the first, the batch. */
 typedef struct fe_input {
     ir_type type;
-    bool any;  /* a Sequential without InputLayer: takes what comes */
-    int port;  /* module port of an input of the outermost model, else -1 */
+    bool any; /* a Sequential without InputLayer: takes what comes */
+    int port; /* module port of an input of the outermost model, else -1 */
 } fe_input;
 fe_input *fe_layer_input(const fe_layer *layer); /* NULL: not an InputLayer */
 

@@ -7,8 +7,8 @@ static bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 static bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 static bool is_word(char c) { return is_upper(c) || is_lower(c) || (c >= '0' && c <= '9') || c == '_'; }
 
-/* Two passes, as Keras's: "_" before a capital that starts a lower-case word (a word takes its whole match, so the
- * next one may wait for the second pass), then between a lower-case letter and a capital. */
+/* Two passes, as Keras's: "_" before a capital that starts a lower-case word (a word takes its whole match,
+ * so the next one may wait for the second pass), then between a lower-case letter and a capital. */
 const char *fe_snake_case(fe *f, const char *class_name)
 {
     size_t length = strlen(class_name);
@@ -36,27 +36,29 @@ const char *fe_snake_case(fe *f, const char *class_name)
 
 enum { NEAR_LENGTH = 64 };
 
-/* Edits (insert, delete, replace) between the names, ignoring case; both shorter than NEAR_LENGTH. */
+static char lower(char c) { return (char)(is_upper(c) ? c - 'A' + 'a' : c); }
+
+/* Edits (insert, delete, replace, swap neighbours) between the names, ignoring case; both shorter than
+ * NEAR_LENGTH. */
 static int count_edits(const char *a, const char *b)
 {
-    int row[NEAR_LENGTH + 1];
-    int width = (int)strlen(b);
-    for (int j = 0; j <= width; j++) row[j] = j;
-    for (int i = 1; a[i - 1]; i++) {
-        int diagonal = row[0];
-        row[0] = i;
+    int row[3][NEAR_LENGTH + 1]; /* of i - 2, i - 1 and i letters of a, at i modulo 3 */
+    int width = (int)strlen(b), length = (int)strlen(a);
+    for (int j = 0; j <= width; j++) row[0][j] = j;
+    for (int i = 1; i <= length; i++) {
+        int *now = row[i % 3], *before = row[(i + 2) % 3], *earlier = row[(i + 1) % 3];
+        now[0] = i;
         for (int j = 1; j <= width; j++) {
-            char x = a[i - 1], y = b[j - 1];
-            if (is_upper(x)) x = (char)(x - 'A' + 'a');
-            if (is_upper(y)) y = (char)(y - 'A' + 'a');
-            int best = diagonal + (x != y);
-            diagonal = row[j];
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            row[j] = best;
+            char x = lower(a[i - 1]), y = lower(b[j - 1]);
+            int best = before[j - 1] + (x != y);
+            if (before[j] + 1 < best) best = before[j] + 1;
+            if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
+            bool swapped = i > 1 && j > 1 && x == lower(b[j - 2]) && y == lower(a[i - 2]);
+            if (swapped && earlier[j - 2] + 1 < best) best = earlier[j - 2] + 1;
+            now[j] = best;
         }
     }
-    return row[width];
+    return row[length % 3][width];
 }
 
 const char *fe_nearest(const char *name, size_t count, const char *const *known)

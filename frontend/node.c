@@ -1,9 +1,11 @@
-/* node.c: the calls of a Functional: linked by layer name and call number, then ordered as Keras runs them. */
+/* node.c: the calls of a Functional: linked by layer name and call number, then ordered as Keras runs them.
+ */
 #include "frontend/model.h"
 
 #include <string.h>
 
-/* ---- reading calls ------------------------------------------------------------------------------------------ */
+/* ---- reading calls
+ * ------------------------------------------------------------------------------------------ */
 
 static const char *find_layer_name(const cJSON *layer)
 {
@@ -64,13 +66,16 @@ static bool read_call(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_ar
     const cJSON *kwargs = cJSON_GetObjectItemCaseSensitive(j, "kwargs");
     const json_at args_at = {.up = at, .key = "args"}, kwargs_at = {.up = at, .key = "kwargs"};
     if (cJSON_IsArray(j)) {
-        return fe_error(r->fe, at, "expected a call as Keras 3 writes it, found a list: Keras 2 models are not supported");
+        return fe_error(
+            r->fe, at,
+            "expected a call as Keras 3 writes it, found a list: Keras 2 models are not supported");
     }
     if (!cJSON_IsArray(args)) {
         return fe_error(r->fe, &args_at, "expected a list of arguments, found %s", fe_json_show(r->fe, args));
     }
     if (!cJSON_IsObject(kwargs)) {
-        return fe_error(r->fe, &kwargs_at, "expected an object of arguments, found %s", fe_json_show(r->fe, kwargs));
+        return fe_error(r->fe, &kwargs_at, "expected an object of arguments, found %s",
+                        fe_json_show(r->fe, kwargs));
     }
     bool ok = fe_arg_read(r, args, &args_at, &out->arg);
     return fe_arg_read(r, kwargs, &kwargs_at, &out->kwarg) && ok;
@@ -81,17 +86,20 @@ static bool read_calls(linker *k, fe_arg_reader *r)
     bool ok = true;
     size_t i = 0;
     for (const cJSON *j = k->layers->child; j && i < k->model->layer_count; j = j->next, i++) {
-        const json_at layer_at = {.up = k->at, .index = (int)i}, nodes_at = {.up = &layer_at, .key = "inbound_nodes"};
+        const json_at layer_at = {.up = k->at, .index = (int)i},
+                      nodes_at = {.up = &layer_at, .key = "inbound_nodes"};
         const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(j, "inbound_nodes");
         const cJSON *node = cJSON_IsArray(nodes) ? nodes->child : NULL;
         fe_layer *layer = k->model->layer[i];
         const fe_layer *outer = k->fe->layer;
-        if (!cJSON_IsArray(nodes)) ok = fe_error(k->fe, &nodes_at, "expected a list of calls, found %s", fe_json_show(k->fe, nodes));
+        if (!cJSON_IsArray(nodes))
+            ok = fe_error(k->fe, &nodes_at, "expected a list of calls, found %s", fe_json_show(k->fe, nodes));
         k->fe->layer = layer ? layer : outer;
         for (int n = k->first_call[i]; n < k->first_call[i + 1]; n++) {
             const json_at node_at = {.up = &nodes_at, .index = n - k->first_call[i]};
             fe_node *call = &k->model->call[n];
-            *call = (fe_node){.layer = layer, .index = n - k->first_call[i], .json_path = fe_at_show(k->fe, &node_at)};
+            *call = (fe_node){
+                .layer = layer, .index = n - k->first_call[i], .json_path = fe_at_show(k->fe, &node_at)};
             call->args.arg.kind = FE_LIST;
             call->args.kwarg.kind = FE_DICT;
             if (!is_class(j, "InputLayer")) ok = read_call(r, node, &node_at, &call->args) && ok;
@@ -107,7 +115,8 @@ static bool read_struct(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_
 {
     if (fe_arg_is_history(j)) return fe_arg_link(r, j, at, out);
     if (!cJSON_IsArray(j) && !cJSON_IsObject(j)) {
-        return fe_error(r->fe, at, "expected [\"layer\", call, tensor], or a list or an object of them, found %s",
+        return fe_error(r->fe, at,
+                        "expected [\"layer\", call, tensor], or a list or an object of them, found %s",
                         fe_json_show(r->fe, j));
     }
     bool keyed = cJSON_IsObject(j), ok = true;
@@ -135,7 +144,8 @@ static bool collect_inputs(fe *f, fe_model *m, const fe_value *v, const json_at 
         return fe_error(f, at, "expected an InputLayer, found %s \"%s\"", layer->class->name, layer->name);
     }
     for (size_t i = 0; i < m->input_count; i++) {
-        if (m->input[i] == layer) return fe_error(f, at, "expected each input once, found \"%s\" again", layer->name);
+        if (m->input[i] == layer)
+            return fe_error(f, at, "expected each input once, found \"%s\" again", layer->name);
     }
     m->input[m->input_count++] = layer;
     return true;
@@ -149,7 +159,8 @@ static bool check_connected(fe *f, const fe_model *m)
         bool found = !call->layer || !fe_layer_input(call->layer);
         for (size_t k = 0; k < m->input_count; k++) found = found || m->input[k] == call->layer;
         if (!found) {
-            ok = fe_layer_error(f, call->layer, "the outputs need this input, but it is not one of \"input_layers\"");
+            ok = fe_layer_error(f, call->layer,
+                                "the outputs need this input, but it is not one of \"input_layers\"");
         }
     }
     return ok;
@@ -171,8 +182,9 @@ bool fe_model_link(fe *f, fe_model *m, const cJSON *layers, fe_config *config)
     const json_at output_at = {.up = &config->at, .key = "output_layers"};
     linker k = {.fe = f, .model = m, .index = {.arena = f->arena}, .layers = layers, .at = &at};
     bool ok = index_layers(&k);
-    fe_arg_reader r = {.fe = f, .layer_index = &k.index, .first_call = k.first_call, .counts_itself = k.counts_itself};
+    fe_arg_reader r = {.fe = f, .layer_index = &k.index, .first_call = k.first_call};
     ok = read_calls(&k, &r) && ok;
+    r.counts_itself = k.counts_itself; /* so Keras numbers nested Functionals here, but not in arguments */
     fe_value inputs = {0};
     ok = read_struct(&r, fe_config_item(config, "input_layers"), &input_at, &inputs) && ok;
     ok = read_struct(&r, fe_config_item(config, "output_layers"), &output_at, &m->output_struct) && ok;
@@ -188,20 +200,21 @@ bool fe_model_link(fe *f, fe_model *m, const cJSON *layers, fe_config *config)
     return m->output_count > 0 || fe_error(f, &output_at, "expected at least one output, found none");
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------------ */
+/* ---- order
+ * ------------------------------------------------------------------------------------------------------ */
 
-/* Keras's order: a depth-first walk from the outputs gives depths (how many calls lie between a call and the outputs);
- * calls run by falling depth, equal depths in the order in which they got one. */
+/* Keras's order: a depth-first walk from the outputs gives depths (how many calls lie between a call and the
+ * outputs); calls run by falling depth, equal depths in the order in which they got one. */
 typedef struct sorter {
     fe *fe;
     const fe_model *model;
-    int **parents;   /* per call: -1 terminated */
-    char *mark;      /* 0 new, 1 being walked, 2 done */
+    int **parents; /* per call: -1 terminated */
+    char *mark;    /* 0 new, 1 being walked, 2 done */
     int *stack, *progress;
-    int *done;       /* calls, parents first */
+    int *done; /* calls, parents first */
     size_t done_count;
-    int *depth;      /* -1: none yet */
-    int *met;        /* calls in the order in which they got a depth */
+    int *depth; /* -1: none yet */
+    int *met;   /* calls in the order in which they got a depth */
     size_t met_count;
 } sorter;
 
@@ -230,7 +243,8 @@ static int *list_nodes(fe *f, const fe_value *a, const fe_value *b)
 static const char *show_call(fe *f, const fe_model *m, int call)
 {
     const fe_layer *layer = m->call[call].layer;
-    return layer ? arena_printf(f->arena, "%s \"%s\"", layer->class->name, layer->name) : "a layer that could not be read";
+    return layer ? arena_printf(f->arena, "%s \"%s\"", layer->class->name, layer->name)
+                 : "a layer that could not be read";
 }
 
 static bool report_cycle(sorter *s, int top, int again, const json_at *at)
@@ -281,7 +295,8 @@ static void set_depth(sorter *s, int call, int depth)
 static int spread_depths(sorter *s, size_t reached)
 {
     int deepest = 0;
-    int *first = arena_array(s->fe->arena, int, s->model->call_count + 1); /* call -> first call of its layer */
+    int *first =
+        arena_array(s->fe->arena, int, s->model->call_count + 1); /* call -> first call of its layer */
     int *layer_depth = arena_array(s->fe->arena, int, s->model->call_count + 1);
     for (size_t i = 0; i < s->model->call_count; i++) first[i] = (int)i - s->model->call[i].index;
     for (size_t i = reached; i-- > 0;) {
@@ -333,7 +348,8 @@ bool fe_model_order_calls(fe *f, fe_model *m, const json_at *at)
     return true;
 }
 
-/* ---- outputs ---------------------------------------------------------------------------------------------------- */
+/* ---- outputs
+ * ---------------------------------------------------------------------------------------------------- */
 
 void fe_model_name_outputs(fe *f, fe_model *m)
 {
@@ -344,7 +360,8 @@ void fe_model_name_outputs(fe *f, fe_model *m)
     m->output_name = arena_array(f->arena, const char *, count + 1);
     for (size_t i = 0; i < count; i++) {
         const char *name = m->call[call[i]].layer->name;
-        for (int n = 1; map_has(&used, name); n++) name = arena_printf(f->arena, "%s_%d", m->call[call[i]].layer->name, n);
+        for (int n = 1; map_has(&used, name); n++)
+            name = arena_printf(f->arena, "%s_%d", m->call[call[i]].layer->name, n);
         map_set(&used, name, m);
         m->output_name[i] = name;
     }

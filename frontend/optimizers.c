@@ -1,5 +1,5 @@
-/* optimizers.c: an optimizer of a compile configuration as a record: its settings with Keras's defaults, and a learning
- * rate that is a number or the record of a schedule. */
+/* optimizers.c: an optimizer of a compile configuration as a record: its settings with Keras's defaults, and
+ * a learning rate that is a number or the record of a schedule. */
 #include "frontend/train.h"
 
 #include <string.h>
@@ -25,20 +25,21 @@ static const struct {
 #include "frontend/optimizers.def"
 };
 
-static const char common_fields[] = "f:weight_decay f:clipnorm f:global_clipnorm f:clipvalue b:use_ema=0 "
-                                    "f:ema_momentum=0.99[0,1] i:ema_overwrite_frequency[1,1e15] f:loss_scale_factor "
-                                    "i:gradient_accumulation_steps[2,1e15]";
+static const char common_fields[] =
+    "f:weight_decay f:clipnorm f:global_clipnorm f:clipvalue b:use_ema=0 "
+    "f:ema_momentum=0.99[0,1] i:ema_overwrite_frequency[1,1e15] f:loss_scale_factor[1e-30,1e30] "
+    "i:gradient_accumulation_steps[2,1e15]";
 
 static const optimizer *find_optimizer(fe *f, const fe_named *named)
 {
     const char *known[countof(optimizers)];
     for (size_t i = 0; i < countof(optimizers); i++) {
-        if (strcasecmp(optimizers[i].name, named->name) == 0)
-            return &optimizers[i];
+        if (strcasecmp(optimizers[i].name, named->name) == 0) return &optimizers[i];
         known[i] = optimizers[i].name;
     }
     const char *near = fe_nearest(named->name, countof(known), known);
-    fe_error(f, named->at, near != NULL ? "unknown optimizer \"%s\"; did you mean \"%s\"?" : "unknown optimizer \"%s\"",
+    fe_error(f, named->at,
+             near != NULL ? "unknown optimizer \"%s\"; did you mean \"%s\"?" : "unknown optimizer \"%s\"",
              named->name, near);
     return NULL;
 }
@@ -47,21 +48,24 @@ static const optimizer *find_optimizer(fe *f, const fe_named *named)
 static bool check_schedule(fe *f, const ir_record *r, const char *fields, const json_at *at)
 {
     static const char *const divisors[] = {"decay_steps", "first_decay_steps", "t_mul"};
-    static const char *const needed[] = {"initial_learning_rate", "decay_rate", "decay_steps", "first_decay_steps",
-                                         "boundaries", "values"};
+    static const char *const needed[] = {"initial_learning_rate", "decay_rate", "decay_steps",
+                                         "first_decay_steps",     "boundaries", "values"};
     for (size_t i = 0; i < countof(needed); i++) {
         const json_at field = {.up = at, .key = needed[i]};
-        if (strstr(fields, arena_printf(f->arena, ":%s", needed[i])) != NULL && ir_record_find(r, needed[i]) == NULL)
+        if (strstr(fields, arena_printf(f->arena, ":%s", needed[i])) != NULL &&
+            ir_record_find(r, needed[i]) == NULL)
             return fe_error(f, &field, "expected a number, found nothing");
     }
     for (size_t i = 0; i < countof(divisors); i++) {
         const json_at field = {.up = at, .key = divisors[i]};
         if (ir_record_find(r, divisors[i]) != NULL && ir_record_number(r, divisors[i], 0) <= 0)
-            return fe_error(f, &field, "expected a positive number, found %g", ir_record_number(r, divisors[i], 0));
+            return fe_error(f, &field, "expected a positive number, found %g",
+                            ir_record_number(r, divisors[i], 0));
     }
     const ir_field *boundaries = ir_record_find(r, "boundaries"), *values = ir_record_find(r, "values");
     if (boundaries != NULL && values->count != boundaries->count + 1)
-        return fe_error(f, at, "expected one boundary less than values, found %d and %d", boundaries->count, values->count);
+        return fe_error(f, at, "expected one boundary less than values, found %d and %d", boundaries->count,
+                        values->count);
     for (int i = 0; boundaries != NULL && i < boundaries->count; i++) {
         if (boundaries->numbers[i] < -1e15 || boundaries->numbers[i] > 1e15)
             return fe_error(f, at, "expected boundaries up to 1e15, found %g", boundaries->numbers[i]);
@@ -72,11 +76,9 @@ static bool check_schedule(fe *f, const ir_record *r, const char *fields, const 
 static const ir_record *read_schedule(fe *f, const cJSON *j, const json_at *at)
 {
     fe_named named;
-    if (!fe_named_read(f, j, at, &named))
-        return NULL;
+    if (!fe_named_read(f, j, at, &named)) return NULL;
     for (size_t i = 0; i < countof(schedules); i++) {
-        if (strcmp(schedules[i].name, named.name) != 0)
-            continue;
+        if (strcmp(schedules[i].name, named.name) != 0) continue;
         ir_record *r = ir_record_new(f->arena, fe_snake_case(f, named.name));
         fe_config c;
         fe_config_init(&c, f, named.config, at, "config");
@@ -91,12 +93,10 @@ static const ir_record *read_schedule(fe *f, const cJSON *j, const json_at *at)
 static bool read_rate(fe_config *c, const char *spec, ir_record *r)
 {
     const cJSON *j = fe_config_item(c, "learning_rate");
-    if (!cJSON_IsObject(j))
-        return fe_fields_read(c, spec, r);
+    if (!cJSON_IsObject(j)) return fe_fields_read(c, spec, r);
     const json_at at = {.up = &c->at, .key = "learning_rate"};
     const ir_record *schedule = read_schedule(c->fe, j, &at);
-    if (schedule != NULL)
-        ir_record_add_record(c->fe->arena, r, "learning_rate", schedule);
+    if (schedule != NULL) ir_record_add_record(c->fe->arena, r, "learning_rate", schedule);
     return schedule != NULL;
 }
 
@@ -104,17 +104,17 @@ static bool check_clipping(fe *f, const ir_record *r, const json_at *at)
 {
     int given = (ir_record_find(r, "clipnorm") != NULL) + (ir_record_find(r, "clipvalue") != NULL) +
                 (ir_record_find(r, "global_clipnorm") != NULL);
-    return given <= 1 || fe_error(f, at, "expected one of clipnorm, clipvalue and global_clipnorm, found %d of them", given);
+    return given <= 1 ||
+           fe_error(f, at, "expected one of clipnorm, clipvalue and global_clipnorm, found %d of them",
+                    given);
 }
 
 const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
 {
     fe_named named;
-    if (!fe_named_read(f, j, at, &named))
-        return NULL;
+    if (!fe_named_read(f, j, at, &named)) return NULL;
     const optimizer *o = find_optimizer(f, &named);
-    if (o == NULL)
-        return NULL;
+    if (o == NULL) return NULL;
     if (o->refusal != NULL) {
         fe_error(f, at, "optimizer %s: %s", o->name, o->refusal);
         return NULL;
@@ -125,8 +125,7 @@ const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     fe_config_init(&c, f, named.config, at, "config");
     fe_config_ignore(&c, "jit_compile is_legacy_optimizer decay");
     bool good = fe_config_text_or(&c, "name", snake, &name);
-    if (good)
-        ir_record_add_text(f->arena, r, "name", name);
+    if (good) ir_record_add_text(f->arena, r, "name", name);
     good = read_rate(&c, o->rate, r) && good;
     good = fe_fields_read(&c, o->fields, r) && good;
     good = fe_fields_read(&c, common_fields, r) && good;

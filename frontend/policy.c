@@ -28,7 +28,8 @@ static const char *read_name(fe *f, const cJSON *j, const json_at *at)
     if (!j) return "float32";
     if (cJSON_IsString(j)) return j->valuestring;
     const cJSON *class_name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
-    const cJSON *name = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "name");
+    const cJSON *name =
+        cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "name");
     bool known = cJSON_IsString(class_name) && (strcmp(class_name->valuestring, "DTypePolicy") == 0 ||
                                                 strcmp(class_name->valuestring, "Policy") == 0);
     if (known && cJSON_IsString(name)) return name->valuestring;

@@ -29,8 +29,8 @@ ir_value fe_random_uniform(fe_lower *l, ir_value seed, ir_type shape)
     return build_unit(l, build_words(l, seed, shape.rank, shape.dim));
 }
 
-/* Box-Muller on pairs of words: pair p gives elements 2p (sine) and 2p + 1 (cosine). An odd number of elements is the
- * first half of twice as many, because the pairs of a batch cannot be cut otherwise. */
+/* Box-Muller on pairs of words: pair p gives elements 2p (sine) and 2p + 1 (cosine). An odd number of
+ * elements is the first half of twice as many, because the pairs of a batch cannot be cut otherwise. */
 ir_value fe_random_normal(fe_lower *l, ir_value seed, ir_type shape)
 {
     ir_graph *g = l->g;

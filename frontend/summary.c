@@ -1,5 +1,6 @@
-/* summary.c: the table that keras.Model.summary() prints, at its full width, and the layer graph for Graphviz.
- * The layout follows what Keras asks of the table printer and how that shrinks columns that do not fit. */
+/* summary.c: the table that keras.Model.summary() prints, at its full width, and the layer graph for
+ * Graphviz. The layout follows what Keras asks of the table printer and how that shrinks columns that do not
+ * fit. */
 #include "frontend/model.h"
 
 #include <string.h>
@@ -19,7 +20,8 @@ typedef struct cells {
     const char *text[MOST_COLUMNS];
 } cells;
 
-/* ---- facts about layers ----------------------------------------------------------------------------------------------- */
+/* ---- facts about layers
+ * ----------------------------------------------------------------------------------------------- */
 
 static int count_inputs(const fe_value *v)
 {
@@ -99,8 +101,10 @@ static void put_shape(text *t, const ir_type *type)
     text_put(t, "(", 1);
     for (int i = 0; i < type->rank; i++) {
         if (i) text_put(t, ", ", 2);
-        if (type->dim[i].batch || type->dim[i].count < 0) text_put(t, "None", 4);
-        else text_add(t, "%lld", (long long)type->dim[i].count);
+        if (type->dim[i].batch || type->dim[i].count < 0)
+            text_put(t, "None", 4);
+        else
+            text_add(t, "%lld", (long long)type->dim[i].count);
     }
     text_put(t, ")", 1);
 }
@@ -123,17 +127,12 @@ static const char *show_shapes(fe *f, const fe_layer *layer)
     return shown;
 }
 
-static bool counts_itself(const fe_layer *layer)
-{
-    return layer->model && strcmp(layer->class->name, "Sequential") != 0;
-}
-
 static void put_sources(const fe_model *m, const fe_value *v, text *t)
 {
     for (int i = 0; i < v->count; i++) put_sources(m, &v->item[i], t);
     if (v->kind != FE_NODE) return;
     const fe_node *from = &m->call[v->node];
-    text_add(t, "%s%s[%d][%d]", t->length ? ", " : "", from->layer->name, from->index + counts_itself(from->layer),
+    text_add(t, "%s%s[%d][%d]", t->length ? ", " : "", from->layer->name, from->index,
              v->output < 0 ? 0 : v->output);
 }
 
@@ -150,7 +149,8 @@ static const char *show_sources(fe *f, const fe_model *m, const fe_layer *layer)
     return shown;
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------------- */
+/* ---- the table
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int round_half_even(int a, int b)
 {
@@ -158,8 +158,8 @@ static int round_half_even(int a, int b)
     return a / b + (twice > b || (twice == b && a / b % 2 == 1));
 }
 
-/* Keras gives positions of a line; a column's width comes without its padding, so the table is too wide by twice the
- * number of columns and the printer takes the excess from all columns evenly. */
+/* Keras gives positions of a line; a column's width comes without its padding, so the table is too wide by
+ * twice the number of columns and the printer takes the excess from all columns evenly. */
 static void set_widths(table *t)
 {
     static const double chain[] = {0.45, 0.80, 1.0}, graph[] = {0.3, 0.56, 0.74, 1.0};
@@ -251,8 +251,9 @@ static void put_layers(table *t)
         if (!first) put_rule(t, "├", "─", "┼", "┤");
         first = false;
         counts c = count_one(f, layer);
-        cells row = {{arena_printf(f->arena, "%s (%s)", layer->name, layer->class->name), show_shapes(f, layer),
-                      show_count(f, c.trainable + c.other), t->is_chain ? "" : show_sources(f, m, layer)}};
+        cells row = {{arena_printf(f->arena, "%s (%s)", layer->name, layer->class->name),
+                      show_shapes(f, layer), show_count(f, c.trainable + c.other),
+                      t->is_chain ? "" : show_sources(f, m, layer)}};
         put_row(t, row, "│");
     }
 }
@@ -265,8 +266,10 @@ static void put_totals(table *t)
     for (size_t i = 0; i < t->model->layer_count; i++) count_layer(f, t->model->layer[i], seen, &c);
     text_add(&t->out, " Total params: %s (%s)\n", show_count(f, c.trainable + c.other),
              show_bytes(f, c.trainable_bytes + c.other_bytes));
-    text_add(&t->out, " Trainable params: %s (%s)\n", show_count(f, c.trainable), show_bytes(f, c.trainable_bytes));
-    text_add(&t->out, " Non-trainable params: %s (%s)\n", show_count(f, c.other), show_bytes(f, c.other_bytes));
+    text_add(&t->out, " Trainable params: %s (%s)\n", show_count(f, c.trainable),
+             show_bytes(f, c.trainable_bytes));
+    text_add(&t->out, " Non-trainable params: %s (%s)\n", show_count(f, c.other),
+             show_bytes(f, c.other_bytes));
 }
 
 const char *fe_summary(fe *f, const fe_model *m)
@@ -286,7 +289,9 @@ const char *fe_summary(fe *f, const fe_model *m)
     return summary;
 }
 
-/* ---- Graphviz ---------------------------------------------------------------------------------------------------------- */
+/* ---- Graphviz
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static void put_edges(const fe_model *m, const fe_value *v, const fe_layer *to, text *t)
 {
@@ -310,7 +315,8 @@ const char *fe_dot(fe *f, const fe_model *m)
         text_add(&t, "  ");
         text_add_quoted(&t, layer->name);
         text_add(&t, " [label=");
-        text_add_quoted(&t, arena_printf(f->arena, "%s (%s)\n%s", layer->name, layer->class->name, show_shapes(f, layer)));
+        text_add_quoted(&t, arena_printf(f->arena, "%s (%s)\n%s", layer->name, layer->class->name,
+                                         show_shapes(f, layer)));
         text_add(&t, "];\n");
     }
     for (size_t i = 0; i < m->call_count; i++) {

@@ -1,8 +1,9 @@
-/* train.h: private to the files of the frontend that read a compile configuration and build losses and metrics.
+/* train.h: private to the files of the frontend that read a compile configuration and build losses and
+ * metrics.
  *
- * A loss or mean metric is a row of losses.def or metrics.def whose function builds values per sample from labels and
- * predictions; losses.c reduces them with masks and sample weights, metrics.c accumulates them. What the types of outputs
- * decide ("accuracy", the shapes of labels) is resolved at the first lowering. */
+ * A loss or mean metric is a row of losses.def or metrics.def whose function builds values per sample from
+ * labels and predictions; losses.c reduces them with masks and sample weights, metrics.c accumulates them.
+ * What the types of outputs decide ("accuracy", the shapes of labels) is resolved at the first lowering. */
 #ifndef TFCC_TRAIN_H
 #define TFCC_TRAIN_H
 
@@ -16,19 +17,21 @@ typedef enum fe_labels {
     LABELS_sequence /* class indices [N,steps] of p [N,steps,classes], filled up with 0 */
 } fe_labels;
 
-/* ---- settings (train_fields.c) ------------------------------------------------------------------------------ */
+/* ---- settings (train_fields.c) ---------------------------------------------------------------------- */
 
-/* Reads the fields that `spec` lists into r, with their defaults. spec: words "kind:key=default[least,most]"; kinds: b flag,
- * i integer, f number, t text, l number or list of numbers. Without a default an absent field stays out of r. */
+/* Reads the fields that `spec` lists into r, with their defaults. spec: words "kind:key=default[least,most]";
+ * kinds: b flag, i integer, f number, t text, l number or list of numbers. Without a default an absent field
+ * stays out of r. */
 bool fe_fields_read(fe_config *c, const char *spec, ir_record *r);
 /* A deep copy of at, for messages after the reader has returned. */
 const json_at *fe_at_keep(fe *f, const json_at *at);
 
-/* A Keras object or name: "mse", {"class_name": ..., "config": {...}}, {"class_name": "function", "config": "name"}. */
+/* A Keras object or name: "mse", {"class_name": ..., "config": {...}}, {"class_name": "function", "config":
+ * "name"}. */
 typedef struct fe_named {
     const char *name;
     bool is_text, is_function;
-    const cJSON *config; /* or NULL */
+    const cJSON *config;           /* or NULL */
     const json_at *at, *config_at; /* kept */
 } fe_named;
 bool fe_named_read(fe *f, const cJSON *j, const json_at *at, fe_named *out);
@@ -36,7 +39,7 @@ bool fe_named_read(fe *f, const cJSON *j, const json_at *at, fe_named *out);
 /* module->optimizer (optimizers.c). */
 const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at);
 
-/* ---- values per sample --------------------------------------------------------------------------------------- */
+/* ---- values per sample ------------------------------------------------------------------------------ */
 
 typedef struct fe_values {
     fe_lower *l;
@@ -55,7 +58,7 @@ typedef ir_value (*fe_values_build)(fe_values *v);
 #define METRIC(class, labels, kind, build, detail, fields) ir_value fe_values_##build(fe_values *v);
 #include "frontend/metrics.def"
 
-/* ---- losses (losses.c) ----------------------------------------------------------------------------------------- */
+/* ---- losses (losses.c) ------------------------------------------------------------------------------ */
 
 typedef struct fe_loss_class {
     const char *function, *class;
@@ -65,7 +68,12 @@ typedef struct fe_loss_class {
     const char *refusal;
 } fe_loss_class;
 
-typedef enum fe_reduction { REDUCTION_mean, REDUCTION_sum, REDUCTION_weighted_mean, REDUCTION_none } fe_reduction;
+typedef enum fe_reduction {
+    REDUCTION_mean,
+    REDUCTION_sum,
+    REDUCTION_weighted_mean,
+    REDUCTION_none
+} fe_reduction;
 
 typedef struct fe_loss {
     const fe_loss_class *class; /* NULL: "crossentropy", by the output's shape */
@@ -80,15 +88,17 @@ bool fe_loss_read(fe *f, const cJSON *j, const json_at *at, fe_loss *out);
 /* What depends on p's type: the class of "crossentropy", whether axes and ranks fit. */
 bool fe_loss_resolve(fe *f, fe_loss *loss, const ir_type *p);
 bool fe_values_check(fe *f, const ir_record *settings, const ir_type *p, const json_at *at);
-/* Reduces values to the scalar loss. weight: of the values' shape, or IR_NONE; mask: the output's, or IR_NONE. */
-bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask, ir_value weight,
-                    ir_value *out);
+/* Reduces values to the scalar loss. weight: of the values' shape, or IR_NONE; mask: the output's, or
+ * IR_NONE. */
+bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask,
+                    ir_value weight, ir_value *out);
 
-/* ---- metrics (metrics.c) ---------------------------------------------------------------------------------------- */
+/* ---- metrics (metrics.c) ---------------------------------------------------------------------------- */
 
 typedef struct fe_metric fe_metric;
 
-/* One use of a metric: an update with labels and predictions, or the result (then l and the values are not set). */
+/* One use of a metric: an update with labels and predictions, or the result (then l and the values are not
+ * set). */
 typedef struct fe_metric_call {
     fe *fe;
     fe_lower *l; /* NULL: result */
@@ -120,9 +130,9 @@ struct fe_metric {
     const json_at *at;
 };
 
-#define KIND(name)                                                                                                         \
-    bool fe_metric_check_##name(fe *f, const fe_metric *metric, const ir_type *p);                                         \
-    bool fe_metric_update_##name(fe_metric_call *c);                                                                       \
+#define KIND(name)                                                                                           \
+    bool fe_metric_check_##name(fe *f, const fe_metric *metric, const ir_type *p);                           \
+    bool fe_metric_update_##name(fe_metric_call *c);                                                         \
     ir_value fe_metric_result_##name(fe_metric_call *c);
 KIND(mean)
 KIND(root)
@@ -144,18 +154,42 @@ void fe_metric_add(fe_metric_call *c, const char *part, ir_value delta); /* of d
 void fe_metric_add_mean(fe_metric_call *c, ir_value values, ir_value weight);
 bool fe_metric_error(fe *f, const fe_metric *metric, const char *format, ...) BASE_PRINTF(3, 4);
 
-/* ---- arithmetic (train_math.c) ------------------------------------------------------------------------------------ */
+/* ---- the whole (train_read.c, train.c) -------------------------------------------------------------- */
+
+/* What is trained and measured at one output. */
+typedef struct fe_target {
+    const char *name;
+    fe_loss *loss;
+    size_t loss_count, loss_capacity;
+    fe_metric *metric; /* unweighted ones first */
+    size_t metric_count, metric_capacity;
+    fe_labels labels;
+    int y_port, weight_port; /* -1: none yet */
+    ir_type p;
+} fe_target;
+
+struct fe_train {
+    fe_target *target; /* one per output */
+    size_t target_count;
+    const char *file; /* of the configuration, for messages */
+    bool resolved, has_trackers;
+    double loss_scale;
+};
+
+/* ---- arithmetic (train_math.c) ---------------------------------------------------------------------- */
 
 extern const double fe_epsilon; /* keras.config.epsilon() */
 
-ir_value fe_math_reduce(ir_graph *g, const char *kind, ir_value x, int axis, bool keep); /* axis may be negative */
+ir_value fe_math_reduce(ir_graph *g, const char *kind, ir_value x, int axis,
+                        bool keep); /* axis may be negative */
 ir_value fe_math_mean(ir_graph *g, ir_value x, int axis, bool keep);
 ir_value fe_math_sum_all(ir_graph *g, ir_value x);
-ir_value fe_math_count(ir_graph *g, ir_value x);  /* f32[]: number of elements */
+ir_value fe_math_count(ir_graph *g, ir_value x); /* f32[]: number of elements */
 ir_value fe_math_square(ir_graph *g, ir_value x);
-ir_value fe_math_clip(ir_graph *g, ir_value x, double low, double high); /* the gradient passes at the borders */
-ir_value fe_math_divide_no_nan(ir_graph *g, ir_value a, ir_value b);     /* 0 where b is 0 */
-ir_value fe_math_from(ir_graph *g, double a, ir_value x);                /* a - x */
+ir_value fe_math_clip(ir_graph *g, ir_value x, double low,
+                      double high);                                  /* the gradient passes at the borders */
+ir_value fe_math_divide_no_nan(ir_graph *g, ir_value a, ir_value b); /* 0 where b is 0 */
+ir_value fe_math_from(ir_graph *g, double a, ir_value x);            /* a - x */
 ir_value fe_math_softplus(ir_graph *g, ir_value x);
 ir_value fe_math_log_softmax(ir_graph *g, ir_value x, int axis);
 ir_value fe_math_log_sum_exp(ir_graph *g, ir_value x, int axis); /* the axis is dropped */
@@ -167,6 +201,6 @@ ir_value fe_math_flatten(ir_graph *g, ir_value x); /* rank 1 */
 ir_value fe_math_spread(ir_graph *g, ir_value x, const ir_type *shape);
 ir_value fe_math_flag(ir_graph *g, ir_value condition); /* i1 to f32 */
 ir_value fe_math_compare(ir_graph *g, const char *direction, ir_value x, double number);
-int fe_math_axis(const ir_type *t, double axis);       /* 0 .. rank - 1, of a checked axis */
+int fe_math_axis(const ir_type *t, double axis); /* 0 .. rank - 1, of a checked axis */
 
 #endif

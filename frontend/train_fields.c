@@ -1,5 +1,5 @@
-/* train_fields.c: reading the settings of optimizers, schedules, losses and metrics by a list of fields, and the three
- * ways in which Keras writes an object. */
+/* train_fields.c: reading the settings of optimizers, schedules, losses and metrics by a list of fields, and
+ * the three ways in which Keras writes an object. */
 #include "frontend/train.h"
 
 #include <math.h>
@@ -38,12 +38,14 @@ static field_spec parse_field(fe *f, const char *word, size_t length)
 static bool check_range(fe *f, const field_spec *field, double x, const json_at *at)
 {
     if (isnan(x) || (field->has_range && (x < field->least || x > field->most)))
-        return field->has_range ? fe_error(f, at, "expected a number in %g .. %g, found %g", field->least, field->most, x)
-                                : fe_error(f, at, "expected a number, found NaN");
+        return field->has_range
+                   ? fe_error(f, at, "expected a number in %g .. %g, found %g", field->least, field->most, x)
+                   : fe_error(f, at, "expected a number, found NaN");
     return true;
 }
 
-static bool read_number(fe_config *c, const field_spec *field, const cJSON *j, const json_at *at, ir_record *r)
+static bool read_number(fe_config *c, const field_spec *field, const cJSON *j, const json_at *at,
+                        ir_record *r)
 {
     double x;
     int64_t whole;
@@ -60,26 +62,36 @@ static bool read_number(fe_config *c, const field_spec *field, const cJSON *j, c
             return fe_error(c->fe, at, "expected a number, found %s", fe_json_show(c->fe, j));
         x = j->valuedouble;
     }
-    if (!check_range(c->fe, field, x, at))
-        return false;
+    if (!check_range(c->fe, field, x, at)) return false;
     ir_record_add_number(c->fe->arena, r, field->key, x);
     return true;
 }
 
+/* The list inside {"class_name": "__numpy__" or "__tensor__", "config": {"value": [...]}}; else j. */
+static const cJSON *unwrap_array(const cJSON *j)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
+    if (!cJSON_IsString(name) ||
+        (strcmp(name->valuestring, "__numpy__") != 0 && strcmp(name->valuestring, "__tensor__") != 0))
+        return j;
+    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "value");
+}
+
+/* A number is a list of one. */
 static bool read_list(fe_config *c, const field_spec *field, const cJSON *j, const json_at *at, ir_record *r)
 {
-    if (cJSON_IsNumber(j)) {
-        ir_record_add_numbers(c->fe->arena, r, field->key, 1, &j->valuedouble);
-        return check_range(c->fe, field, j->valuedouble, at);
-    }
-    int count;
-    double *items;
-    if (!fe_config_number_list(c, field->key, &count, &items))
-        return false;
-    for (int i = 0; i < count; i++) {
-        const json_at item = {.up = at, .index = i};
-        if (!check_range(c->fe, field, items[i], &item))
-            return false;
+    j = unwrap_array(j);
+    if (!cJSON_IsNumber(j) && !cJSON_IsArray(j))
+        return fe_error(c->fe, at, "expected a number or a list of numbers, found %s",
+                        fe_json_show(c->fe, j));
+    int count = cJSON_IsNumber(j) ? 1 : cJSON_GetArraySize(j), i = 0;
+    double *items = arena_array(c->fe->arena, double, (size_t)count + 1);
+    for (const cJSON *item = cJSON_IsNumber(j) ? j : j->child; i < count; item = item->next, i++) {
+        const json_at item_at = {.up = at, .index = i};
+        if (!cJSON_IsNumber(item))
+            return fe_error(c->fe, &item_at, "expected a number, found %s", fe_json_show(c->fe, item));
+        if (!check_range(c->fe, field, item->valuedouble, &item_at)) return false;
+        items[i] = item->valuedouble;
     }
     ir_record_add_numbers(c->fe->arena, r, field->key, count, items);
     return true;
@@ -90,16 +102,12 @@ static bool read_field(fe_config *c, const field_spec *field, ir_record *r)
     const json_at at = {.up = &c->at, .key = field->key};
     const cJSON *j = fe_config_item(c, field->key);
     if (j == NULL) {
-        if (field->has_default)
-            ir_record_add_number(c->fe->arena, r, field->key, field->otherwise);
+        if (field->has_default) ir_record_add_number(c->fe->arena, r, field->key, field->otherwise);
         return true;
     }
-    if (field->kind == 'l')
-        return read_list(c, field, j, &at, r);
-    if (field->kind != 't')
-        return read_number(c, field, j, &at, r);
-    if (!cJSON_IsString(j))
-        return fe_error(c->fe, &at, "expected text, found %s", fe_json_show(c->fe, j));
+    if (field->kind == 'l') return read_list(c, field, j, &at, r);
+    if (field->kind != 't') return read_number(c, field, j, &at, r);
+    if (!cJSON_IsString(j)) return fe_error(c->fe, &at, "expected text, found %s", fe_json_show(c->fe, j));
     ir_record_add_text(c->fe->arena, r, field->key, j->valuestring);
     return true;
 }
@@ -120,8 +128,7 @@ bool fe_fields_read(fe_config *c, const char *spec, ir_record *r)
 
 const json_at *fe_at_keep(fe *f, const json_at *at)
 {
-    if (at == NULL)
-        return NULL;
+    if (at == NULL) return NULL;
     json_at *copy = arena_new(f->arena, json_at);
     *copy = (json_at){.up = fe_at_keep(f, at->up), .key = at->key, .index = at->index};
     return copy;
@@ -143,18 +150,21 @@ bool fe_named_read(fe *f, const cJSON *j, const json_at *at, fe_named *out)
                         fe_json_show(f, j));
     const cJSON *registered = cJSON_GetObjectItemCaseSensitive(j, "registered_name");
     if (cJSON_IsString(registered) && strchr(registered->valuestring, '>') != NULL)
-        return fe_error(f, at, "expected a class of Keras, found the custom class %s", fe_json_show(f, registered));
+        return fe_error(f, at, "expected a class of Keras, found the custom class %s",
+                        fe_json_show(f, registered));
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(j, "config");
     out->name = name->valuestring;
     if (strcmp(out->name, "function") == 0) {
         if (!cJSON_IsString(config))
-            return fe_error(f, &config_at, "expected the name of a function, found %s", fe_json_show(f, config));
+            return fe_error(f, &config_at, "expected the name of a function, found %s",
+                            fe_json_show(f, config));
         out->name = config->valuestring;
         out->is_function = true;
         return true;
     }
     if (strcmp(out->name, "__lambda__") == 0)
-        return fe_error(f, at, "expected a function of Keras, found a Python lambda, which only Python can run");
+        return fe_error(f, at,
+                        "expected a function of Keras, found a Python lambda, which only Python can run");
     if (config != NULL && !cJSON_IsNull(config) && !cJSON_IsObject(config))
         return fe_error(f, &config_at, "expected an object, found %s", fe_json_show(f, config));
     out->config = cJSON_IsObject(config) ? config : NULL;

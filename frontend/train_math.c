@@ -1,5 +1,5 @@
-/* train_math.c: the small formulas that losses and metrics share. Branches are selects, so that gradients at the
- * borders are TensorFlow's. */
+/* train_math.c: the small formulas that losses and metrics share. Branches are selects, so that gradients at
+ * the borders are TensorFlow's. */
 #include "frontend/train.h"
 
 const double fe_epsilon = 1e-7;
@@ -37,8 +37,7 @@ ir_value fe_math_count(ir_graph *g, ir_value x)
         else
             fixed *= (double)t.dim[i].count;
     }
-    if (n == IR_NONE)
-        return ir_build_scalar(g, DTYPE_f32, fixed);
+    if (n == IR_NONE) return ir_build_scalar(g, DTYPE_f32, fixed);
     return fixed == 1 ? n : ir_build_binary_scalar(g, OP_multiply, n, fixed);
 }
 

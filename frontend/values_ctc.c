@@ -1,7 +1,9 @@
-/* values_ctc.c: connectionist temporal classification: minus the log of the probability that the predictions [N,T,C],
- * read along T with repeats and blanks (class 0) dropped, spell the labels [N,L] (0 behind their end).
+/* values_ctc.c: connectionist temporal classification: minus the log of the probability that the predictions
+ * [N,T,C], read along T with repeats and blanks (class 0) dropped, spell the labels [N,L] (0 behind their
+ * end).
  *
- * States are blank, label 1, blank, label 2, ... blank; log probabilities of the states move one step of T at a time. */
+ * States are blank, label 1, blank, label 2, ... blank; log probabilities of the states move one step of T at
+ * a time. */
 #include "frontend/train.h"
 
 static const double impossible = -1e30;
@@ -93,7 +95,8 @@ ir_value fe_values_ctc(fe_values *v)
     int64_t steps = ir_type_of(g, all)->dim[1].count;
     for (int64_t t = 1; t < steps; t++) {
         ir_value skipped = ir_build_select(g, c.can_skip, shift(&c, alpha, 2), nothing);
-        alpha = ir_build_binary(g, OP_add, log_add(g, alpha, shift(&c, alpha, 1), skipped), slice_step(&c, all, t));
+        alpha = ir_build_binary(g, OP_add, log_add(g, alpha, shift(&c, alpha, 1), skipped),
+                                slice_step(&c, all, t));
     }
     ir_value ends = ir_build_select(g, find_ends(&c, v->y), alpha, nothing);
     return ir_build_unary(g, OP_negate, fe_math_log_sum_exp(g, ends, 1));

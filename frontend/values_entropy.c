@@ -1,10 +1,16 @@
-/* values_entropy.c: values per sample of the crossentropies and divergences. Predictions that are a softmax or sigmoid
- * are replaced by their logits, as Keras does on TensorFlow. */
+/* values_entropy.c: values per sample of the crossentropies and divergences. Predictions that are a softmax
+ * or sigmoid are replaced by their logits, as Keras does on TensorFlow. */
 #include "frontend/train.h"
 
-static ir_value op2(fe_values *v, ir_op op, ir_value a, ir_value b) { return ir_build_binary(v->g, op, a, b); }
+static ir_value op2(fe_values *v, ir_op op, ir_value a, ir_value b)
+{
+    return ir_build_binary(v->g, op, a, b);
+}
 static ir_value op1(fe_values *v, ir_op op, ir_value a) { return ir_build_unary(v->g, op, a); }
-static ir_value scalar(fe_values *v, ir_op op, ir_value a, double b) { return ir_build_binary_scalar(v->g, op, a, b); }
+static ir_value scalar(fe_values *v, ir_op op, ir_value a, double b)
+{
+    return ir_build_binary_scalar(v->g, op, a, b);
+}
 static double setting(const fe_values *v, const char *key) { return ir_record_number(v->settings, key, 0); }
 static int get_axis(const fe_values *v) { return (int)ir_record_number(v->settings, "axis", -1); }
 
@@ -38,8 +44,7 @@ static ir_value binary_from_logits(fe_values *v, ir_value x, ir_value y)
 
 static ir_value binary(fe_values *v, ir_value logits, ir_value p, ir_value y)
 {
-    if (logits != IR_NONE)
-        return binary_from_logits(v, logits, y);
+    if (logits != IR_NONE) return binary_from_logits(v, logits, y);
     ir_value x = clip(v, p);
     ir_value ones = op2(v, OP_multiply, y, op1(v, OP_log, x));
     ir_value zeros = op2(v, OP_multiply, fe_math_from(v->g, 1, y), op1(v, OP_log, fe_math_from(v->g, 1, x)));
@@ -70,7 +75,8 @@ ir_value fe_values_binary_focal_crossentropy(fe_values *v)
         p = op1(v, OP_logistic, v->p);
     }
     ir_value right = choose_by_label(v, y, p, fe_math_from(v->g, 1, p));
-    ir_value value = op2(v, OP_multiply, power(v, fe_math_from(v->g, 1, right), setting(v, "gamma")), binary(v, logits, p, y));
+    ir_value value = op2(v, OP_multiply, power(v, fe_math_from(v->g, 1, right), setting(v, "gamma")),
+                         binary(v, logits, p, y));
     if (setting(v, "apply_class_balancing") != 0) {
         double alpha = setting(v, "alpha");
         ir_value weight = scalar(v, OP_add, scalar(v, OP_multiply, y, 2 * alpha - 1), 1 - alpha);
@@ -99,8 +105,7 @@ ir_value fe_values_categorical_focal_crossentropy(fe_values *v)
 {
     int axis = get_axis(v);
     ir_value y = smooth(v, class_share(v)), p = v->p;
-    if (setting(v, "from_logits") != 0)
-        p = op1(v, OP_exponential, fe_math_log_softmax(v->g, p, axis));
+    if (setting(v, "from_logits") != 0) p = op1(v, OP_exponential, fe_math_log_softmax(v->g, p, axis));
     p = clip(v, normalize_sum(v, p, axis));
     ir_value cross = op1(v, OP_negate, op2(v, OP_multiply, y, op1(v, OP_log, p)));
     ir_value factor = power(v, fe_math_from(v->g, 1, p), setting(v, "gamma"));
@@ -114,15 +119,15 @@ static ir_value pick_class(fe_values *v, ir_value x, ir_value labels)
     ir_type t = *ir_type_of(v->g, x), integers = ir_type_with_dtype(t, DTYPE_i32);
     ir_value all = ir_build_iota(v->g, integers, t.rank - 1);
     ir_value hit = ir_build_compare(v->g, "EQ", fe_math_spread(v->g, labels, &integers), all);
-    return fe_math_reduce(v->g, "add", ir_build_select(v->g, hit, x, ir_build_scalar(v->g, DTYPE_f32, 0)), -1, false);
+    return fe_math_reduce(v->g, "add", ir_build_select(v->g, hit, x, ir_build_scalar(v->g, DTYPE_f32, 0)), -1,
+                          false);
 }
 
 ir_value fe_values_sparse_categorical_crossentropy(fe_values *v)
 {
     ir_value labels = v->y, logits = find_logits(v), valid = IR_NONE;
     const ir_field *ignored = ir_record_find(v->settings, "ignore_class");
-    if (logits == IR_NONE)
-        logits = op1(v, OP_log, clip(v, v->p));
+    if (logits == IR_NONE) logits = op1(v, OP_log, clip(v, v->p));
     if (ignored != NULL) {
         valid = fe_math_compare(v->g, "NE", labels, ignored->number);
         labels = ir_build_select(v->g, valid, labels, ir_build_scalar(v->g, DTYPE_i32, 0));

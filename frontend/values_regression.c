@@ -1,9 +1,16 @@
-/* values_regression.c: values per sample of losses and metrics that compare numbers: errors, hinges, overlaps. */
+/* values_regression.c: values per sample of losses and metrics that compare numbers: errors, hinges,
+ * overlaps. */
 #include "frontend/train.h"
 
-static ir_value op2(fe_values *v, ir_op op, ir_value a, ir_value b) { return ir_build_binary(v->g, op, a, b); }
+static ir_value op2(fe_values *v, ir_op op, ir_value a, ir_value b)
+{
+    return ir_build_binary(v->g, op, a, b);
+}
 static ir_value op1(fe_values *v, ir_op op, ir_value a) { return ir_build_unary(v->g, op, a); }
-static ir_value scalar(fe_values *v, ir_op op, ir_value a, double b) { return ir_build_binary_scalar(v->g, op, a, b); }
+static ir_value scalar(fe_values *v, ir_op op, ir_value a, double b)
+{
+    return ir_build_binary_scalar(v->g, op, a, b);
+}
 static ir_value error(fe_values *v) { return op2(v, OP_subtract, v->p, v->y); }
 static double setting(const fe_values *v, const char *key) { return ir_record_number(v->settings, key, 0); }
 
@@ -58,7 +65,8 @@ ir_value fe_values_huber(fe_values *v)
     ir_value e = error(v), size = op1(v, OP_abs, e);
     ir_value square = scalar(v, OP_multiply, fe_math_square(v->g, e), 0.5);
     ir_value line = scalar(v, OP_subtract, scalar(v, OP_multiply, size, delta), 0.5 * delta * delta);
-    return fe_math_mean(v->g, ir_build_select(v->g, fe_math_compare(v->g, "LE", size, delta), square, line), -1, false);
+    return fe_math_mean(v->g, ir_build_select(v->g, fe_math_compare(v->g, "LE", size, delta), square, line),
+                        -1, false);
 }
 
 ir_value fe_values_log_cosh(fe_values *v)
@@ -69,13 +77,14 @@ ir_value fe_values_log_cosh(fe_values *v)
     return fe_math_mean(v->g, value, -1, false);
 }
 
-/* ---- hinges --------------------------------------------------------------------------------------------------------- */
+/* ---- hinges ----------------------------------------------------------------------------------------- */
 
 /* Labels of the whole batch that are all 0 or 1 become -1 or 1. */
 static ir_value convert_binary(fe_values *v)
 {
     static const int64_t dims[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
-    ir_value is_bit = ir_build_binary(v->g, OP_or, fe_math_compare(v->g, "EQ", v->y, 0), fe_math_compare(v->g, "EQ", v->y, 1));
+    ir_value is_bit = ir_build_binary(v->g, OP_or, fe_math_compare(v->g, "EQ", v->y, 0),
+                                      fe_math_compare(v->g, "EQ", v->y, 1));
     ir_value binary = ir_build_reduce(v->g, "and", is_bit, ir_type_of(v->g, is_bit)->rank, dims, false);
     ir_value signs = scalar(v, OP_subtract, scalar(v, OP_multiply, v->y, 2), 1);
     return ir_build_select(v->g, binary, signs, v->y);
@@ -88,7 +97,10 @@ static ir_value hinge(fe_values *v)
 
 ir_value fe_values_hinge(fe_values *v) { return fe_math_mean(v->g, hinge(v), -1, false); }
 
-ir_value fe_values_squared_hinge(fe_values *v) { return fe_math_mean(v->g, fe_math_square(v->g, hinge(v)), -1, false); }
+ir_value fe_values_squared_hinge(fe_values *v)
+{
+    return fe_math_mean(v->g, fe_math_square(v->g, hinge(v)), -1, false);
+}
 
 ir_value fe_values_categorical_hinge(fe_values *v)
 {
@@ -98,23 +110,21 @@ ir_value fe_values_categorical_hinge(fe_values *v)
     return at_least(v, scalar(v, OP_add, op2(v, OP_subtract, wrong, right), 1), 0);
 }
 
-/* ---- overlaps -------------------------------------------------------------------------------------------------------- */
+/* ---- overlaps --------------------------------------------------------------------------------------- */
 
 /* The sum over the axes of the settings, or over everything. */
 static ir_value sum_axes(fe_values *v, ir_value x)
 {
     const ir_field *axis = ir_record_find(v->settings, "axis");
-    if (axis == NULL)
-        return fe_math_sum_all(v->g, x);
+    if (axis == NULL) return fe_math_sum_all(v->g, x);
     int64_t axes[IR_MAX_RANK];
     bool chosen[IR_MAX_RANK] = {false};
     int count = 0, rank = ir_type_of(v->g, x)->rank;
     for (int i = 0; i < axis->count; i++) chosen[fe_math_axis(ir_type_of(v->g, x), axis->numbers[i])] = true;
     for (int i = 0; i < rank; i++) {
-        if (chosen[i])
-            axes[count++] = i;
+        if (chosen[i]) axes[count++] = i;
     }
-    return ir_build_reduce(v->g, "add", x, count, axes, false);
+    return count == 0 ? x : ir_build_reduce(v->g, "add", x, count, axes, false);
 }
 
 ir_value fe_values_dice(fe_values *v)
@@ -134,7 +144,7 @@ ir_value fe_values_tversky(fe_values *v)
     return fe_math_from(v->g, 1, op2(v, OP_divide, both, scalar(v, OP_add, all, fe_epsilon)));
 }
 
-/* ---- correlations (metrics) -------------------------------------------------------------------------------------------- */
+/* ---- correlations (metrics) ------------------------------------------------------------------------- */
 
 static ir_value center(fe_values *v, ir_value x, int axis, ir_value *out_mean)
 {
@@ -166,6 +176,7 @@ ir_value fe_values_concordance_correlation(fe_values *v)
     ir_value covariance = op2(v, OP_multiply, op2(v, OP_subtract, v->y, p_mean), p);
     ir_value norm = op2(v, OP_add, variance(v, y, axis), variance(v, v->p, axis));
     norm = op2(v, OP_add, norm, fe_math_square(v->g, op2(v, OP_subtract, y_mean, p_mean)));
-    ir_value share = op2(v, OP_divide, scalar(v, OP_multiply, covariance, 2), scalar(v, OP_add, norm, fe_epsilon));
+    ir_value share =
+        op2(v, OP_divide, scalar(v, OP_multiply, covariance, 2), scalar(v, OP_add, norm, fe_epsilon));
     return fe_math_mean(v->g, share, axis, false);
 }

@@ -1,12 +1,13 @@
-/* variable.c: the module's variables as layers see them: weights and generator states, read and assigned while a
- * graph is made; and Keras's order of them. */
+/* variable.c: the module's variables as layers see them: weights and generator states, read and assigned
+ * while a graph is made; and Keras's order of them. */
 #include "frontend/model.h"
 
 #include <string.h>
 
 enum { MOST_ELEMENTS_LOG2 = 40 };
 
-/* ---- reading and assigning -------------------------------------------------------------------------------------- */
+/* ---- reading and assigning
+ * -------------------------------------------------------------------------------------- */
 
 static void make_room(fe_lower *l)
 {
@@ -33,7 +34,8 @@ void fe_variable_assign(fe_lower *l, int variable, ir_value value)
     ir_graph_add_update(l->g, variable, l->variable[variable]);
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------ */
+/* ---- weights
+ * ------------------------------------------------------------------------------------------------------ */
 
 static const fe_weight *find_weight(const fe_layer *layer, const char *name)
 {
@@ -53,14 +55,15 @@ static bool check_size(fe_lower *l, const fe_layer *layer, const fe_weight_spec 
 {
     int64_t elements = 1;
     *out = ir_type_scalar(spec->integer ? DTYPE_i64 : layer->variable_dtype);
-    if (spec->rank > IR_MAX_RANK) return fe_layer_error(l->fe, layer, "weight \"%s\" has too many dimensions", spec->name);
+    if (spec->rank > IR_MAX_RANK)
+        return fe_layer_error(l->fe, layer, "weight \"%s\" has too many dimensions", spec->name);
     out->rank = spec->rank;
     for (int i = 0; i < spec->rank; i++) {
         int64_t size = spec->shape[i];
         if (size < 1) return fe_layer_error(l->fe, layer, "weight \"%s\" would have no elements", spec->name);
         if (size > ((int64_t)1 << MOST_ELEMENTS_LOG2) / elements) {
-            return fe_layer_error(l->fe, layer, "weight \"%s\" would have more than 2^%d elements", spec->name,
-                                  MOST_ELEMENTS_LOG2);
+            return fe_layer_error(l->fe, layer, "weight \"%s\" would have more than 2^%d elements",
+                                  spec->name, MOST_ELEMENTS_LOG2);
         }
         elements *= size;
         out->dim[i] = ir_fixed(size);
@@ -101,8 +104,10 @@ ir_value fe_weight_get(fe_lower *l, fe_layer *layer, const fe_weight_spec *spec)
     if (!w) w = make_weight(l, layer, spec, type);
     const ir_type *made = &l->fe->module->variable[w->variable].type;
     if (!ir_type_equal(made, &type)) {
-        fe_layer_error(l->fe, layer, "expected inputs like those of its first call: weight \"%s\" is %s there and would be %s here",
-                       spec->name, fe_shape_show(l->fe, made), fe_shape_show(l->fe, &type));
+        fe_layer_error(
+            l->fe, layer,
+            "expected inputs like those of its first call: weight \"%s\" is %s there and would be %s here",
+            spec->name, fe_shape_show(l->fe, made), fe_shape_show(l->fe, &type));
         return IR_NONE;
     }
     ir_value value = fe_variable_read(l, w->variable);
@@ -122,7 +127,8 @@ void fe_weight_share(fe_lower *l, fe_layer *layer, const fe_layer *owner, const 
     arena_push(l->fe->arena, layer->weight, layer->weight_count, layer->weight_capacity, shared);
 }
 
-/* ---- generators ---------------------------------------------------------------------------------------------------- */
+/* ---- generators
+ * ---------------------------------------------------------------------------------------------------- */
 
 static int make_generator(fe_lower *l, fe_layer *layer, const char *name, bool has_seed, int64_t seed)
 {
@@ -134,7 +140,8 @@ static int make_generator(fe_lower *l, fe_layer *layer, const char *name, bool h
     const int64_t state[2] = {seed, 0};
     if (has_seed) v.data = arena_copy(f->arena, state, sizeof state);
     v.initializer = ir_record_new(f->arena, "seed");
-    fe_generator made = {.name = arena_strdup(f->arena, name), .variable = ir_module_add_variable(f->module, v)};
+    fe_generator made = {.name = arena_strdup(f->arena, name),
+                         .variable = ir_module_add_variable(f->module, v)};
     arena_push(f->arena, layer->generator, layer->generator_count, layer->generator_capacity, made);
     return made.variable;
 }
@@ -153,7 +160,8 @@ ir_value fe_seed_draw(fe_lower *l, fe_layer *layer, const char *name, bool has_s
     return state;
 }
 
-/* ---- penalties ------------------------------------------------------------------------------------------------------- */
+/* ---- penalties
+ * ------------------------------------------------------------------------------------------------------- */
 
 static void add_penalties(fe_lower *l, const fe_layer *layer, bool *done)
 {
@@ -179,13 +187,15 @@ void fe_model_penalties(fe_lower *l, const fe_model *m)
     for (size_t i = 0; i < m->layer_count; i++) add_penalties(l, m->layer[i], done);
 }
 
-/* ---- order ------------------------------------------------------------------------------------------------------------- */
+/* ---- order
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct orderer {
     fe *fe;
-    bool frozen;    /* the outermost model is not trainable: nothing is */
-    int *place;     /* old number -> new number, -1: none yet */
-    int *old;       /* new number -> old number */
+    bool frozen; /* the outermost model is not trainable: nothing is */
+    int *place;  /* old number -> new number, -1: none yet */
+    int *old;    /* new number -> old number */
     int count;
 } orderer;
 
@@ -200,8 +210,10 @@ static void place_weight(orderer *o, const fe_layer *layer, const fe_weight *w, 
 {
     ir_variable *v = &o->fe->module->variable[w->variable];
     const char *dataset = arena_printf(o->fe->arena, "%s/vars/%d", layer->h5, index);
-    if (w->shared) v->h5_copy = dataset;
-    else v->h5 = dataset;
+    if (w->shared)
+        v->h5_copy = dataset;
+    else
+        v->h5 = dataset;
     if (o->frozen) v->trainable = false;
     place_variable(o, w->variable);
 }
@@ -217,7 +229,8 @@ static void place_layer(orderer *o, fe_layer *layer)
     }
     for (size_t i = 0; i < layer->generator_count; i++) place_variable(o, layer->generator[i].variable);
     for (int i = 0; i < layer->child_count; i++) place_layer(o, layer->child[i]);
-    for (size_t i = 0; layer->model && i < layer->model->layer_count; i++) place_layer(o, layer->model->layer[i]);
+    for (size_t i = 0; layer->model && i < layer->model->layer_count; i++)
+        place_layer(o, layer->model->layer[i]);
 }
 
 static void renumber_layer(const orderer *o, fe_layer *layer, map *done)
@@ -225,7 +238,8 @@ static void renumber_layer(const orderer *o, fe_layer *layer, map *done)
     const char *key = arena_printf(o->fe->arena, "%p", (void *)layer);
     if (map_has(done, key)) return;
     map_set(done, key, layer);
-    for (size_t i = 0; i < layer->weight_count; i++) layer->weight[i].variable = o->place[layer->weight[i].variable];
+    for (size_t i = 0; i < layer->weight_count; i++)
+        layer->weight[i].variable = o->place[layer->weight[i].variable];
     for (size_t i = 0; i < layer->generator_count; i++) {
         layer->generator[i].variable = o->place[layer->generator[i].variable];
     }
@@ -239,6 +253,7 @@ void fe_model_order_variables(fe *f, fe_model *m)
 {
     ir_module *module = f->module;
     size_t count = module->variable_count;
+    if (count == 0) return;
     orderer o = {.fe = f, .frozen = !m->trainable};
     o.place = arena_array(f->arena, int, count + 1);
     o.old = arena_array(f->arena, int, count + 1);

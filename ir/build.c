@@ -3,17 +3,20 @@
 
 #include <string.h>
 
-/* ---- any node ------------------------------------------------------------------------------------ */
+/* ---- any node ------------------------------------------------------------------------------- */
 
 static ir_attr copy_attr(arena *a, ir_attr attr)
 {
     switch (ir_attr_kind_of(attr.name)) {
     case ATTR_INTS:
-        attr.ints.item = arena_copy(a, attr.ints.item, (size_t)attr.ints.count * sizeof *attr.ints.item);
+        attr.ints.item =
+            arena_copy(a, attr.ints.item, (size_t)attr.ints.count * sizeof *attr.ints.item);
         break;
     case ATTR_TEXT: attr.text = arena_strdup(a, attr.text); break;
     case ATTR_DATA: attr.data.bytes = arena_copy(a, attr.data.bytes, attr.data.size); break;
-    case ATTR_INT: case ATTR_FLOAT: case ATTR_GRAPH: break;
+    case ATTR_INT:
+    case ATTR_FLOAT:
+    case ATTR_GRAPH: break;
     }
     return attr;
 }
@@ -42,18 +45,21 @@ ir_value ir_graph_append(ir_graph *g, ir_op op, int in_count, const ir_value *in
     return (ir_value)g->count - 1;
 }
 
-BASE_NORETURN static void refuse(const ir_graph *g, ir_op op, int in_count, const ir_value *in, const char *problem)
+BASE_NORETURN static void refuse(const ir_graph *g, ir_op op, int in_count, const ir_value *in,
+                                 const char *problem)
 {
     text t = {0};
     for (int i = 0; i < in_count; i++) {
         text_add(&t, "%s", i ? ", " : "");
-        if (in[i] >= 0 && (size_t)in[i] < g->count) ir_type_print(ir_type_of(g, in[i]), &t);
-        else text_add(&t, "no value");
+        if (in[i] >= 0 && (size_t)in[i] < g->count)
+            ir_type_print(ir_type_of(g, in[i]), &t);
+        else
+            text_add(&t, "no value");
     }
     const ir_module *m = g->module;
     bool known = m && g->origin > 0 && (size_t)g->origin < m->origin_count;
-    bug("graph %s: %s(%s): %s%s%s", g->name, ir_op_name(op), text_get(&t), problem, known ? ", for " : "",
-        known ? m->origin[g->origin].layer : "");
+    bug("graph %s: %s(%s): %s%s%s", g->name, ir_op_name(op), text_get(&t), problem,
+        known ? ", for " : "", known ? m->origin[g->origin].layer : "");
 }
 
 ir_value ir_build(ir_graph *g, ir_op op, int in_count, const ir_value *in, int attr_count,
@@ -67,7 +73,7 @@ ir_value ir_build(ir_graph *g, ir_op op, int in_count, const ir_value *in, int a
     return ir_graph_append(g, op, in_count, in, attr_count, attr, &type);
 }
 
-/* ---- copies of nodes ------------------------------------------------------------------------------ */
+/* ---- copies of nodes ------------------------------------------------------------------------ */
 
 static ir_graph *clone_body(ir_graph *to, const ir_graph *from)
 {
@@ -87,14 +93,15 @@ ir_value ir_graph_copy_node(ir_graph *g, const ir_graph *from, ir_value v, const
     for (int i = 0; i < n.in_count; i++) in[i] = map[n.in[i]];
     ir_attr *attr = arena_copy(g->arena, n.attr, (size_t)n.attr_count * sizeof *attr);
     for (int i = 0; i < n.attr_count && from->arena != g->arena; i++) {
-        if (ir_attr_kind_of(attr[i].name) == ATTR_GRAPH) attr[i].graph = clone_body(g, attr[i].graph);
+        if (ir_attr_kind_of(attr[i].name) == ATTR_GRAPH)
+            attr[i].graph = clone_body(g, attr[i].graph);
     }
     ir_value made = ir_build(g, n.op, n.in_count, in, n.attr_count, attr, &n.type);
     if (from->module == g->module) g->node[made].origin = n.origin;
     return made;
 }
 
-/* ---- sources -------------------------------------------------------------------------------------- */
+/* ---- sources -------------------------------------------------------------------------------- */
 
 static ir_value build_index(ir_graph *g, ir_op op, int index, const ir_type *type)
 {
@@ -110,7 +117,8 @@ ir_value ir_build_parameter(ir_graph *g, int port)
 
 ir_value ir_build_variable(ir_graph *g, int variable)
 {
-    bug_if(!g->module || variable < 0 || (size_t)variable >= g->module->variable_count, "no variable %d", variable);
+    bug_if(!g->module || variable < 0 || (size_t)variable >= g->module->variable_count,
+           "no variable %d", variable);
     return build_index(g, OP_variable, variable, &g->module->variable[variable].type);
 }
 
@@ -122,7 +130,8 @@ static ir_value build_data(ir_graph *g, ir_type type, const void *bytes, size_t 
 
 ir_value ir_build_constant(ir_graph *g, ir_type type, const void *bytes)
 {
-    return build_data(g, type, bytes, (size_t)ir_type_elements_at(&type, 1) * ir_dtype_size(type.dtype));
+    return build_data(g, type, bytes,
+                      (size_t)ir_type_elements_at(&type, 1) * ir_dtype_size(type.dtype));
 }
 
 ir_value ir_build_scalar(ir_graph *g, ir_dtype dtype, double value)
@@ -150,7 +159,7 @@ ir_value ir_build_dimension_size(ir_graph *g, ir_value x, int dimension)
     return ir_build(g, OP_dimension_size, 1, &x, 1, &attr, NULL);
 }
 
-/* ---- broadcasts and elementwise -------------------------------------------------------------------- */
+/* ---- broadcasts and elementwise ------------------------------------------------------------- */
 
 static bool broadcast_dim(ir_dim a, ir_dim b, ir_dim *out)
 {
@@ -172,7 +181,8 @@ bool ir_broadcast_shapes(const ir_type *a, const ir_type *b, ir_type *out_type)
     return true;
 }
 
-ir_value ir_build_broadcast_in_dim(ir_graph *g, ir_value x, const ir_type *shape, const int64_t *dimensions)
+ir_value ir_build_broadcast_in_dim(ir_graph *g, ir_value x, const ir_type *shape,
+                                   const int64_t *dimensions)
 {
     const ir_type *t = ir_type_of(g, x);
     const ir_type to = ir_type_with_dtype(*shape, t->dtype);
@@ -189,7 +199,10 @@ ir_value ir_build_broadcast_to(ir_graph *g, ir_value x, const ir_type *shape)
     return ir_build_broadcast_in_dim(g, x, shape, dimensions);
 }
 
-ir_value ir_build_unary(ir_graph *g, ir_op op, ir_value x) { return ir_build(g, op, 1, &x, 0, NULL, NULL); }
+ir_value ir_build_unary(ir_graph *g, ir_op op, ir_value x)
+{
+    return ir_build(g, op, 1, &x, 0, NULL, NULL);
+}
 
 /* Brings `count` values to their common shape. */
 static void broadcast_all(ir_graph *g, ir_op op, int count, ir_value *v)

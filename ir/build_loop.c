@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- reductions ---------------------------------------------------------------------------------- */
+/* ---- reductions ----------------------------------------------------------------------------- */
 
 /* The type of x with the given dims made 1. */
 static ir_type keep_dims_type(const ir_type *x, int count, const int64_t *dimensions)
@@ -13,7 +13,8 @@ static ir_type keep_dims_type(const ir_type *x, int count, const int64_t *dimens
     return t;
 }
 
-ir_value ir_build_reduce(ir_graph *g, const char *kind, ir_value x, int count, const int64_t *dimensions, bool keep_dims)
+ir_value ir_build_reduce(ir_graph *g, const char *kind, ir_value x, int count,
+                         const int64_t *dimensions, bool keep_dims)
 {
     if (count == 0) return x;
     bug_if(count > IR_MAX_RANK, "reduce over %d dimensions", count);
@@ -23,14 +24,16 @@ ir_value ir_build_reduce(ir_graph *g, const char *kind, ir_value x, int count, c
         for (; k > 0 && sorted[k - 1] > dimensions[i]; k--) sorted[k] = sorted[k - 1];
         sorted[k] = dimensions[i];
     }
-    const ir_attr attr[] = {ir_attr_of_text(ATTR_kind, kind), ir_attr_of_ints(ATTR_dimensions, count, sorted)};
+    const ir_attr attr[] = {ir_attr_of_text(ATTR_kind, kind),
+                            ir_attr_of_ints(ATTR_dimensions, count, sorted)};
     ir_value y = ir_build(g, OP_reduce, 1, &x, 2, attr, NULL);
     if (!keep_dims) return y;
     const ir_type kept = keep_dims_type(ir_type_of(g, x), count, dimensions);
     return ir_build_reshape(g, y, kept.rank, kept.dim);
 }
 
-/* 1 / (fixed * size of the batch dim), computed in at least 32 bits: 16 bits cannot hold large counts. */
+/* 1 / (fixed * size of the batch dim), computed in at least 32 bits: 16 bits cannot hold large
+ * counts. */
 static ir_value build_inverse_count(ir_graph *g, ir_value x, int batch_dim, int64_t fixed)
 {
     ir_dtype dtype = ir_type_of(g, x)->dtype;
@@ -42,30 +45,35 @@ static ir_value build_inverse_count(ir_graph *g, ir_value x, int batch_dim, int6
     return ir_build_convert(g, inverse, dtype);
 }
 
-ir_value ir_build_mean(ir_graph *g, ir_value x, int count, const int64_t *dimensions, bool keep_dims)
+ir_value ir_build_mean(ir_graph *g, ir_value x, int count, const int64_t *dimensions,
+                       bool keep_dims)
 {
     const ir_type *t = ir_type_of(g, x);
     int64_t fixed = 1;
     int batch_dim = -1;
     for (int i = 0; i < count; i++) {
-        bug_if(dimensions[i] < 0 || dimensions[i] >= t->rank, "mean over dimension %d", (int)dimensions[i]);
+        bug_if(dimensions[i] < 0 || dimensions[i] >= t->rank, "mean over dimension %d",
+               (int)dimensions[i]);
         if (t->dim[dimensions[i]].batch)
             batch_dim = (int)dimensions[i];
         else
             fixed *= t->dim[dimensions[i]].count;
     }
-    if (fixed == 1 && batch_dim < 0) return ir_build_reduce(g, "add", x, count, dimensions, keep_dims);
+    if (fixed == 1 && batch_dim < 0)
+        return ir_build_reduce(g, "add", x, count, dimensions, keep_dims);
     ir_value sum = ir_build_reduce(g, "add", x, count, dimensions, keep_dims);
     return ir_build_binary(g, OP_multiply, sum, build_inverse_count(g, x, batch_dim, fixed));
 }
 
 ir_value ir_build_arg_reduce(ir_graph *g, const char *kind, ir_value x, int dimension)
 {
-    const ir_attr attr[] = {ir_attr_of_text(ATTR_kind, kind), ir_attr_of_int(ATTR_dimension, dimension)};
+    const ir_attr attr[] = {ir_attr_of_text(ATTR_kind, kind),
+                            ir_attr_of_int(ATTR_dimension, dimension)};
     return ir_build(g, OP_arg_reduce, 1, &x, 2, attr, NULL);
 }
 
-ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dimension, bool reverse, bool exclusive)
+ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dimension, bool reverse,
+                             bool exclusive)
 {
     ir_attr attr[4] = {ir_attr_of_text(ATTR_kind, kind), ir_attr_of_int(ATTR_dimension, dimension)};
     int count = 2;
@@ -74,7 +82,7 @@ ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dime
     return ir_build(g, OP_cumulative, 1, &x, count, attr, NULL);
 }
 
-/* ---- contractions -------------------------------------------------------------------------------- */
+/* ---- contractions --------------------------------------------------------------------------- */
 
 ir_value ir_build_dot_general(ir_graph *g, ir_value a, ir_value b, const ir_dot *dot)
 {
@@ -113,10 +121,12 @@ ir_value ir_build_convolution(ir_graph *g, ir_value x, ir_value kernel, const ir
     return ir_build(g, OP_convolution, 2, in, (int)countof(attr), attr, NULL);
 }
 
-/* ---- windows ------------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------- */
 
-ir_value ir_build_reduce_window(ir_graph *g, const char *kind, ir_value x, const int64_t *dimensions, const int64_t *strides,
-                                const int64_t *low, const int64_t *high, const int64_t *base_dilation, const int64_t *window_dilation)
+ir_value ir_build_reduce_window(ir_graph *g, const char *kind, ir_value x,
+                                const int64_t *dimensions, const int64_t *strides,
+                                const int64_t *low, const int64_t *high,
+                                const int64_t *base_dilation, const int64_t *window_dilation)
 {
     static const int64_t ones[IR_MAX_RANK] = {1, 1, 1, 1, 1, 1, 1, 1};
     int rank = ir_type_of(g, x)->rank;
@@ -132,8 +142,9 @@ ir_value ir_build_reduce_window(ir_graph *g, const char *kind, ir_value x, const
     return ir_build(g, OP_reduce_window, 1, &x, (int)countof(attr), attr, NULL);
 }
 
-ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, ir_value source, const int64_t *dimensions,
-                                     const int64_t *strides, const int64_t *low, const int64_t *high)
+ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, ir_value source,
+                                     const int64_t *dimensions, const int64_t *strides,
+                                     const int64_t *low, const int64_t *high)
 {
     int rank = ir_type_of(g, x)->rank;
     const ir_value in[] = {x, source};

@@ -18,7 +18,8 @@ ir_value ir_build_transpose(ir_graph *g, ir_value x, const int64_t *permutation)
     return same ? x : ir_build(g, OP_transpose, 1, &x, 1, &attr, NULL);
 }
 
-ir_value ir_build_slice(ir_graph *g, ir_value x, const int64_t *start, const int64_t *limit, const int64_t *strides)
+ir_value ir_build_slice(ir_graph *g, ir_value x, const int64_t *start, const int64_t *limit,
+                        const int64_t *strides)
 {
     const ir_type *t = ir_type_of(g, x);
     int64_t end[IR_MAX_RANK], step[IR_MAX_RANK];
@@ -29,7 +30,8 @@ ir_value ir_build_slice(ir_graph *g, ir_value x, const int64_t *start, const int
         step[i] = strides ? strides[i] : 1;
         whole &= start[i] == 0 && step[i] == 1 && end[i] == (d.batch ? -1 : d.count);
     }
-    const ir_attr attr[] = {ir_attr_of_ints(ATTR_start, t->rank, start), ir_attr_of_ints(ATTR_limit, t->rank, end),
+    const ir_attr attr[] = {ir_attr_of_ints(ATTR_start, t->rank, start),
+                            ir_attr_of_ints(ATTR_limit, t->rank, end),
                             ir_attr_of_ints(ATTR_strides, t->rank, step)};
     return whole ? x : ir_build(g, OP_slice, 1, &x, 3, attr, NULL);
 }
@@ -49,12 +51,14 @@ ir_value ir_build_reverse(ir_graph *g, ir_value x, int count, const int64_t *dim
     return count == 0 ? x : ir_build(g, OP_reverse, 1, &x, 1, &attr, NULL);
 }
 
-ir_value ir_build_pad(ir_graph *g, ir_value x, ir_value value, const int64_t *low, const int64_t *high, const int64_t *interior)
+ir_value ir_build_pad(ir_graph *g, ir_value x, ir_value value, const int64_t *low,
+                      const int64_t *high, const int64_t *interior)
 {
     int rank = ir_type_of(g, x)->rank;
     const int64_t none[IR_MAX_RANK] = {0};
     const ir_value in[] = {x, value};
-    const ir_attr attr[] = {ir_attr_of_ints(ATTR_low, rank, low), ir_attr_of_ints(ATTR_high, rank, high),
+    const ir_attr attr[] = {ir_attr_of_ints(ATTR_low, rank, low),
+                            ir_attr_of_ints(ATTR_high, rank, high),
                             ir_attr_of_ints(ATTR_interior, rank, interior ? interior : none)};
     return ir_build(g, OP_pad, 2, in, 3, attr, NULL);
 }

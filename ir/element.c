@@ -1,5 +1,5 @@
-/* element.c: elements as text. Finite floats print as the shortest decimal that reads back to the same
- * bits; a NaN other than the usual one prints its bits in hex. */
+/* element.c: elements as text. Finite floats print as the shortest decimal that reads back to the
+ * same bits; a NaN other than the usual one prints its bits in hex. */
 #include "ir/graph.h"
 
 #include <errno.h>
@@ -21,8 +21,10 @@ typedef union element {
     double f64;
 } element;
 
-static const uint64_t usual_nan[DTYPE_COUNT] = {
-    [DTYPE_f16] = 0x7e00, [DTYPE_bf16] = 0x7fc0, [DTYPE_f32] = 0x7fc00000, [DTYPE_f64] = 0x7ff8000000000000};
+static const uint64_t usual_nan[DTYPE_COUNT] = {[DTYPE_f16] = 0x7e00,
+                                                [DTYPE_bf16] = 0x7fc0,
+                                                [DTYPE_f32] = 0x7fc00000,
+                                                [DTYPE_f64] = 0x7ff8000000000000};
 
 static void print_single(float value, text *to)
 {
@@ -50,8 +52,10 @@ void ir_double_print(double value, text *to)
 
 static void print_nan(ir_dtype dtype, uint64_t bits, text *to)
 {
-    if (bits == usual_nan[dtype]) text_add(to, "nan");
-    else text_add(to, "0x%" PRIx64, bits);
+    if (bits == usual_nan[dtype])
+        text_add(to, "nan");
+    else
+        text_add(to, "0x%" PRIx64, bits);
 }
 
 void ir_element_print(ir_dtype dtype, const void *bytes, text *to)
@@ -65,20 +69,26 @@ void ir_element_print(ir_dtype dtype, const void *bytes, text *to)
     case DTYPE_i16: text_add(to, "%d", e.i16); return;
     case DTYPE_i32: text_add(to, "%" PRId32, e.i32); return;
     case DTYPE_i64: text_add(to, "%" PRId64, e.i64); return;
-    case DTYPE_i1: case DTYPE_u8: case DTYPE_u16: case DTYPE_u32: case DTYPE_u64:
-        text_add(to, "%" PRIu64, bits);
-        return;
+    case DTYPE_i1:
+    case DTYPE_u8:
+    case DTYPE_u16:
+    case DTYPE_u32:
+    case DTYPE_u64: text_add(to, "%" PRIu64, bits); return;
     case DTYPE_f64:
-        if (isnan(e.f64)) print_nan(dtype, bits, to);
-        else ir_double_print(e.f64, to);
+        if (isnan(e.f64))
+            print_nan(dtype, bits, to);
+        else
+            ir_double_print(e.f64, to);
         return;
     case DTYPE_f16: single = ir_f16_to_f32(e.u16); break;
     case DTYPE_bf16: single = ir_bf16_to_f32(e.u16); break;
     case DTYPE_f32: single = e.f32; break;
     case DTYPE_COUNT: bug("no element type");
     }
-    if (isnan(single)) print_nan(dtype, bits, to);
-    else print_single(single, to);
+    if (isnan(single))
+        print_nan(dtype, bits, to);
+    else
+        print_single(single, to);
 }
 
 static bool read_float(ir_dtype dtype, const char *word, element *e)
@@ -91,9 +101,12 @@ static bool read_float(ir_dtype dtype, const char *word, element *e)
         e->u64 = usual_nan[dtype];
         return strcmp(word, "nan") == 0;
     }
-    if (dtype == DTYPE_f64) e->f64 = value;
-    else if (dtype == DTYPE_f32) e->f32 = single;
-    else e->u16 = dtype == DTYPE_f16 ? ir_f32_to_f16(single) : ir_f32_to_bf16(single);
+    if (dtype == DTYPE_f64)
+        e->f64 = value;
+    else if (dtype == DTYPE_f32)
+        e->f32 = single;
+    else
+        e->u16 = dtype == DTYPE_f16 ? ir_f32_to_f16(single) : ir_f32_to_bf16(single);
     return true;
 }
 
@@ -102,7 +115,8 @@ static bool read_bits(ir_dtype dtype, const char *word, element *e)
     char *end;
     int width = 8 * (int)ir_dtype_size(dtype);
     e->u64 = strtoull(word, &end, 16);
-    return errno == 0 && *end == 0 && (width == 64 || e->u64 >> width == 0) && (dtype != DTYPE_i1 || e->u64 < 2);
+    return errno == 0 && *end == 0 && (width == 64 || e->u64 >> width == 0) &&
+           (dtype != DTYPE_i1 || e->u64 < 2);
 }
 
 static bool read_signed(ir_dtype dtype, const char *word, element *e)
@@ -119,7 +133,8 @@ static bool read_unsigned(ir_dtype dtype, const char *word, element *e)
     char *end;
     int width = dtype == DTYPE_i1 ? 1 : 8 * (int)ir_dtype_size(dtype);
     e->u64 = strtoull(word, &end, 10);
-    return *word != '-' && errno == 0 && end != word && *end == 0 && (width == 64 || e->u64 >> width == 0);
+    return *word != '-' && errno == 0 && end != word && *end == 0 &&
+           (width == 64 || e->u64 >> width == 0);
 }
 
 bool ir_element_read(ir_dtype dtype, const char *word, void *bytes)
@@ -133,7 +148,8 @@ bool ir_element_read(ir_dtype dtype, const char *word, void *bytes)
         switch (ir_dtype_class_of(dtype)) {
         case DTYPE_FLOAT: ok = read_float(dtype, word, &e); break;
         case DTYPE_SIGNED: ok = read_signed(dtype, word, &e); break;
-        case DTYPE_BOOL: case DTYPE_UNSIGNED: ok = read_unsigned(dtype, word, &e); break;
+        case DTYPE_BOOL:
+        case DTYPE_UNSIGNED: ok = read_unsigned(dtype, word, &e); break;
         }
     }
     if (ok) memcpy(bytes, &e, ir_dtype_size(dtype));

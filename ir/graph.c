@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- modules ------------------------------------------------------------------------------------- */
+/* ---- modules -------------------------------------------------------------------------------- */
 
 ir_module *ir_module_new(arena *a, const char *name)
 {
@@ -32,7 +32,10 @@ ir_graph *ir_module_find_graph(const ir_module *m, const char *name)
     return NULL;
 }
 
-static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
 bool ir_is_identifier(const char *name)
@@ -51,7 +54,8 @@ static char *make_identifier(arena *a, const char *name)
     return id;
 }
 
-/* Each name in use maps to the last suffix tried for it, so that a thousand equal names stay cheap. */
+/* Each name in use maps to the last suffix tried for it, so that a thousand equal names stay cheap.
+ */
 static const char *make_unique(ir_module *m, const char *name)
 {
     uint32_t *last = map_find(m->variable_names, name);
@@ -83,7 +87,7 @@ ir_origin_id ir_module_add_origin(ir_module *m, const char *path, const char *la
     return (ir_origin_id)m->origin_count - 1;
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------- */
+/* ---- graphs --------------------------------------------------------------------------------- */
 
 ir_graph *ir_graph_new(arena *a, const char *name, ir_module *m)
 {
@@ -128,7 +132,7 @@ bool ir_graph_is_body(const ir_graph *g)
     return true;
 }
 
-/* ---- attributes ---------------------------------------------------------------------------------- */
+/* ---- attributes ----------------------------------------------------------------------------- */
 
 const ir_attr *ir_attr_find(const ir_node *n, ir_attr_name name)
 {
@@ -157,7 +161,7 @@ const char *ir_attr_text(const ir_node *n, ir_attr_name name)
     return a ? a->text : "";
 }
 
-/* ---- whole graphs -------------------------------------------------------------------------------- */
+/* ---- whole graphs --------------------------------------------------------------------------- */
 
 static void mark(bool *live, ir_value v)
 {
@@ -240,7 +244,7 @@ void ir_replace_uses(ir_graph *g, ir_value from, ir_value to)
     if (g->loss == from) g->loss = to;
 }
 
-/* ---- constants ----------------------------------------------------------------------------------- */
+/* ---- constants ------------------------------------------------------------------------------ */
 
 /* A constant is filled when all its elements have the same bytes. */
 static bool read_filled(const ir_node *n, double *out_number)

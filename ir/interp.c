@@ -1,29 +1,44 @@
-/* interp.c: the reference interpreter: runs a graph node by node, each by the function of its class. Slow
- * and plain: what it computes is by definition what a graph means. */
+/* interp.c: the reference interpreter: runs a graph node by node, each by the function of its
+ * class. Slow and plain: what it computes is by definition what a graph means. */
 #include "ir/interp.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- arrays ------------------------------------------------------------------------------------- */
+/* ---- arrays
+ * ------------------------------------------------------------------------------------- */
 
 interp_cell interp_load(const ir_array *x, int64_t at)
 {
     switch (x->type.dtype) {
-    case DTYPE_i1: return (interp_cell){.u = ((const uint8_t *)x->data)[at] != 0};
-    case DTYPE_i8: return interp_int(((const int8_t *)x->data)[at]);
-    case DTYPE_i16: return interp_int(((const int16_t *)x->data)[at]);
-    case DTYPE_i32: return interp_int(((const int32_t *)x->data)[at]);
-    case DTYPE_i64: return interp_int(((const int64_t *)x->data)[at]);
-    case DTYPE_u8: return (interp_cell){.u = ((const uint8_t *)x->data)[at]};
-    case DTYPE_u16: return (interp_cell){.u = ((const uint16_t *)x->data)[at]};
-    case DTYPE_u32: return (interp_cell){.u = ((const uint32_t *)x->data)[at]};
-    case DTYPE_u64: return (interp_cell){.u = ((const uint64_t *)x->data)[at]};
-    case DTYPE_f16: return interp_float((double)ir_f16_to_f32(((const uint16_t *)x->data)[at]));
-    case DTYPE_bf16: return interp_float((double)ir_bf16_to_f32(((const uint16_t *)x->data)[at]));
-    case DTYPE_f32: return interp_float((double)((const float *)x->data)[at]);
-    case DTYPE_f64: return interp_float(((const double *)x->data)[at]);
-    case DTYPE_COUNT: break;
+    case DTYPE_i1:
+        return (interp_cell){.u = ((const uint8_t *)x->data)[at] != 0};
+    case DTYPE_i8:
+        return interp_int(((const int8_t *)x->data)[at]);
+    case DTYPE_i16:
+        return interp_int(((const int16_t *)x->data)[at]);
+    case DTYPE_i32:
+        return interp_int(((const int32_t *)x->data)[at]);
+    case DTYPE_i64:
+        return interp_int(((const int64_t *)x->data)[at]);
+    case DTYPE_u8:
+        return (interp_cell){.u = ((const uint8_t *)x->data)[at]};
+    case DTYPE_u16:
+        return (interp_cell){.u = ((const uint16_t *)x->data)[at]};
+    case DTYPE_u32:
+        return (interp_cell){.u = ((const uint32_t *)x->data)[at]};
+    case DTYPE_u64:
+        return (interp_cell){.u = ((const uint64_t *)x->data)[at]};
+    case DTYPE_f16:
+        return interp_float((double)ir_f16_to_f32(((const uint16_t *)x->data)[at]));
+    case DTYPE_bf16:
+        return interp_float((double)ir_bf16_to_f32(((const uint16_t *)x->data)[at]));
+    case DTYPE_f32:
+        return interp_float((double)((const float *)x->data)[at]);
+    case DTYPE_f64:
+        return interp_float(((const double *)x->data)[at]);
+    case DTYPE_COUNT:
+        break;
     }
     bug("an array without a dtype");
 }
@@ -31,20 +46,39 @@ interp_cell interp_load(const ir_array *x, int64_t at)
 void interp_store(ir_array *x, int64_t at, interp_cell value)
 {
     switch (x->type.dtype) {
-    case DTYPE_i1: ((uint8_t *)x->data)[at] = value.u != 0; return;
+    case DTYPE_i1:
+        ((uint8_t *)x->data)[at] = value.u != 0;
+        return;
     case DTYPE_i8:
-    case DTYPE_u8: ((uint8_t *)x->data)[at] = (uint8_t)value.u; return;
+    case DTYPE_u8:
+        ((uint8_t *)x->data)[at] = (uint8_t)value.u;
+        return;
     case DTYPE_i16:
-    case DTYPE_u16: ((uint16_t *)x->data)[at] = (uint16_t)value.u; return;
+    case DTYPE_u16:
+        ((uint16_t *)x->data)[at] = (uint16_t)value.u;
+        return;
     case DTYPE_i32:
-    case DTYPE_u32: ((uint32_t *)x->data)[at] = (uint32_t)value.u; return;
+    case DTYPE_u32:
+        ((uint32_t *)x->data)[at] = (uint32_t)value.u;
+        return;
     case DTYPE_i64:
-    case DTYPE_u64: ((uint64_t *)x->data)[at] = value.u; return;
-    case DTYPE_f16: ((uint16_t *)x->data)[at] = ir_f32_to_f16((float)value.f); return;
-    case DTYPE_bf16: ((uint16_t *)x->data)[at] = ir_f32_to_bf16((float)value.f); return;
-    case DTYPE_f32: ((float *)x->data)[at] = (float)value.f; return;
-    case DTYPE_f64: ((double *)x->data)[at] = value.f; return;
-    case DTYPE_COUNT: break;
+    case DTYPE_u64:
+        ((uint64_t *)x->data)[at] = value.u;
+        return;
+    case DTYPE_f16:
+        ((uint16_t *)x->data)[at] = ir_f32_to_f16((float)value.f);
+        return;
+    case DTYPE_bf16:
+        ((uint16_t *)x->data)[at] = ir_f32_to_bf16((float)value.f);
+        return;
+    case DTYPE_f32:
+        ((float *)x->data)[at] = (float)value.f;
+        return;
+    case DTYPE_f64:
+        ((double *)x->data)[at] = value.f;
+        return;
+    case DTYPE_COUNT:
+        break;
     }
     bug("an array without a dtype");
 }
@@ -79,7 +113,8 @@ interp_cell interp_convert(interp_cell value, ir_dtype from, ir_dtype to)
         return ir_dtype_is_float(from) ? clamp_unsigned(value.f, bits) : value;
     case DTYPE_FLOAT:
         if (ir_dtype_is_float(from)) return value;
-        if (to == DTYPE_f64) return interp_float(is_signed ? (double)(int64_t)value.u : (double)value.u);
+        if (to == DTYPE_f64)
+            return interp_float(is_signed ? (double)(int64_t)value.u : (double)value.u);
         return interp_float((double)(is_signed ? (float)(int64_t)value.u : (float)value.u));
     }
     bug("no such class of dtype");
@@ -119,7 +154,8 @@ ir_array interp_array_new(arena *a, const ir_type *t)
 {
     ir_array x = {.type = *t};
     if (t->rank >= 0) {
-        x.data = arena_alloc_many(a, (size_t)ir_type_elements_at(t, 0), ir_dtype_size(t->dtype));
+        x.data =
+            arena_alloc_many(a, (size_t)ir_type_elements_at(t, 0), ir_dtype_size(t->dtype));
         return x;
     }
     ir_array *element = arena_array(a, ir_array, (size_t)t->element_count);
@@ -153,7 +189,8 @@ int64_t interp_offset(const ir_type *t, const int64_t *index)
     return offset;
 }
 
-void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise, int64_t *out_item)
+void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise,
+                      int64_t *out_item)
 {
     int have = 0;
     const int64_t *item = ir_attr_ints(node, name, &have);
@@ -164,7 +201,8 @@ void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t
     }
 }
 
-/* ---- graphs --------------------------------------------------------------------------------------- */
+/* ---- graphs
+ * --------------------------------------------------------------------------------------- */
 
 static void run_get(const interp *c)
 {
@@ -178,24 +216,22 @@ static void run_view(const interp *c)
 }
 
 static void (*const class_rules[])(const interp *) = {
-    [CLASS_MAP] = interp_run_map,
-    [CLASS_SOURCE] = interp_run_source,
-    [CLASS_MOVE] = interp_run_move,
-    [CLASS_VIEW] = run_view,
-    [CLASS_REDUCE] = interp_run_reduce,
-    [CLASS_CONTRACT] = interp_run_contract,
-    [CLASS_NEST] = interp_run_nest,
-    [CLASS_TUPLE] = run_get,
+    [CLASS_MAP] = interp_run_map,       [CLASS_SOURCE] = interp_run_source,
+    [CLASS_MOVE] = interp_run_move,     [CLASS_VIEW] = run_view,
+    [CLASS_REDUCE] = interp_run_reduce, [CLASS_CONTRACT] = interp_run_contract,
+    [CLASS_NEST] = interp_run_nest,     [CLASS_TUPLE] = run_get,
 };
 
-ir_array ir_interpret_node(const ir_graph *g, ir_value v, arena *a, int64_t n, const ir_array *in)
+ir_array ir_interpret_node(const ir_graph *g, ir_value v, arena *a, int64_t n,
+                           const ir_array *in)
 {
     const ir_node *node = ir_node_of(g, v);
     const ir_class class = ir_op_class(node->op);
     const ir_type type = interp_resolve(a, &node->type, n);
     ir_array out = {.type = type};
     if (class != CLASS_VIEW && class != CLASS_TUPLE) out = interp_array_new(a, &type);
-    class_rules[class](&(interp){.graph = g, .node = node, .arena = a, .n = n, .in = in, .out = &out});
+    class_rules[class](
+        &(interp){.graph = g, .node = node, .arena = a, .n = n, .in = in, .out = &out});
     return out;
 }
 
@@ -209,8 +245,8 @@ static ir_array copy_array(arena *a, const ir_type *type, int64_t n, const ir_ar
     return x;
 }
 
-void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports, ir_array *variables,
-                  ir_array *out_outputs)
+void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports,
+                  ir_array *variables, ir_array *out_outputs)
 {
     const bool *live = ir_graph_live(g, a);
     ir_array *value = arena_array(a, ir_array, g->count);

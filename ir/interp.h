@@ -1,7 +1,8 @@
-/* interp.h: shared by the files of the reference interpreter only. A value is an ir_array without batch
- * dims; elements are read into 64-bit cells and rounded when they are stored, so one operation computed on
- * cells is rounded once: for + - * / and square roots of f32, f16 and bf16 that equals computing in f32.
- * The data of a tuple is an array of ir_array, one per element. */
+/* interp.h: shared by the files of the reference interpreter only. A value is an ir_array
+ * without batch dims; elements are read into 64-bit cells and rounded when they are stored, so
+ * one operation computed on cells is rounded once: for + - * / and square roots of f32, f16 and
+ * bf16 that equals computing in f32. The data of a tuple is an array of ir_array, one per
+ * element. */
 #ifndef TFCC_IR_INTERP_H
 #define TFCC_IR_INTERP_H
 
@@ -23,8 +24,14 @@ typedef struct interp {
     ir_array *out;
 } interp;
 
-static inline interp_cell interp_float(double f) { return (interp_cell){.f = f}; }
-static inline interp_cell interp_int(int64_t i) { return (interp_cell){.u = (uint64_t)i}; }
+static inline interp_cell interp_float(double f)
+{
+    return (interp_cell){.f = f};
+}
+static inline interp_cell interp_int(int64_t i)
+{
+    return (interp_cell){.u = (uint64_t)i};
+}
 
 interp_cell interp_load(const ir_array *x, int64_t at);
 void interp_store(ir_array *x, int64_t at, interp_cell value);
@@ -32,10 +39,10 @@ void interp_store(ir_array *x, int64_t at, interp_cell value);
 interp_cell interp_convert(interp_cell value, ir_dtype from, ir_dtype to);
 
 ir_type interp_resolve(arena *a, const ir_type *t, int64_t n); /* N put in */
-ir_array interp_array_new(arena *a, const ir_type *t);         /* t without batch dims; zeroed */
+ir_array interp_array_new(arena *a, const ir_type *t); /* t without batch dims; zeroed */
 
-/* Counts `index` up over the dims of t, row-major; false after the last. The first index is all zeros, and
- * exists when interp_has_elements. */
+/* Counts `index` up over the dims of t, row-major; false after the last. The first index is all
+ * zeros, and exists when interp_has_elements. */
 bool interp_next(const ir_type *t, int64_t *index);
 bool interp_has_elements(const ir_type *t);
 int64_t interp_offset(const ir_type *t, const int64_t *index);
@@ -65,6 +72,7 @@ void interp_nest_while(const interp *c);
 void interp_nest_scan(const interp *c);
 
 /* The values of attribute `name`, one per dim; `otherwise` for each when the node has none. */
-void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise, int64_t *out_item);
+void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise,
+                      int64_t *out_item);
 
 #endif

@@ -1,9 +1,9 @@
-/* interp_contract.c: sums of products. Floats are summed in double and rounded once. With splits = P the
- * result has a leading dim: part p holds the terms p * R / P to (p + 1) * R / P of the R terms, counted row-major
- * over the contracted dims in the order in which the attributes list them; for a convolution over the
- * kernel's positions, then its input features. */
+/* interp_contract.c: sums of products. Floats are summed in double and rounded once. With
+ * splits = P the result has a leading dim: part p holds the terms p * R / P to (p + 1) * R / P
+ * of the R terms, counted row-major over the contracted dims in the order in which the
+ * attributes list them; for a convolution over the kernel's positions, then its input features.
+ */
 #include "ir/interp.h"
-
 
 static interp_cell multiply_add(ir_dtype dtype, interp_cell sum, interp_cell a, interp_cell b)
 {
@@ -16,7 +16,8 @@ static interp_cell zero_of(ir_dtype dtype)
     return ir_dtype_is_float(dtype) ? interp_float(0) : interp_int(0);
 }
 
-/* ---- dot_general -------------------------------------------------------------------------------- */
+/* ---- dot_general
+ * -------------------------------------------------------------------------------- */
 
 typedef struct dot_side {
     const ir_array *x;
@@ -25,7 +26,8 @@ typedef struct dot_side {
     int64_t index[IR_MAX_RANK];
 } dot_side;
 
-static dot_side read_side(const interp *c, int operand, ir_attr_name batch, ir_attr_name contracting)
+static dot_side read_side(const interp *c, int operand, ir_attr_name batch,
+                          ir_attr_name contracting)
 {
     dot_side s = {.x = &c->in[operand]};
     s.batch = ir_attr_ints(c->node, batch, &s.batch_count);
@@ -33,8 +35,8 @@ static dot_side read_side(const interp *c, int operand, ir_attr_name batch, ir_a
     return s;
 }
 
-/* Sets the batch and free dims from an index of the result; the free dims start at dim `first_free` there.
- * Returns the result's dim after this side's. */
+/* Sets the batch and free dims from an index of the result; the free dims start at dim
+ * `first_free` there. Returns the result's dim after this side's. */
 static int set_kept(dot_side *s, const int64_t *at, int first_free)
 {
     bool taken[IR_MAX_RANK] = {false};
@@ -89,9 +91,11 @@ static void contract_dot_general(const interp *c)
     } while (interp_next(out, at));
 }
 
-/* ---- convolution -------------------------------------------------------------------------------- */
+/* ---- convolution
+ * -------------------------------------------------------------------------------- */
 
-/* Where the letters of a layout lie: of the image b, f; of the kernel o, i; and the spatial dims. */
+/* Where the letters of a layout lie: of the image b, f; of the kernel o, i; and the spatial
+ * dims. */
 typedef struct conv_layout {
     int first, second, space[IR_MAX_RANK];
 } conv_layout;
@@ -111,9 +115,12 @@ static conv_layout read_layout(const interp *c, ir_attr_name name, char first, c
     const char *layout = ir_attr_text(c->node, name);
     conv_layout l = {0};
     for (int i = 0; layout[i]; i++) {
-        if (layout[i] == first) l.first = i;
-        else if (layout[i] == second) l.second = i;
-        else l.space[layout[i] - '0'] = i;
+        if (layout[i] == first)
+            l.first = i;
+        else if (layout[i] == second)
+            l.second = i;
+        else
+            l.space[layout[i] - '0'] = i;
     }
     return l;
 }
@@ -134,22 +141,25 @@ static conv read_convolution(const interp *c)
     return v;
 }
 
-/* The offset in the image that spatial dim `d` of the result reads at window position `w`; false between or
- * beside the pixels. */
+/* The offset in the image that spatial dim `d` of the result reads at window position `w`;
+ * false between or beside the pixels. */
 static bool find_pixel(const conv *v, int d, int64_t at, int64_t w, int64_t *out_pixel)
 {
     const int64_t place = at * v->strides[d] + w * v->window_dilation[d] - v->low[d];
     *out_pixel = place / v->base_dilation[d];
-    return place >= 0 && place % v->base_dilation[d] == 0
-           && *out_pixel < v->c->in[0].type.dim[v->image.space[d]].count;
+    return place >= 0 && place % v->base_dilation[d] == 0 &&
+           *out_pixel < v->c->in[0].type.dim[v->image.space[d]].count;
 }
 
-/* Term number `term` (kernel position, then input feature) of the result at `at`; false: it is zero. */
-static bool find_term(const conv *v, const int64_t *at, int64_t term, int64_t *image, int64_t *kernel)
+/* Term number `term` (kernel position, then input feature) of the result at `at`; false: it is
+ * zero. */
+static bool find_term(const conv *v, const int64_t *at, int64_t term, int64_t *image,
+                      int64_t *kernel)
 {
     const ir_type *x = &v->c->in[0].type, *k = &v->c->in[1].type, *out = &v->c->out->type;
     const int lead = out->rank - x->rank;
-    const int64_t features = k->dim[v->kernel.second].count, outputs = k->dim[v->kernel.first].count;
+    const int64_t features = k->dim[v->kernel.second].count,
+                  outputs = k->dim[v->kernel.first].count;
     const int64_t batch = at[lead + v->out.first], output = at[lead + v->out.second];
     const int64_t feature_group = output / (outputs / v->feature_groups);
     const int64_t batch_group = output / (outputs / v->batch_groups);
@@ -161,7 +171,8 @@ static bool find_term(const conv *v, const int64_t *at, int64_t term, int64_t *i
     for (int d = v->spatial - 1; d >= 0; d--) {
         const int64_t size = k->dim[v->kernel.space[d]].count, w = term % size;
         kernel[v->kernel.space[d]] = v->reversal ? size - 1 - w : w;
-        if (!find_pixel(v, d, at[lead + v->out.space[d]], w, &image[v->image.space[d]])) return false;
+        if (!find_pixel(v, d, at[lead + v->out.space[d]], w, &image[v->image.space[d]]))
+            return false;
         term /= size;
     }
     return true;

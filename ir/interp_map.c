@@ -1,5 +1,5 @@
-/* interp_map.c: elementwise operations, one function of cells each. Floats are computed in double and
- * rounded once to the result's dtype; integers are 64-bit and wrap when stored. */
+/* interp_map.c: elementwise operations, one function of cells each. Floats are computed in
+ * double and rounded once to the result's dtype; integers are 64-bit and wrap when stored. */
 #include "ir/interp.h"
 
 #include <math.h>
@@ -29,14 +29,16 @@ static uint64_t plain_bits(ir_dtype t, interp_cell x)
     return x.u & (UINT64_MAX >> (64 - bits_of(t)));
 }
 
-/* ---- operations on floats only --------------------------------------------------------------------- */
+/* ---- operations on floats only
+ * --------------------------------------------------------------------- */
 
 static double logistic(double x)
 {
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
-/* Newton's method on erf (on erfc near 1, where erf has lost the digits), from a start good to 1e-3. */
+/* Newton's method on erf (on erfc near 1, where erf has lost the digits), from a start good to
+ * 1e-3. */
 static double erf_inverse(double x)
 {
     const double a = fabs(x);
@@ -59,9 +61,10 @@ static double digamma(double x)
     for (; x < 10; x++) {
         sum -= 1 / x;
     }
-    const double r = 1 / (x * x); /* from here on the asymptotic series, Bernoulli numbers over 2k */
-    return sum + log(x) - 0.5 / x
-           - r * (1.0 / 12 - r * (1.0 / 120 - r * (1.0 / 252 - r * (1.0 / 240 - r * (1.0 / 132)))));
+    const double r = 1 / (x * x); /* the asymptotic series: Bernoulli numbers over 2k */
+    return sum + log(x) - 0.5 / x -
+           r * (1.0 / 12 -
+                r * (1.0 / 120 - r * (1.0 / 252 - r * (1.0 / 240 - r * (1.0 / 132)))));
 }
 
 static double nearest_even(double x)
@@ -72,12 +75,12 @@ static double nearest_even(double x)
     return copysign(up ? down + 1 : down, x);
 }
 
-#define FLOAT_1(name, expression)                                                                  \
-    static interp_cell map_##name(const map_step *s)                                               \
-    {                                                                                              \
-        const double x = s->x[0].f;                                                                \
-        bug_if(!ir_dtype_is_float(s->from), "%s of integers", ir_op_name(s->node->op));            \
-        return interp_float(expression);                                                           \
+#define FLOAT_1(name, expression)                                                              \
+    static interp_cell map_##name(const map_step *s)                                           \
+    {                                                                                          \
+        const double x = s->x[0].f;                                                            \
+        bug_if(!ir_dtype_is_float(s->from), "%s of integers", ir_op_name(s->node->op));        \
+        return interp_float(expression);                                                       \
     }
 FLOAT_1(floor, floor(x))
 FLOAT_1(ceil, ceil(x))
@@ -113,12 +116,14 @@ static interp_cell map_atan2(const map_step *s)
     return interp_float(atan2(s->x[0].f, s->x[1].f));
 }
 
-/* ---- operations on all numbers ---------------------------------------------------------------------- */
+/* ---- operations on all numbers
+ * ---------------------------------------------------------------------- */
 
 static interp_cell map_abs(const map_step *s)
 {
     if (ir_dtype_is_float(s->from)) return interp_float(fabs(s->x[0].f));
-    return (interp_cell){.u = is_signed(s) && (int64_t)s->x[0].u < 0 ? 0 - s->x[0].u : s->x[0].u};
+    return (interp_cell){.u = is_signed(s) && (int64_t)s->x[0].u < 0 ? 0 - s->x[0].u
+                                                                     : s->x[0].u};
 }
 
 static interp_cell map_negate(const map_step *s)
@@ -160,16 +165,17 @@ static interp_cell map_bitcast_convert(const map_step *s)
     uint64_t bytes = 0;
     ir_array from = {.type = ir_type_scalar(s->from), .data = &bytes};
     const ir_array to = {.type = ir_type_scalar(s->to), .data = &bytes};
-    bug_if(ir_dtype_size(s->from) != ir_dtype_size(s->to), "bitcast_convert between different sizes");
+    bug_if(ir_dtype_size(s->from) != ir_dtype_size(s->to),
+           "bitcast_convert between different sizes");
     interp_store(&from, 0, s->x[0]);
     return interp_load(&to, 0);
 }
 
-#define ARITHMETIC(name, operator)                                                                 \
-    static interp_cell map_##name(const map_step *s)                                               \
-    {                                                                                              \
-        if (ir_dtype_is_float(s->from)) return interp_float(s->x[0].f operator s->x[1].f);         \
-        return (interp_cell){.u = s->x[0].u operator s->x[1].u};                                   \
+#define ARITHMETIC(name, operator)                                                             \
+    static interp_cell map_##name(const map_step *s)                                           \
+    {                                                                                          \
+        if (ir_dtype_is_float(s->from)) return interp_float(s->x[0].f operator s->x[1].f);     \
+        return (interp_cell){.u = s->x[0].u operator s->x[1].u };                              \
     }
 ARITHMETIC(add, +)
 ARITHMETIC(subtract, -)
@@ -221,7 +227,8 @@ static interp_cell map_minimum(const map_step *s)
     return interp_combine_get("minimum")(s->from, s->x[0], s->x[1]);
 }
 
-/* ---- bits and decisions ------------------------------------------------------------------------------- */
+/* ---- bits and decisions
+ * ------------------------------------------------------------------------------- */
 
 static interp_cell map_not(const map_step *s)
 {
@@ -253,7 +260,8 @@ static interp_cell map_shift_left(const map_step *s)
 static interp_cell map_shift_right_logical(const map_step *s)
 {
     const uint64_t by = s->x[1].u;
-    return (interp_cell){.u = by < (uint64_t)bits_of(s->from) ? plain_bits(s->from, s->x[0]) >> by : 0};
+    return (interp_cell){
+        .u = by < (uint64_t)bits_of(s->from) ? plain_bits(s->from, s->x[0]) >> by : 0};
 }
 
 static interp_cell map_shift_right_arithmetic(const map_step *s)
@@ -269,10 +277,16 @@ static interp_cell map_shift_right_arithmetic(const map_step *s)
 static interp_cell map_compare(const map_step *s)
 {
     const char *direction = ir_attr_text(s->node, ATTR_direction);
-    const bool less = interp_less(s->from, s->x[0], s->x[1]), more = interp_less(s->from, s->x[1], s->x[0]);
-    const bool equal = ir_dtype_is_float(s->from) ? s->x[0].f == s->x[1].f : s->x[0].u == s->x[1].u;
-    const struct { const char *name; bool holds; } table[] = {
-        {"EQ", equal}, {"NE", !equal}, {"LT", less}, {"LE", less || equal}, {"GT", more}, {"GE", more || equal},
+    const bool less = interp_less(s->from, s->x[0], s->x[1]),
+               more = interp_less(s->from, s->x[1], s->x[0]);
+    const bool equal =
+        ir_dtype_is_float(s->from) ? s->x[0].f == s->x[1].f : s->x[0].u == s->x[1].u;
+    const struct {
+        const char *name;
+        bool holds;
+    } table[] = {
+        {"EQ", equal},         {"NE", !equal}, {"LT", less},
+        {"LE", less || equal}, {"GT", more},   {"GE", more || equal},
     };
     for (size_t i = 0; i < countof(table); i++) {
         if (strcmp(table[i].name, direction) == 0) return interp_int(table[i].holds);
@@ -285,7 +299,8 @@ static interp_cell map_select(const map_step *s)
     return s->x[0].u ? s->x[1] : s->x[2];
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table
+ * ------------------------------------------------------------------------------------------ */
 
 #define ROW_SOURCE(name)
 #define ROW_MAP(name) [OP_##name] = map_##name,
@@ -304,7 +319,8 @@ void interp_run_map(const interp *c)
 {
     const int operands = c->node->in_count;
     const int64_t count = ir_array_count(c->out);
-    map_step s = {.node = c->node, .from = c->in[operands - 1].type.dtype, .to = c->out->type.dtype};
+    map_step s = {
+        .node = c->node, .from = c->in[operands - 1].type.dtype, .to = c->out->type.dtype};
     for (int64_t i = 0; i < count; i++) {
         for (int k = 0; k < operands; k++) {
             s.x[k] = interp_load(&c->in[k], i);

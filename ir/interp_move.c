@@ -1,5 +1,5 @@
-/* interp_move.c: operations that put operand elements elsewhere. Each finds, for an index of the result,
- * the operand and the index there that the element comes from. */
+/* interp_move.c: operations that put operand elements elsewhere. Each finds, for an index of
+ * the result, the operand and the index there that the element comes from. */
 #include "ir/interp.h"
 
 /* Where an element comes from: `operand` is one of the node's, `index` an index into it. */
@@ -65,7 +65,8 @@ static void move_pad(const interp *c, const int64_t *at, move_source *out)
     for (int i = 0; i < rank; i++) {
         const int64_t place = at[i] - low[i];
         out->index[i] = place / (interior[i] + 1);
-        if (place < 0 || place % (interior[i] + 1) != 0 || out->index[i] >= c->in[0].type.dim[i].count) {
+        if (place < 0 || place % (interior[i] + 1) != 0 ||
+            out->index[i] >= c->in[0].type.dim[i].count) {
             out->operand = 1;
             return;
         }
@@ -84,7 +85,8 @@ static void move_concatenate(const interp *c, const int64_t *at, move_source *ou
     }
 }
 
-/* Start index of dim `i`, from scalar operand first + i, clamped so that `size` elements fit. */
+/* Start index of dim `i`, from scalar operand first + i, clamped so that `size` elements fit.
+ */
 static int64_t dynamic_start(const interp *c, int first, int i, int64_t size)
 {
     const int64_t start = (int64_t)interp_load(&c->in[first + i], 0).u;
@@ -119,8 +121,8 @@ static bool is_among(const int64_t *item, int count, int64_t value)
     return false;
 }
 
-/* The start of the slice addressed by the result's dims that are no offset dims: `where` is an index into
- * the indices operand with the component dim left out. */
+/* The start of the slice addressed by the result's dims that are no offset dims: `where` is an
+ * index into the indices operand with the component dim left out. */
 static void gather_start(const interp *c, const int64_t *where, int64_t *out_start)
 {
     const ir_type *type = &c->in[1].type, *operand = &c->in[0].type;
@@ -154,12 +156,15 @@ static void move_gather(const interp *c, const int64_t *at, move_source *out)
     const int64_t *batch = ir_attr_ints(c->node, ATTR_operand_batching_dims, &batching);
     int64_t where[IR_MAX_RANK] = {0}, inside[IR_MAX_RANK] = {0};
     for (int i = 0, w = 0, k = 0; i < c->out->type.rank; i++) {
-        if (is_among(offset, offsets, i)) inside[k++] = at[i];
-        else where[w++] = at[i];
+        if (is_among(offset, offsets, i))
+            inside[k++] = at[i];
+        else
+            where[w++] = at[i];
     }
     gather_start(c, where, out->index);
     for (int i = 0, k = 0; i < c->in[0].type.rank; i++) {
-        if (!is_among(collapse, collapsed, i) && !is_among(batch, batching, i)) out->index[i] += inside[k++];
+        if (!is_among(collapse, collapsed, i) && !is_among(batch, batching, i))
+            out->index[i] += inside[k++];
     }
 }
 
@@ -184,6 +189,7 @@ void interp_run_move(const interp *c)
         move_source from = {0};
         move_rules[c->node->op](c, at, &from);
         const ir_array *x = &c->in[from.operand];
-        interp_store(c->out, interp_offset(&c->out->type, at), interp_load(x, interp_offset(&x->type, from.index)));
+        interp_store(c->out, interp_offset(&c->out->type, at),
+                     interp_load(x, interp_offset(&x->type, from.index)));
     } while (interp_next(&c->out->type, at));
 }

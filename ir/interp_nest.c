@@ -1,11 +1,12 @@
-/* interp_nest.c: operations with loops of their own: running reductions, scatter, sort, and those that run
- * a body graph. */
+/* interp_nest.c: operations with loops of their own: running reductions, scatter, sort, and
+ * those that run a body graph. */
 #include "ir/interp.h"
 
 #include <math.h>
 #include <string.h>
 
-/* ---- cumulative ----------------------------------------------------------------------------------- */
+/* ---- cumulative
+ * ----------------------------------------------------------------------------------- */
 
 /* The lines of x along one dim: line i has `length` elements, `step` apart. */
 typedef struct lines {
@@ -38,14 +39,16 @@ void interp_nest_cumulative(const interp *c)
         interp_cell sum = interp_identity(kind, x->type.dtype);
         for (int64_t k = 0; k < l.length; k++) {
             const int64_t at = line_start(&l, i) + (reverse ? l.length - 1 - k : k) * l.step;
-            const interp_cell next = interp_combine_get(kind)(x->type.dtype, sum, interp_load(x, at));
+            const interp_cell next =
+                interp_combine_get(kind)(x->type.dtype, sum, interp_load(x, at));
             interp_store(c->out, at, exclusive ? sum : next);
             sum = next;
         }
     }
 }
 
-/* ---- scatter --------------------------------------------------------------------------------------- */
+/* ---- scatter
+ * --------------------------------------------------------------------------------------- */
 
 static bool is_among(const int64_t *item, int count, int64_t value)
 {
@@ -55,7 +58,8 @@ static bool is_among(const int64_t *item, int count, int64_t value)
     return false;
 }
 
-/* The operand index where the slice starts that the scatter dims of `at` (an index into updates) address. */
+/* The operand index where the slice starts that the scatter dims of `at` (an index into
+ * updates) address. */
 static void scatter_start(const interp *c, const int64_t *at, int64_t *out_start)
 {
     const ir_type *type = &c->in[1].type;
@@ -91,7 +95,8 @@ static bool scatter_target(const interp *c, const int64_t *at, int64_t *out_offs
     int64_t index[IR_MAX_RANK] = {0};
     scatter_start(c, at, index);
     for (int i = 0, k = 0; i < x->rank; i++) {
-        if (!is_among(insert, inserted, i) && !is_among(batch, batching, i)) index[i] += at[window[k++]];
+        if (!is_among(insert, inserted, i) && !is_among(batch, batching, i))
+            index[i] += at[window[k++]];
         if (index[i] < 0 || index[i] >= x->dim[i].count) return false;
     }
     *out_offset = interp_offset(x, index);
@@ -103,7 +108,8 @@ void interp_nest_scatter(const interp *c)
 {
     const ir_array *updates = &c->in[2];
     const char *kind = ir_attr_text(c->node, ATTR_kind);
-    const interp_combine combine = strcmp(kind, "replace") == 0 ? NULL : interp_combine_get(kind);
+    const interp_combine combine =
+        strcmp(kind, "replace") == 0 ? NULL : interp_combine_get(kind);
     const int64_t count = ir_array_count(c->out);
     interp_cell *cell = arena_array(c->arena, interp_cell, (size_t)count);
     int64_t at[IR_MAX_RANK] = {0}, target;
@@ -122,26 +128,31 @@ void interp_nest_scatter(const interp *c)
     }
 }
 
-/* ---- sort -------------------------------------------------------------------------------------------- */
+/* ---- sort
+ * --------------------------------------------------------------------------------------------
+ */
 
-/* True when b must stand before a; equal elements keep their order, and NaN stands last either way. */
+/* True when b must stand before a; equal elements keep their order, and NaN stands last either
+ * way. */
 static bool is_out_of_order(ir_dtype dtype, bool descending, interp_cell a, interp_cell b)
 {
-    if (ir_dtype_is_float(dtype) && (isnan(a.f) || isnan(b.f))) return isnan(a.f) && !isnan(b.f);
+    if (ir_dtype_is_float(dtype) && (isnan(a.f) || isnan(b.f)))
+        return isnan(a.f) && !isnan(b.f);
     return descending ? interp_less(dtype, a, b) : interp_less(dtype, b, a);
 }
 
 /* Sorts order[0 .. count) by the keys that it numbers; `spare` is as long. */
-static void merge_sort(ir_dtype dtype, bool descending, const interp_cell *key, int64_t count, int64_t *order,
-                       int64_t *spare)
+static void merge_sort(ir_dtype dtype, bool descending, const interp_cell *key, int64_t count,
+                       int64_t *order, int64_t *spare)
 {
     const int64_t half = count / 2;
     if (count < 2) return;
     merge_sort(dtype, descending, key, half, order, spare);
     merge_sort(dtype, descending, key, count - half, order + half, spare);
     for (int64_t i = 0, a = 0, b = half; i < count; i++) {
-        const bool take_b = a == half
-                            || (b < count && is_out_of_order(dtype, descending, key[order[a]], key[order[b]]));
+        const bool take_b =
+            a == half ||
+            (b < count && is_out_of_order(dtype, descending, key[order[a]], key[order[b]]));
         spare[i] = order[take_b ? b++ : a++];
     }
     memcpy(order, spare, (size_t)count * sizeof *order);
@@ -165,13 +176,16 @@ void interp_nest_sort(const interp *c)
         merge_sort(keys->type.dtype, descending, key, l.length, order, spare);
         for (int e = 0; e < c->node->in_count; e++) {
             for (int64_t k = 0; k < l.length; k++) {
-                interp_store(&result[e], start + k * l.step, interp_load(&c->in[e], start + order[k] * l.step));
+                interp_store(&result[e], start + k * l.step,
+                             interp_load(&c->in[e], start + order[k] * l.step));
             }
         }
     }
 }
 
-/* ---- bodies --------------------------------------------------------------------------------------------- */
+/* ---- bodies
+ * ---------------------------------------------------------------------------------------------
+ */
 
 static size_t bytes_of(const ir_array *x)
 {
@@ -208,8 +222,8 @@ void interp_nest_while(const interp *c)
     }
 }
 
-/* True when operand `i` of a scan is one element per step along dim 0, not a constant of the body: then the
- * body's parameter lacks that dim. */
+/* True when operand `i` of a scan is one element per step along dim 0, not a constant of the
+ * body: then the body's parameter lacks that dim. */
 static bool is_sliced(const interp *c, const ir_graph *body, int i)
 {
     for (size_t v = 0; v < body->count; v++) {
@@ -259,7 +273,8 @@ void interp_nest_scan(const interp *c)
     }
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------ */
+/* ---- the table
+ * ------------------------------------------------------------------------------------------ */
 
 #define ROW_SOURCE(name)
 #define ROW_MAP(name)

@@ -1,5 +1,5 @@
-/* interp_reduce.c: reduce and arg_reduce, and the combining functions that other loops share. Floats are
- * combined in double and rounded once, at the end. */
+/* interp_reduce.c: reduce and arg_reduce, and the combining functions that other loops share.
+ * Floats are combined in double and rounded once, at the end. */
 #include "ir/interp.h"
 
 #include <math.h>
@@ -8,10 +8,13 @@
 bool interp_less(ir_dtype dtype, interp_cell a, interp_cell b)
 {
     switch (ir_dtype_class_of(dtype)) {
-    case DTYPE_FLOAT: return a.f < b.f;
-    case DTYPE_SIGNED: return (int64_t)a.u < (int64_t)b.u;
+    case DTYPE_FLOAT:
+        return a.f < b.f;
+    case DTYPE_SIGNED:
+        return (int64_t)a.u < (int64_t)b.u;
     case DTYPE_BOOL:
-    case DTYPE_UNSIGNED: return a.u < b.u;
+    case DTYPE_UNSIGNED:
+        return a.u < b.u;
     }
     bug("no such class of dtype");
 }
@@ -66,10 +69,14 @@ static interp_cell extreme(ir_dtype dtype, bool largest)
     const int bits = (int)ir_dtype_size(dtype) * 8;
     const uint64_t high = UINT64_MAX >> (65 - bits);
     switch (ir_dtype_class_of(dtype)) {
-    case DTYPE_FLOAT: return interp_float(largest ? INFINITY : -INFINITY);
-    case DTYPE_SIGNED: return (interp_cell){.u = largest ? high : ~high};
-    case DTYPE_UNSIGNED: return (interp_cell){.u = largest ? UINT64_MAX >> (64 - bits) : 0};
-    case DTYPE_BOOL: return interp_int(largest);
+    case DTYPE_FLOAT:
+        return interp_float(largest ? INFINITY : -INFINITY);
+    case DTYPE_SIGNED:
+        return (interp_cell){.u = largest ? high : ~high};
+    case DTYPE_UNSIGNED:
+        return (interp_cell){.u = largest ? UINT64_MAX >> (64 - bits) : 0};
+    case DTYPE_BOOL:
+        return interp_int(largest);
     }
     bug("no such class of dtype");
 }
@@ -131,7 +138,8 @@ interp_cell interp_identity(const char *kind, ir_dtype dtype)
     return kinds[find_kind(kind)].identity(dtype);
 }
 
-/* ---- the operations ----------------------------------------------------------------------------------- */
+/* ---- the operations
+ * ----------------------------------------------------------------------------------- */
 
 /* The dims of `x` as two types: those reduced and those kept, and where each lies in x. */
 typedef struct reduce_dims {
@@ -162,7 +170,8 @@ static void index_of(const ir_type *t, int64_t offset, int64_t *out_index)
     }
 }
 
-/* Offset in x of the element that is number `kept` of the kept dims and `reduced` of the reduced ones. */
+/* Offset in x of the element that is number `kept` of the kept dims and `reduced` of the
+ * reduced ones. */
 static int64_t element_of(const ir_type *x, const reduce_dims *d, int64_t kept, int64_t reduced)
 {
     int64_t index[IR_MAX_RANK], part[IR_MAX_RANK];
@@ -177,7 +186,8 @@ static int64_t element_of(const ir_type *x, const reduce_dims *d, int64_t kept, 
     return interp_offset(x, index);
 }
 
-/* With splits, part p of the result holds the elements p * R / P to (p + 1) * R / P of each reduced range. */
+/* With splits, part p of the result holds the elements p * R / P to (p + 1) * R / P of each
+ * reduced range. */
 static void reduce_reduce(const interp *c)
 {
     const ir_array *x = &c->in[0];
@@ -187,12 +197,14 @@ static void reduce_reduce(const interp *c)
     int count = 0;
     const int64_t *dimensions = ir_attr_ints(c->node, ATTR_dimensions, &count);
     const reduce_dims d = divide_dims(&x->type, dimensions, count);
-    const int64_t range = ir_type_elements_at(&d.reduced, 0), results = ir_type_elements_at(&d.kept, 0);
+    const int64_t range = ir_type_elements_at(&d.reduced, 0),
+                  results = ir_type_elements_at(&d.kept, 0);
     for (int64_t part = 0; part < parts; part++) {
         for (int64_t r = 0; r < results; r++) {
             interp_cell sum = interp_identity(kind, x->type.dtype);
             for (int64_t i = part * range / parts; i < (part + 1) * range / parts; i++) {
-                sum = combine(x->type.dtype, sum, interp_load(x, element_of(&x->type, &d, r, i)));
+                sum =
+                    combine(x->type.dtype, sum, interp_load(x, element_of(&x->type, &d, r, i)));
             }
             interp_store(c->out, part * results + r, sum);
         }
@@ -212,7 +224,8 @@ static void reduce_arg_reduce(const interp *c)
         for (int64_t i = 1; i < d.reduced.dim[0].count; i++) {
             const interp_cell held = interp_load(x, element_of(&x->type, &d, r, best));
             const interp_cell next = interp_load(x, element_of(&x->type, &d, r, i));
-            const bool better = largest ? interp_less(dtype, held, next) : interp_less(dtype, next, held);
+            const bool better =
+                largest ? interp_less(dtype, held, next) : interp_less(dtype, next, held);
             if (!is_nan(dtype, held) && (better || is_nan(dtype, next))) best = i;
         }
         interp_store(c->out, r, interp_int(best));

@@ -1,4 +1,5 @@
-/* interp_source.c: operations that make their elements from nothing but indices and attributes. */
+/* interp_source.c: operations that make their elements from nothing but indices and attributes.
+ */
 #include "ir/interp.h"
 
 #include <string.h>
@@ -6,12 +7,14 @@
 /* ir_interpret puts the inputs of a graph in place; alone they have no value. */
 static void run_parameter(const interp *c)
 {
-    bug("parameter %d has no value outside of a graph that runs", (int)ir_attr_int(c->node, ATTR_index, 0));
+    bug("parameter %d has no value outside of a graph that runs",
+        (int)ir_attr_int(c->node, ATTR_index, 0));
 }
 
 static void run_variable(const interp *c)
 {
-    bug("variable %d has no value outside of a graph that runs", (int)ir_attr_int(c->node, ATTR_index, 0));
+    bug("variable %d has no value outside of a graph that runs",
+        (int)ir_attr_int(c->node, ATTR_index, 0));
 }
 
 static void run_constant(const interp *c)

@@ -1,5 +1,5 @@
-/* interp_window.c: loops over windows. A window position that falls between the elements (dilation) or
- * beside them (padding) counts as the identity: it is skipped. */
+/* interp_window.c: loops over windows. A window position that falls between the elements
+ * (dilation) or beside them (padding) counts as the identity: it is skipped. */
 #include "ir/interp.h"
 
 #include <string.h>
@@ -26,15 +26,18 @@ static window read_window(const interp *c)
     return w;
 }
 
-/* The element of x that window position `inside` of result `at` covers; false when it covers none. */
-static bool find_element(const window *w, const ir_type *x, const int64_t *at, const int64_t *inside,
-                         int64_t *out_offset)
+/* The element of x that window position `inside` of result `at` covers; false when it covers
+ * none. */
+static bool find_element(const window *w, const ir_type *x, const int64_t *at,
+                         const int64_t *inside, int64_t *out_offset)
 {
     int64_t index[IR_MAX_RANK];
     for (int i = 0; i < x->rank; i++) {
-        const int64_t place = at[i] * w->strides[i] + inside[i] * w->window_dilation[i] - w->low[i];
+        const int64_t place =
+            at[i] * w->strides[i] + inside[i] * w->window_dilation[i] - w->low[i];
         index[i] = place / w->base_dilation[i];
-        if (place < 0 || place % w->base_dilation[i] != 0 || index[i] >= x->dim[i].count) return false;
+        if (place < 0 || place % w->base_dilation[i] != 0 || index[i] >= x->dim[i].count)
+            return false;
     }
     *out_offset = interp_offset(x, index);
     return true;
@@ -61,8 +64,8 @@ void interp_nest_reduce_window(const interp *c)
     } while (interp_next(&c->out->type, at));
 }
 
-/* The first best element of a window; -1 when the window covers none. A NaN is never better than what
- * stands before it, nor worse than what comes after. */
+/* The first best element of a window; -1 when the window covers none. A NaN is never better
+ * than what stands before it, nor worse than what comes after. */
 static int64_t find_winner(const interp *c, const window *w, const int64_t *at)
 {
     const ir_array *x = &c->in[0];
@@ -85,7 +88,8 @@ void interp_nest_select_and_scatter(const interp *c)
     const ir_array *source = &c->in[1];
     const ir_dtype dtype = source->type.dtype;
     const int64_t count = ir_array_count(c->out);
-    interp_cell *sum = arena_array(c->arena, interp_cell, (size_t)count); /* zero bits are 0 of any dtype */
+    interp_cell *sum =
+        arena_array(c->arena, interp_cell, (size_t)count); /* zero bits are 0 of any dtype */
     int64_t at[IR_MAX_RANK] = {0};
     if (interp_has_elements(&source->type) && interp_has_elements(&w.size)) {
         do {

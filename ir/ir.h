@@ -16,7 +16,7 @@
 
 #include <stdio.h>
 
-/* ---- types ------------------------------------------------------------------------------------- */
+/* ---- types ----------------------------------------------------------------------------------- */
 
 typedef enum ir_dtype {
 #define DTYPE(name, ...) DTYPE_##name,
@@ -65,7 +65,7 @@ bool ir_type_elements(const ir_type *t, ir_dim *out_elements);
 int64_t ir_type_elements_at(const ir_type *t, int64_t n); /* with a given N */
 void ir_type_print(const ir_type *t, text *to);           /* f32[N,784] */
 
-/* ---- operations and attributes ------------------------------------------------------------------- */
+/* ---- operations and attributes ----------------------------------------------------------------- */
 
 typedef enum ir_op {
 #define OP(name, ...) OP_##name,
@@ -109,7 +109,7 @@ typedef struct ir_attr {
     };
 } ir_attr;
 
-/* ---- graphs ---------------------------------------------------------------------------------------- */
+/* ---- graphs -------------------------------------------------------------------------------------- */
 
 typedef int32_t ir_value;
 enum { IR_NONE = -1 };
@@ -205,7 +205,7 @@ typedef struct ir_graph {
     int64_t fixed_bytes, batch_bytes; /* slab sizes: fixed, and per row of the batch */
 } ir_graph;
 
-/* ---- modules ------------------------------------------------------------------------------------------ */
+/* ---- modules ---------------------------------------------------------------------------------------- */
 
 typedef enum ir_role {
     ROLE_weight,     /* a layer's weight, trainable or not */
@@ -266,6 +266,7 @@ typedef struct ir_port {
     int64_t classes;   /* > 0: integers that must lie in 0 .. classes - 1 */
     bool has_ignored;  /* class index `ignored` is allowed besides */
     int64_t ignored;
+    bool padded;       /* data may be narrower in the last dim: it is filled up with 0 */
 } ir_port;
 
 typedef struct ir_module {
@@ -305,7 +306,7 @@ int64_t ir_attr_int(const ir_node *n, ir_attr_name name, int64_t otherwise);
 const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count); /* NULL when absent */
 const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "" when absent */
 
-/* ---- builders (build.c) ------------------------------------------------------------------------------ */
+/* ---- builders (build.c) ---------------------------------------------------------------------------- */
 
 /* The general one; attrs may be in any order. `given` is the type of ops whose shape rule is `given` or
  * needs a target type (broadcast_in_dim, reshape, convert, iota, constant, parameter, variable); else NULL. */
@@ -371,7 +372,7 @@ ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, 
 ir_value ir_build_take_rows(ir_graph *g, ir_value table, ir_value indices);
 ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
 
-/* ---- whole graphs ---------------------------------------------------------------------------------------- */
+/* ---- whole graphs -------------------------------------------------------------------------------------- */
 
 /* The shape rule of op, for those that type by rule. False with a text (in the arena of g) when the operands
  * do not fit: used by ir_build (which turns it into bug()), by the parser and by the verifier. */
@@ -403,7 +404,7 @@ bool ir_is_filled_with(const ir_graph *g, ir_value v, double number);
 /* True with the number when v is such a constant of any number. */
 bool ir_is_filled(const ir_graph *g, ir_value v, double *out_number);
 
-/* ---- reference interpreter (interp.c): slow, plain, the oracle of every code generator ---------------------- */
+/* ---- reference interpreter (interp.c): slow, plain, the oracle of every code generator -------------------- */
 
 /* Dense row-major elements; the first dim of ports is `n` rows. */
 typedef struct ir_array {

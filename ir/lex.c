@@ -28,7 +28,8 @@ static void skip_names(lexer *l)
     while (l->at < l->end && is_name(*l->at)) l->at++;
 }
 
-/* Takes what can belong to a number: its digits and letters, one point, and signs after an exponent's e. */
+/* Takes what can belong to a number: its digits and letters, one point, and signs after an
+ * exponent's e. */
 static void skip_number(lexer *l)
 {
     const char *start = l->at++;
@@ -91,7 +92,10 @@ void lex_begin(lexer *l, const char *source, size_t length)
     lex_next(l);
 }
 
-bool lex_is_mark(const lexer *l, char mark) { return l->token.kind == LEX_mark && *l->token.start == mark; }
+bool lex_is_mark(const lexer *l, char mark)
+{
+    return l->token.kind == LEX_mark && *l->token.start == mark;
+}
 
 bool lex_is_word(const lexer *l, const char *word)
 {
@@ -144,9 +148,10 @@ char *lex_unquote(arena *a, const lex_token *t)
 
 void lex_position(const lexer *l, int *out_line, int *out_column)
 {
-    const char *p = l->source;
+    bool named = l->token.kind == LEX_value || l->token.kind == LEX_at;
+    const char *p = l->source, *start = l->token.start - named;
     *out_line = *out_column = 1;
-    for (; p < l->token.start; p++) {
+    for (; p < start; p++) {
         bool end = *p == '\n';
         *out_line += end;
         *out_column = end ? 1 : *out_column + 1;

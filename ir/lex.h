@@ -1,4 +1,5 @@
-/* lex.h: the tokens of the text form. A lexer is a plain value: a copy of it can be read from again. */
+/* lex.h: the tokens of the text form. A lexer is a plain value: a copy of it can be read from
+ * again. */
 #ifndef TFCC_IR_LEX_H
 #define TFCC_IR_LEX_H
 
@@ -26,12 +27,13 @@ typedef struct lexer {
     lex_token token; /* the current one */
 } lexer;
 
-void lex_begin(lexer *l, const char *source, size_t length); /* the first token is then the current one */
+void lex_begin(lexer *l, const char *source,
+               size_t length); /* the first token is then the current one */
 void lex_next(lexer *l);
 bool lex_is_mark(const lexer *l, char mark);
 bool lex_is_word(const lexer *l, const char *word);
-char *lex_copy(arena *a, const lex_token *t); /* the token's text */
-char *lex_unquote(arena *a, const lex_token *t); /* NULL: a bad escape */
+char *lex_copy(arena *a, const lex_token *t);                      /* the token's text */
+char *lex_unquote(arena *a, const lex_token *t);                   /* NULL: a bad escape */
 void lex_position(const lexer *l, int *out_line, int *out_column); /* of the current token */
 
 #endif

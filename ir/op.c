@@ -28,7 +28,8 @@ static const attr_row attr_rows[ATTR_COUNT] = {
 #include "ir/attrs.def"
 };
 
-static const char *const kernel_kind_names[] = {"loop", "row", "reduce", "dot", "convolution", "nest"};
+static const char *const kernel_kind_names[] = {"loop", "row",         "reduce",
+                                                "dot",  "convolution", "nest"};
 static const char *const space_names[] = {"none",  "fixed",  "batch",   "variable",
                                           "input", "output", "constant"};
 static const char *const role_names[] = {"weight", "seed", "optimizer", "metric"};

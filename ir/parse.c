@@ -7,7 +7,8 @@
 
 enum { NUMBER_LIMIT = 64 }; /* characters of a number */
 
-static bool report(parser *p, const lexer *where, const char *format, va_list args) BASE_PRINTF(3, 0);
+static bool report(parser *p, const lexer *where, const char *format, va_list args)
+    BASE_PRINTF(3, 0);
 static bool report(parser *p, const lexer *where, const char *format, va_list args)
 {
     int line, column;
@@ -90,7 +91,7 @@ bool parse_name(parser *p, const char **out_name)
     return true;
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------- */
+/* ---- numbers -------------------------------------------------------------------------------- */
 
 static bool parse_element(parser *p, ir_dtype dtype, void *out_bytes)
 {
@@ -123,7 +124,7 @@ bool parse_int_within(parser *p, int64_t low, int64_t high, int64_t *out_number)
     return true;
 }
 
-/* ---- types --------------------------------------------------------------------------------------- */
+/* ---- types ---------------------------------------------------------------------------------- */
 
 static bool parse_dim(parser *p, ir_dim *out_dim)
 {
@@ -149,7 +150,8 @@ static bool parse_array_type(parser *p, ir_type *out_type)
     lex_next(&p->lex);
     if (!parse_mark(p, '[')) return false;
     while (!parse_accept(p, ']')) {
-        if (t.rank == IR_MAX_RANK) return parse_error(p, "more than %d dimensions", (int)IR_MAX_RANK);
+        if (t.rank == IR_MAX_RANK)
+            return parse_error(p, "more than %d dimensions", (int)IR_MAX_RANK);
         if (t.rank && !parse_mark(p, ',')) return false;
         if (!parse_dim(p, &t.dim[t.rank++])) return false;
     }
@@ -176,7 +178,7 @@ bool parse_type(parser *p, ir_type *out_type)
     return true;
 }
 
-/* ---- data ---------------------------------------------------------------------------------------- */
+/* ---- data ----------------------------------------------------------------------------------- */
 
 static int hex_digit(char c)
 {
@@ -237,7 +239,7 @@ bool parse_skip_data(parser *p)
     return expect(p, list ? "\"]\"" : "data");
 }
 
-/* ---- records ------------------------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static bool parse_numbers(parser *p, ir_record *r, const char *key)
 {
@@ -279,7 +281,8 @@ static bool parse_field(parser *p, ir_record *r)
 bool parse_record(parser *p, const ir_record **out_record)
 {
     const char *name = NULL;
-    if (p->depth == PARSE_DEPTH_LIMIT) return parse_error(p, "more than %d deep", (int)PARSE_DEPTH_LIMIT);
+    if (p->depth == PARSE_DEPTH_LIMIT)
+        return parse_error(p, "more than %d deep", (int)PARSE_DEPTH_LIMIT);
     if (!parse_name(p, &name) || !parse_mark(p, '{')) return false;
     ir_record *r = ir_record_new(p->arena, name);
     p->depth++;

@@ -1,5 +1,5 @@
-/* parse.h: what the parser's files share. Every function returns false after it has reported an error;
- * parsing then ends. */
+/* parse.h: what the parser's files share. Every function returns false after it has reported an
+ * error; parsing then ends. */
 #ifndef TFCC_IR_PARSE_H
 #define TFCC_IR_PARSE_H
 

@@ -43,7 +43,7 @@ static bool parse_value(scope *s, ir_value *out_value)
     return true;
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 typedef struct node_text {
     lexer op_at, data_at; /* data is read when the type is known */
@@ -85,7 +85,8 @@ static bool parse_index(parser *p, ir_attr *attr)
 static bool parse_body(parser *p, ir_attr *attr)
 {
     const char *name = NULL;
-    if (p->depth == PARSE_DEPTH_LIMIT) return parse_error(p, "bodies more than %d deep", (int)PARSE_DEPTH_LIMIT);
+    if (p->depth == PARSE_DEPTH_LIMIT)
+        return parse_error(p, "bodies more than %d deep", (int)PARSE_DEPTH_LIMIT);
     if (!parse_word(p, "graph") || !parse_name(p, &name)) return false;
     attr->graph = ir_graph_new(p->arena, name, p->module);
     p->depth++;
@@ -162,7 +163,8 @@ static bool parse_tail(parser *p, node_text *n)
     const lexer here = p->lex;
     p->lex = number;
     if (!parse_int_within(p, 0, INT32_MAX, &n->origin)) return false;
-    if ((size_t)n->origin >= p->module->origin_count) return parse_error_at(p, &here, "no such origin");
+    if ((size_t)n->origin >= p->module->origin_count)
+        return parse_error_at(p, &here, "no such origin");
     return true;
 }
 
@@ -173,7 +175,8 @@ static bool parse_operands(scope *s, node_text *n)
         ir_value v = IR_NONE;
         lexer ahead = p->lex;
         lex_next(&ahead);
-        if (lex_is_mark(&ahead, '=')) return n->in_count == 0 || parse_error(p, "expected an operand");
+        if (lex_is_mark(&ahead, '='))
+            return n->in_count == 0 || parse_error(p, "expected an operand");
         if (!parse_value(s, &v)) return false;
         arena_push(p->arena, n->in, n->in_count, n->in_capacity, v);
         if (!parse_accept(p, ',')) return true;
@@ -187,7 +190,8 @@ static bool append_node(scope *s, node_text *n, ir_value *out_value)
     ir_type type;
     const char *problem;
     int in_count = (int)n->in_count, attr_count = (int)n->attr_count;
-    if (!ir_infer(s->g, n->op, in_count, n->in, attr_count, n->attr, n->has_type ? &n->type : NULL, &type, &problem)) {
+    if (!ir_infer(s->g, n->op, in_count, n->in, attr_count, n->attr, n->has_type ? &n->type : NULL,
+                  &type, &problem)) {
         return parse_error_at(p, &n->op_at, "%s: %s", ir_op_name(n->op), problem);
     }
     if (n->has_type && !ir_type_equal(&type, &n->type)) {
@@ -213,14 +217,15 @@ static bool parse_node(scope *s)
     n.op_at = p->lex;
     if (!parse_name(p, &op)) return false;
     if (!ir_op_find(op, &n.op)) return parse_error_at(p, &n.op_at, "no operation \"%s\"", op);
-    if (!parse_operands(s, &n) || !parse_attrs(p, &n) || !parse_tail(p, &n) || !finish_data(p, &n)) return false;
+    if (!parse_operands(s, &n) || !parse_attrs(p, &n) || !parse_tail(p, &n) || !finish_data(p, &n))
+        return false;
     ir_value v = IR_NONE;
     if (!append_node(s, &n, &v)) return false;
     map_set(&s->values, name, arena_copy(p->arena, &v, sizeof v));
     return true;
 }
 
-/* ---- results ------------------------------------------------------------------------------------- */
+/* ---- results -------------------------------------------------------------------------------- */
 
 static bool parse_output(scope *s)
 {
@@ -236,7 +241,8 @@ static bool parse_update(scope *s)
     const lexer here = s->p->lex;
     int variable = 0;
     ir_value v = IR_NONE;
-    if (!parse_variable(s->p, &variable) || !parse_mark(s->p, '=') || !parse_value(s, &v)) return false;
+    if (!parse_variable(s->p, &variable) || !parse_mark(s->p, '=') || !parse_value(s, &v))
+        return false;
     size_t count = s->g->update_count;
     ir_graph_add_update(s->g, variable, v);
     return s->g->update_count > count || parse_error_at(s->p, &here, "two updates of one variable");
@@ -257,7 +263,7 @@ static bool parse_gradient(scope *s)
 
 static bool parse_loss(scope *s) { return parse_value(s, &s->g->loss); }
 
-/* ---- kernels and places ---------------------------------------------------------------------------- */
+/* ---- kernels and places --------------------------------------------------------------------- */
 
 static bool parse_values(scope *s, const char *what, int *out_count, ir_value **out_values)
 {
@@ -283,7 +289,8 @@ static bool parse_kernel(scope *s)
     int64_t number = 0, columns = 0;
     int kind = KERNEL_loop;
     if (!parse_int_within(p, 0, INT32_MAX, &number)) return false;
-    while (kind <= KERNEL_nest && !lex_is_word(&p->lex, ir_kernel_kind_name((ir_kernel_kind)kind))) kind++;
+    while (kind <= KERNEL_nest && !lex_is_word(&p->lex, ir_kernel_kind_name((ir_kernel_kind)kind)))
+        kind++;
     if (kind > KERNEL_nest) return parse_error(p, "expected a kind of kernel");
     lex_next(&p->lex);
     k.kind = (ir_kernel_kind)kind;
@@ -318,7 +325,8 @@ static bool parse_place(scope *s)
     int64_t offset = 0;
     int space = SPACE_none;
     if (!parse_word(p, "place") || !parse_value(s, &v)) return false;
-    while (space <= SPACE_constant && !lex_is_word(&p->lex, ir_space_name((ir_space)space))) space++;
+    while (space <= SPACE_constant && !lex_is_word(&p->lex, ir_space_name((ir_space)space)))
+        space++;
     if (space > SPACE_constant) return parse_error(p, "expected a space, as batch");
     lex_next(&p->lex);
     if (!parse_int_within(p, 0, INT64_MAX, &offset)) return false;
@@ -332,7 +340,8 @@ static bool parse_places(scope *s)
     ir_graph *g = s->g;
     if (g->place) return parse_error(p, "places twice");
     if (!parse_word(p, "fixed") || !parse_int_within(p, 0, INT64_MAX, &g->fixed_bytes) ||
-        !parse_word(p, "batch") || !parse_int_within(p, 0, INT64_MAX, &g->batch_bytes) || !parse_mark(p, '{')) {
+        !parse_word(p, "batch") || !parse_int_within(p, 0, INT64_MAX, &g->batch_bytes) ||
+        !parse_mark(p, '{')) {
         return false;
     }
     g->place = arena_array(g->arena, ir_place, g->count);
@@ -342,7 +351,7 @@ static bool parse_places(scope *s)
     return true;
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------- */
+/* ---- graphs --------------------------------------------------------------------------------- */
 
 typedef struct statement {
     const char *word;

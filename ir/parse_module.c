@@ -9,9 +9,11 @@ static bool parse_module_name(parser *p) { return parse_name(p, &p->module->name
 
 static bool parse_origin(parser *p)
 {
-    const char *path = NULL, *layer = NULL, *number = arena_printf(p->arena, "%zu", p->module->origin_count);
+    const char *path = NULL, *layer = NULL,
+               *number = arena_printf(p->arena, "%zu", p->module->origin_count);
     const lex_token *t = &p->lex.token;
-    if (t->kind != LEX_at || strlen(number) != t->length || memcmp(number, t->start, t->length) != 0) {
+    if (t->kind != LEX_at || strlen(number) != t->length ||
+        memcmp(number, t->start, t->length) != 0) {
         return parse_error(p, "expected @%s: origins are numbered in order", number);
     }
     lex_next(&p->lex);
@@ -20,7 +22,7 @@ static bool parse_origin(parser *p)
     return true;
 }
 
-/* ---- variables ----------------------------------------------------------------------------------- */
+/* ---- variables ------------------------------------------------------------------------------ */
 
 static bool parse_role(parser *p, ir_role *out_role)
 {
@@ -86,9 +88,11 @@ static bool parse_variable_line(parser *p)
     v.name = lex_copy(p->arena, &p->lex.token);
     lex_next(&p->lex);
     if (!ir_is_identifier(v.name)) return parse_error_at(p, &here, "@%s is no name", v.name);
-    if (map_has(p->module->variable_names, v.name)) return parse_error_at(p, &here, "two variables @%s", v.name);
+    if (map_has(p->module->variable_names, v.name))
+        return parse_error_at(p, &here, "two variables @%s", v.name);
     if (!parse_mark(p, ':') || !parse_type(p, &v.type)) return false;
-    if (!is_fixed(&v.type)) return parse_error_at(p, &here, "a variable cannot have the batch size in its shape");
+    if (!is_fixed(&v.type))
+        return parse_error_at(p, &here, "a variable cannot have the batch size in its shape");
     if (parse_accept(p, '{')) {
         for (bool first = true; !parse_accept(p, '}'); first = false) {
             if (!first && !parse_mark(p, ',')) return false;
@@ -99,7 +103,7 @@ static bool parse_variable_line(parser *p)
     return true;
 }
 
-/* ---- ports --------------------------------------------------------------------------------------- */
+/* ---- ports ---------------------------------------------------------------------------------- */
 
 static bool parse_port_field(parser *p, ir_port *port)
 {
@@ -108,7 +112,15 @@ static bool parse_port_field(parser *p, ir_port *port)
         port->has_ignored = true;
         return parse_mark(p, '=') && parse_int(p, &port->ignored);
     }
-    return parse_word(p, "classes") && parse_mark(p, '=') && parse_int_within(p, 1, INT64_MAX, &port->classes);
+    if (lex_is_word(&p->lex, "padded")) {
+        int64_t flag = 0;
+        lex_next(&p->lex);
+        if (!parse_mark(p, '=') || !parse_int_within(p, 0, 1, &flag)) return false;
+        port->padded = flag;
+        return true;
+    }
+    return parse_word(p, "classes") && parse_mark(p, '=') &&
+           parse_int_within(p, 1, INT64_MAX, &port->classes);
 }
 
 static bool parse_port(parser *p)
@@ -121,7 +133,8 @@ static bool parse_port(parser *p)
     lex_next(&p->lex);
     port.kind = (ir_port_kind)kind;
     const lexer here = p->lex;
-    if (!parse_name(p, &port.name) || !parse_mark(p, ':') || !parse_type(p, &port.type)) return false;
+    if (!parse_name(p, &port.name) || !parse_mark(p, ':') || !parse_type(p, &port.type))
+        return false;
     if (port.type.rank < 0) return parse_error_at(p, &here, "a port cannot be a tuple");
     if (parse_accept(p, '{')) {
         for (bool first = true; !parse_accept(p, '}'); first = false) {
@@ -133,7 +146,7 @@ static bool parse_port(parser *p)
     return true;
 }
 
-/* ---- the rest ------------------------------------------------------------------------------------ */
+/* ---- the rest ------------------------------------------------------------------------------- */
 
 static bool parse_optimizer(parser *p) { return parse_record(p, &p->module->optimizer); }
 
@@ -161,7 +174,8 @@ static bool parse_graph_line(parser *p)
     const lexer here = p->lex;
     const char *name = NULL;
     if (!parse_name(p, &name)) return false;
-    if (ir_module_find_graph(p->module, name)) return parse_error_at(p, &here, "two graphs %s", name);
+    if (ir_module_find_graph(p->module, name))
+        return parse_error_at(p, &here, "two graphs %s", name);
     ir_graph *g = ir_module_add_graph(p->module, name);
     return parse_graph(p, g) && check_graph(p, &here, g);
 }
@@ -172,8 +186,9 @@ typedef struct statement {
 } statement;
 
 static const statement statements[] = {
-    {"module", parse_module_name}, {"origin", parse_origin},       {"variable", parse_variable_line},
-    {"port", parse_port},          {"optimizer", parse_optimizer}, {"constants", parse_constants},
+    {"module", parse_module_name},     {"origin", parse_origin},
+    {"variable", parse_variable_line}, {"port", parse_port},
+    {"optimizer", parse_optimizer},    {"constants", parse_constants},
     {"graph", parse_graph_line},
 };
 

@@ -1,5 +1,5 @@
-/* print.c: the text form of graphs and modules (grammar: docs/ir.md). Prints broken graphs too, because
- * the verifier shows them. */
+/* print.c: the text form of graphs and modules (grammar: docs/ir.md). Prints broken graphs too,
+ * because the verifier shows them. */
 #include "ir/graph.h"
 
 #include <string.h>
@@ -18,15 +18,19 @@ static void begin_line(printer *p) { text_add(p->to, "%*s", 2 * p->indent, ""); 
 
 static void print_name(printer *p, const char *name)
 {
-    if (ir_is_identifier(name)) text_add(p->to, "%s", name);
-    else text_add_quoted(p->to, name);
+    if (ir_is_identifier(name))
+        text_add(p->to, "%s", name);
+    else
+        text_add_quoted(p->to, name);
 }
 
 static void print_variable(printer *p, int64_t i)
 {
     bool known = p->module && i >= 0 && (size_t)i < p->module->variable_count;
-    if (known) text_add(p->to, "@%s", p->module->variable[i].name);
-    else text_add(p->to, "%lld", (long long)i);
+    if (known)
+        text_add(p->to, "@%s", p->module->variable[i].name);
+    else
+        text_add(p->to, "%lld", (long long)i);
 }
 
 static void print_hex(printer *p, const void *bytes, size_t size)
@@ -56,7 +60,7 @@ static void print_data(printer *p, ir_dtype dtype, const void *bytes, size_t siz
     text_add(p->to, "]");
 }
 
-/* ---- records ------------------------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------------------- */
 
 static void print_record(printer *p, const ir_record *r);
 
@@ -90,7 +94,7 @@ static void print_record(printer *p, const ir_record *r)
     text_add(p->to, "}");
 }
 
-/* ---- nodes --------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static void print_body(printer *p, const ir_graph *body)
 {
@@ -109,8 +113,10 @@ static void print_attr(printer *p, const ir_node *n, const ir_attr *a)
     text_add(p->to, "%s=", ir_attr_name_text(a->name));
     switch (ir_attr_kind_of(a->name)) {
     case ATTR_INT:
-        if (n->op == OP_variable) print_variable(p, a->i);
-        else text_add(p->to, "%lld", (long long)a->i);
+        if (n->op == OP_variable)
+            print_variable(p, a->i);
+        else
+            text_add(p->to, "%lld", (long long)a->i);
         break;
     case ATTR_INTS:
         text_add(p->to, "[");
@@ -122,8 +128,10 @@ static void print_attr(printer *p, const ir_node *n, const ir_attr *a)
     case ATTR_FLOAT: ir_double_print(a->f, p->to); break;
     case ATTR_TEXT: print_name(p, a->text); break;
     case ATTR_DATA:
-        if (a->data.size == ir_dtype_size(n->type.dtype)) ir_element_print(n->type.dtype, a->data.bytes, p->to);
-        else print_data(p, n->type.dtype, a->data.bytes, a->data.size);
+        if (a->data.size == ir_dtype_size(n->type.dtype))
+            ir_element_print(n->type.dtype, a->data.bytes, p->to);
+        else
+            print_data(p, n->type.dtype, a->data.bytes, a->data.size);
         break;
     case ATTR_GRAPH: print_body(p, a->graph); break;
     }
@@ -145,7 +153,7 @@ static void print_node(printer *p, const ir_graph *g, size_t v)
     text_add(p->to, "\n");
 }
 
-/* ---- kernels and places ---------------------------------------------------------------------------- */
+/* ---- kernels and places --------------------------------------------------------------------- */
 
 static void print_values(printer *p, const char *what, int count, const ir_value *v)
 {
@@ -179,20 +187,22 @@ static void print_places(printer *p, const ir_graph *g)
 {
     if (!g->place) return;
     begin_line(p);
-    text_add(p->to, "places fixed %lld batch %lld {\n", (long long)g->fixed_bytes, (long long)g->batch_bytes);
+    text_add(p->to, "places fixed %lld batch %lld {\n", (long long)g->fixed_bytes,
+             (long long)g->batch_bytes);
     p->indent++;
     for (size_t v = 0; v < g->count; v++) {
         const ir_place *place = &g->place[v];
         if (place->space == SPACE_none) continue;
         begin_line(p);
-        text_add(p->to, "place %%%zu %s %lld\n", v, ir_space_name(place->space), (long long)place->offset);
+        text_add(p->to, "place %%%zu %s %lld\n", v, ir_space_name(place->space),
+                 (long long)place->offset);
     }
     p->indent--;
     begin_line(p);
     text_add(p->to, "}\n");
 }
 
-/* ---- graphs -------------------------------------------------------------------------------------- */
+/* ---- graphs --------------------------------------------------------------------------------- */
 
 static void print_bindings(printer *p, const char *what, const ir_binding *b, size_t count)
 {
@@ -200,8 +210,10 @@ static void print_bindings(printer *p, const char *what, const ir_binding *b, si
         begin_line(p);
         text_add(p->to, "%s ", what);
         print_variable(p, b[i].variable);
-        if (b[i].value == IR_NONE) text_add(p->to, " = none\n");
-        else text_add(p->to, " = %%%d\n", (int)b[i].value);
+        if (b[i].value == IR_NONE)
+            text_add(p->to, " = none\n");
+        else
+            text_add(p->to, " = %%%d\n", (int)b[i].value);
     }
 }
 
@@ -231,7 +243,7 @@ void ir_graph_print(const ir_graph *g, text *to)
     text_add(to, "\n");
 }
 
-/* ---- modules ------------------------------------------------------------------------------------- */
+/* ---- modules -------------------------------------------------------------------------------- */
 
 static void print_text(printer *p, const char *key, const char *value)
 {
@@ -260,7 +272,8 @@ static void print_variable_line(printer *p, const ir_variable *v)
     print_setting(p, "constraint", v->constraint);
     if (v->data) {
         text_add(p->to, ", data=");
-        print_data(p, v->type.dtype, v->data, (size_t)ir_type_elements_at(&v->type, 1) * ir_dtype_size(v->type.dtype));
+        print_data(p, v->type.dtype, v->data,
+                   (size_t)ir_type_elements_at(&v->type, 1) * ir_dtype_size(v->type.dtype));
     }
     text_add(p->to, "}\n");
 }
@@ -272,9 +285,18 @@ static void print_port(printer *p, const ir_port *port)
     text_add_quoted(p->to, port->name);
     text_add(p->to, " : ");
     ir_type_print(&port->type, p->to);
-    if (port->classes) text_add(p->to, " {classes=%lld", (long long)port->classes);
-    if (port->has_ignored) text_add(p->to, "%signored=%lld", port->classes ? ", " : " {", (long long)port->ignored);
-    text_add(p->to, port->classes || port->has_ignored ? "}\n" : "\n");
+    const char *open = " {";
+    if (port->classes) {
+        text_add(p->to, "%sclasses=%lld", open, (long long)port->classes);
+        open = ", ";
+    }
+    if (port->has_ignored) {
+        text_add(p->to, "%signored=%lld", open, (long long)port->ignored);
+        open = ", ";
+    }
+    if (port->padded) text_add(p->to, "%spadded=1", open);
+    bool opened = port->classes || port->has_ignored || port->padded;
+    text_add(p->to, opened ? "}\n" : "\n");
 }
 
 void ir_module_print(const ir_module *m, text *to)

@@ -21,7 +21,8 @@ void ir_record_add_number(arena *a, ir_record *r, const char *key, double number
     add_field(a, r, key, (ir_field){.kind = FIELD_NUMBER, .number = number});
 }
 
-void ir_record_add_numbers(arena *a, ir_record *r, const char *key, int count, const double *numbers)
+void ir_record_add_numbers(arena *a, ir_record *r, const char *key, int count,
+                           const double *numbers)
 {
     const double *copy = arena_copy(a, numbers, (size_t)count * sizeof *numbers);
     add_field(a, r, key, (ir_field){.kind = FIELD_NUMBERS, .count = count, .numbers = copy});

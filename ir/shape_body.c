@@ -36,8 +36,8 @@ static bool read_body(shape_call *c, ir_attr_name name, size_t outputs, const ir
     const ir_graph *body = ir_attr_find(&c->n, name)->graph;
     if (!body) return shape_problem(c, "%s: no graph", ir_attr_name_text(name));
     if (body->output_count < outputs) {
-        return shape_problem(c, "the %s: expected %zu outputs, found %zu", ir_attr_name_text(name), outputs,
-                             body->output_count);
+        return shape_problem(c, "the %s: expected %zu outputs, found %zu", ir_attr_name_text(name),
+                             outputs, body->output_count);
     }
     for (size_t i = 0; i < body->output_count; i++) {
         ir_value v = body->output[i].value;
@@ -51,8 +51,8 @@ static bool check_output(shape_call *c, const ir_graph *body, int i)
 {
     const ir_type *t = ir_type_of(body, body->output[i].value);
     if (ir_type_equal(t, shape_in(c, i))) return true;
-    return shape_problem(c, "output %d of the body: expected %s, found %s", i, shape_show(c, shape_in(c, i)),
-                         shape_show(c, t));
+    return shape_problem(c, "output %d of the body: expected %s, found %s", i,
+                         shape_show(c, shape_in(c, i)), shape_show(c, t));
 }
 
 static void set_tuple(shape_call *c, int count, const ir_type *element)
@@ -68,15 +68,17 @@ static bool check_while(shape_call *c)
         return false;
     }
     const ir_type truth = ir_type_scalar(DTYPE_i1);
-    if (condition->output_count != 1 || !ir_type_equal(ir_type_of(condition, condition->output[0].value), &truth)) {
+    if (condition->output_count != 1 ||
+        !ir_type_equal(ir_type_of(condition, condition->output[0].value), &truth)) {
         return shape_problem(c, "the condition: expected one output i1[]");
     }
     if (body->output_count != (size_t)c->n.in_count) {
-        return shape_problem(c, "the body: expected %d outputs, found %zu", c->n.in_count, body->output_count);
+        return shape_problem(c, "the body: expected %d outputs, found %zu", c->n.in_count,
+                             body->output_count);
     }
     for (int i = 0; i < c->n.in_count; i++) {
-        if (!check_parameter(c, condition, i, "condition") || !check_parameter(c, body, i, "body") ||
-            !check_output(c, body, i)) {
+        if (!check_parameter(c, condition, i, "condition") ||
+            !check_parameter(c, body, i, "body") || !check_output(c, body, i)) {
             return false;
         }
     }
@@ -88,8 +90,8 @@ static bool check_sort(shape_call *c)
     const ir_type *x = shape_in(c, 0);
     for (int i = 1; i < c->n.in_count; i++) {
         if (!ir_type_same_shape(x, shape_in(c, i))) {
-            return shape_problem(c, "expected operands of one shape, found %s and %s", shape_show(c, x),
-                                 shape_show(c, shape_in(c, i)));
+            return shape_problem(c, "expected operands of one shape, found %s and %s",
+                                 shape_show(c, x), shape_show(c, shape_in(c, i)));
         }
     }
     return shape_need_range(c, "dimension", ir_attr_int(&c->n, ATTR_dimension, -1), 0, x->rank);
@@ -131,9 +133,11 @@ static bool check_step_operand(shape_call *c, const ir_graph *body, int64_t leng
 
 bool shape_rule_scan(shape_call *c)
 {
-    int64_t length = ir_attr_int(&c->n, ATTR_length, -1), carried = ir_attr_int(&c->n, ATTR_carried, -1);
+    int64_t length = ir_attr_int(&c->n, ATTR_length, -1),
+            carried = ir_attr_int(&c->n, ATTR_carried, -1);
     const ir_graph *body;
-    if (length < 0) return shape_problem(c, "length: expected at least 0, found %lld", (long long)length);
+    if (length < 0)
+        return shape_problem(c, "length: expected at least 0, found %lld", (long long)length);
     if (!shape_need_range(c, "carried", carried, 0, (int64_t)c->n.in_count + 1) ||
         !read_body(c, ATTR_body, (size_t)carried, &body)) {
         return false;

@@ -5,7 +5,7 @@
 
 static const char reductions[] = "add multiply maximum minimum and or";
 
-/* ---- reductions ---------------------------------------------------------------------------------- */
+/* ---- reductions ----------------------------------------------------------------------------- */
 
 bool shape_rule_reduce(shape_call *c)
 {
@@ -38,10 +38,11 @@ bool shape_rule_arg_reduce(shape_call *c)
     return true;
 }
 
-/* ---- contractions -------------------------------------------------------------------------------- */
+/* ---- contractions --------------------------------------------------------------------------- */
 
 /* Reads the paired dims of both operands and checks that they are equal. */
-static bool read_pairs(shape_call *c, ir_attr_name lhs, ir_attr_name rhs, unsigned *out_lhs, unsigned *out_rhs)
+static bool read_pairs(shape_call *c, ir_attr_name lhs, ir_attr_name rhs, unsigned *out_lhs,
+                       unsigned *out_rhs)
 {
     const ir_type *a = shape_in(c, 0), *b = shape_in(c, 1);
     int count;
@@ -53,8 +54,8 @@ static bool read_pairs(shape_call *c, ir_attr_name lhs, ir_attr_name rhs, unsign
     }
     for (int i = 0; i < count; i++) {
         if (!ir_dim_equal(a->dim[left[i]], b->dim[right[i]])) {
-            return shape_problem(c, "dimension %d of %s and dimension %d of %s differ", (int)left[i],
-                                 shape_show(c, a), (int)right[i], shape_show(c, b));
+            return shape_problem(c, "dimension %d of %s and dimension %d of %s differ",
+                                 (int)left[i], shape_show(c, a), (int)right[i], shape_show(c, b));
         }
     }
     return true;
@@ -96,18 +97,24 @@ typedef struct layout {
     int space[IR_MAX_RANK];
 } layout;
 
-static bool read_layout(shape_call *c, ir_attr_name name, const char *letters, int rank, layout *out)
+static bool read_layout(shape_call *c, ir_attr_name name, const char *letters, int rank,
+                        layout *out)
 {
     const char *word = ir_attr_text(&c->n, name);
     if (strlen(word) != (size_t)rank || rank < 2) {
-        return shape_problem(c, "%s: expected %d letters, found \"%s\"", ir_attr_name_text(name), rank, word);
+        return shape_problem(c, "%s: expected %d letters, found \"%s\"", ir_attr_name_text(name),
+                             rank, word);
     }
     unsigned seen = 0;
     for (int i = 0; i < rank; i++) {
         bool space = word[i] >= '0' && word[i] < '0' + rank - 2;
-        int slot = word[i] == letters[0] ? 0 : word[i] == letters[1] ? 1 : space ? word[i] - '0' + 2 : -1;
+        int slot = word[i] == letters[0]   ? 0
+                   : word[i] == letters[1] ? 1
+                   : space                 ? word[i] - '0' + 2
+                                           : -1;
         if (slot < 0 || seen >> slot & 1) {
-            return shape_problem(c, "%s: expected each of %s and the spatial dims once, found \"%s\"",
+            return shape_problem(c,
+                                 "%s: expected each of %s and the spatial dims once, found \"%s\"",
                                  ir_attr_name_text(name), letters, word);
         }
         seen |= 1u << slot;
@@ -124,7 +131,8 @@ bool shape_slide_dim(shape_call *c, ir_dim in, shape_slide s, ir_dim *out)
         return shape_problem(c, "a window, stride or dilation is less than 1");
     }
     if (in.batch) {
-        bool trivial = s.window == 1 && s.stride == 1 && s.low == 0 && s.high == 0 && s.base_dilation == 1;
+        bool trivial =
+            s.window == 1 && s.stride == 1 && s.low == 0 && s.high == 0 && s.base_dilation == 1;
         *out = in;
         return trivial || shape_problem(c, "a window cannot slide over the batch");
     }
@@ -161,8 +169,8 @@ static bool read_convolution(shape_call *c, int rank, convolution *v)
     v->batch_groups = ir_attr_int(&c->n, ATTR_batch_group_count, 0);
     bool fits = v->feature_groups >= 1 && v->batch_groups >= 1 &&
                 (v->feature_groups == 1 || v->batch_groups == 1);
-    return fits || shape_problem(c, "%lld feature groups and %lld batch groups", (long long)v->feature_groups,
-                                 (long long)v->batch_groups);
+    return fits || shape_problem(c, "%lld feature groups and %lld batch groups",
+                                 (long long)v->feature_groups, (long long)v->batch_groups);
 }
 
 static bool check_channels(shape_call *c, const convolution *v)
@@ -174,17 +182,18 @@ static bool check_channels(shape_call *c, const convolution *v)
                 b.count % v->batch_groups == 0 && o.count % v->batch_groups == 0;
     f.count /= v->feature_groups;
     if (fits && ir_dim_equal(f, i)) return true;
-    return shape_problem(c, "channels of %s and of the kernel %s do not fit in %lld feature and %lld batch groups",
-                         shape_show(c, x), shape_show(c, k), (long long)v->feature_groups,
-                         (long long)v->batch_groups);
+    return shape_problem(
+        c, "channels of %s and of the kernel %s do not fit in %lld feature and %lld batch groups",
+        shape_show(c, x), shape_show(c, k), (long long)v->feature_groups,
+        (long long)v->batch_groups);
 }
 
 static bool slide_kernel(shape_call *c, const convolution *v, int i, ir_dim *out)
 {
     ir_dim in = shape_in(c, 0)->dim[v->lhs.space[i]], window = shape_in(c, 1)->dim[v->rhs.space[i]];
     if (in.batch || window.batch) return shape_problem(c, "spatial dimension %d is the batch", i);
-    const shape_slide s = {window.count,        v->strides[i],      v->low[i], v->high[i],
-                           v->base_dilation[i], v->window_dilation[i]};
+    const shape_slide s = {window.count, v->strides[i],       v->low[i],
+                           v->high[i],   v->base_dilation[i], v->window_dilation[i]};
     return shape_slide_dim(c, in, s, out);
 }
 
@@ -213,13 +222,14 @@ bool shape_rule_convolution(shape_call *c)
     return true;
 }
 
-/* ---- windows ------------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------- */
 
 /* The shape that windows over operand 0 leave. The dilations are read only when the op has them. */
 static bool slide_windows(shape_call *c, ir_type *out)
 {
-    static const ir_attr_name names[] = {ATTR_window_dimensions, ATTR_window_strides,  ATTR_padding_low,
-                                         ATTR_padding_high,      ATTR_base_dilation, ATTR_window_dilation};
+    static const ir_attr_name names[] = {ATTR_window_dimensions, ATTR_window_strides,
+                                         ATTR_padding_low,       ATTR_padding_high,
+                                         ATTR_base_dilation,     ATTR_window_dilation};
     const ir_type *x = shape_in(c, 0);
     const int64_t *item[countof(names)] = {NULL};
     for (size_t i = 0; i < countof(names); i++) {
@@ -238,16 +248,19 @@ static bool slide_windows(shape_call *c, ir_type *out)
 
 bool shape_rule_reduce_window(shape_call *c)
 {
-    return shape_need_word(c, ATTR_kind, "add multiply maximum minimum") && slide_windows(c, &c->n.type);
+    return shape_need_word(c, ATTR_kind, "add multiply maximum minimum") &&
+           slide_windows(c, &c->n.type);
 }
 
 bool shape_rule_select_and_scatter(shape_call *c)
 {
     const ir_type *x = shape_in(c, 0), *source = shape_in(c, 1);
     ir_type windows;
-    if (!shape_need_word(c, ATTR_kind, "maximum minimum") || !slide_windows(c, &windows)) return false;
+    if (!shape_need_word(c, ATTR_kind, "maximum minimum") || !slide_windows(c, &windows))
+        return false;
     if (!ir_type_equal(&windows, source)) {
-        return shape_problem(c, "expected a source %s, found %s", shape_show(c, &windows), shape_show(c, source));
+        return shape_problem(c, "expected a source %s, found %s", shape_show(c, &windows),
+                             shape_show(c, source));
     }
     c->n.type = *x;
     return true;

@@ -18,8 +18,9 @@ bool shape_rule_broadcast(shape_call *c)
         }
     }
     c->n.type = ir_type_with_dtype(*to, x->dtype);
-    return to->dtype == x->dtype || shape_problem(c, "cannot change %s to %s", ir_dtype_name(x->dtype),
-                                                  ir_dtype_name(to->dtype));
+    return to->dtype == x->dtype ||
+           shape_problem(c, "cannot change %s to %s", ir_dtype_name(x->dtype),
+                         ir_dtype_name(to->dtype));
 }
 
 bool shape_rule_reshape(shape_call *c)
@@ -30,7 +31,8 @@ bool shape_rule_reshape(shape_call *c)
     if (c->given->rank < 0) return shape_problem(c, "cannot be a tuple");
     if (!ir_type_elements(x, &a) || !ir_type_elements(c->given, &b) || !ir_dim_equal(a, b) ||
         x->dtype != c->given->dtype) {
-        return shape_problem(c, "%s is not as many elements as %s", shape_show(c, c->given), shape_show(c, x));
+        return shape_problem(c, "%s is not as many elements as %s", shape_show(c, c->given),
+                             shape_show(c, x));
     }
     c->n.type = *c->given;
     return true;
@@ -53,11 +55,13 @@ static bool slice_dim(shape_call *c, int i, int64_t start, int64_t limit, int64_
     ir_dim d = shape_in(c, 0)->dim[i];
     if (d.batch) {
         if (start == 0 && limit == -1 && stride == 1) return shape_push_dim(c, d);
-        return shape_problem(c, "dimension %d is the batch: only the whole of it (0 to -1) can be taken", i);
+        return shape_problem(
+            c, "dimension %d is the batch: only the whole of it (0 to -1) can be taken", i);
     }
     if (start < 0 || start > limit || limit > d.count || stride < 1) {
         return shape_problem(c, "dimension %d: %lld to %lld by %lld is not within %lld elements", i,
-                             (long long)start, (long long)limit, (long long)stride, (long long)d.count);
+                             (long long)start, (long long)limit, (long long)stride,
+                             (long long)d.count);
     }
     return shape_push_dim(c, ir_fixed(base_ceil_div(limit - start, stride)));
 }
@@ -66,7 +70,8 @@ bool shape_rule_slice(shape_call *c)
 {
     const ir_type *x = shape_in(c, 0);
     const int64_t *start, *limit, *strides;
-    if (!shape_read_ints(c, ATTR_start, x->rank, &start) || !shape_read_ints(c, ATTR_limit, x->rank, &limit) ||
+    if (!shape_read_ints(c, ATTR_start, x->rank, &start) ||
+        !shape_read_ints(c, ATTR_limit, x->rank, &limit) ||
         !shape_read_ints(c, ATTR_strides, x->rank, &strides)) {
         return false;
     }
@@ -99,7 +104,8 @@ bool shape_rule_pad(shape_call *c)
     const int64_t *low, *high, *interior;
     if (!shape_need_same_dtype(c, 0, 1)) return false;
     if (shape_in(c, 1)->rank != 0) return shape_problem(c, "expected a scalar to pad with");
-    if (!shape_read_ints(c, ATTR_low, x->rank, &low) || !shape_read_ints(c, ATTR_high, x->rank, &high) ||
+    if (!shape_read_ints(c, ATTR_low, x->rank, &low) ||
+        !shape_read_ints(c, ATTR_high, x->rank, &high) ||
         !shape_read_ints(c, ATTR_interior, x->rank, &interior)) {
         return false;
     }
@@ -148,9 +154,10 @@ static bool check_starts(shape_call *c, int from)
 static bool push_size(shape_call *c, int i, ir_dim d, int64_t size)
 {
     if (d.batch && size == -1) return shape_push_dim(c, d);
-    if (size >= 0 && (d.batch ? size <= 1 : size <= d.count)) return shape_push_dim(c, ir_fixed(size));
-    return shape_problem(c, "sizes: %lld elements of dimension %d, which has %s", (long long)size, i,
-                         shape_show_dim(c, d));
+    if (size >= 0 && (d.batch ? size <= 1 : size <= d.count))
+        return shape_push_dim(c, ir_fixed(size));
+    return shape_problem(c, "sizes: %lld elements of dimension %d, which has %s", (long long)size,
+                         i, shape_show_dim(c, d));
 }
 
 bool shape_rule_dynamic_slice(shape_call *c)
@@ -180,19 +187,20 @@ bool shape_rule_dynamic_update_slice(shape_call *c)
     bool fits = x->rank == update->rank;
     for (int i = 0; fits && i < x->rank; i++) fits = is_within(update->dim[i], x->dim[i]);
     if (!fits) {
-        return shape_problem(c, "%s does not lie within %s", shape_show(c, update), shape_show(c, x));
+        return shape_problem(c, "%s does not lie within %s", shape_show(c, update),
+                             shape_show(c, x));
     }
     c->n.type = *x;
     return true;
 }
 
-/* ---- gather and scatter ---------------------------------------------------------------------------- */
+/* ---- gather and scatter --------------------------------------------------------------------- */
 
 /* The dims of the indices, in their two parts. */
 typedef struct index_space {
-    int rank;                    /* of the rows: all dims but the index vector */
+    int rank; /* of the rows: all dims but the index vector */
     ir_dim row[IR_MAX_RANK];
-    unsigned batching;           /* operand dims that go along with the indices */
+    unsigned batching; /* operand dims that go along with the indices */
 } index_space;
 
 static bool check_batching(shape_call *c, index_space *s)
@@ -233,7 +241,8 @@ static bool read_indices(shape_call *c, ir_attr_name map, index_space *s)
         return shape_problem(c, "%s: expected %s numbers, found %d", ir_attr_name_text(map),
                              shape_show_dim(c, components), count);
     }
-    if (!shape_read_dims(c, map, x->rank, SHAPE_ANY_ORDER, &set) || !check_batching(c, s)) return false;
+    if (!shape_read_dims(c, map, x->rank, SHAPE_ANY_ORDER, &set) || !check_batching(c, s))
+        return false;
     if (set & s->batching) return shape_problem(c, "a batching dimension is also indexed");
     for (int i = 0; i < indices->rank; i++) {
         if (i != vector) s->row[s->rank++] = indices->dim[i];
@@ -241,9 +250,11 @@ static bool read_indices(shape_call *c, ir_attr_name map, index_space *s)
     return true;
 }
 
-/* Reads the operand dims that windows lack (`absent`), and checks that they and the window dims make up the operand. */
-static bool read_window(shape_call *c, ir_attr_name absent, ir_attr_name window, const index_space *s,
-                        int result_rank, unsigned *out_absent, unsigned *out_window)
+/* Reads the operand dims that windows lack (`absent`), and checks that they and the window dims
+ * make up the operand. */
+static bool read_window(shape_call *c, ir_attr_name absent, ir_attr_name window,
+                        const index_space *s, int result_rank, unsigned *out_absent,
+                        unsigned *out_window)
 {
     const ir_type *x = shape_in(c, 0);
     unsigned dropped;
@@ -252,7 +263,8 @@ static bool read_window(shape_call *c, ir_attr_name absent, ir_attr_name window,
         !shape_read_dims(c, window, result_rank, SHAPE_ASCENDING, out_window)) {
         return false;
     }
-    if (dropped & s->batching) return shape_problem(c, "%s: holds a batching dimension", ir_attr_name_text(absent));
+    if (dropped & s->batching)
+        return shape_problem(c, "%s: holds a batching dimension", ir_attr_name_text(absent));
     ir_attr_ints(&c->n, absent, &dropped_count);
     ir_attr_ints(&c->n, window, &window_count);
     ir_attr_ints(&c->n, ATTR_operand_batching_dims, &batching_count);
@@ -289,7 +301,8 @@ bool shape_rule_gather(shape_call *c)
     if (!read_indices(c, ATTR_start_index_map, &s)) return false;
     ir_attr_ints(&c->n, ATTR_offset_dims, &offsets);
     int rank = s.rank + offsets;
-    if (rank > IR_MAX_RANK) return shape_problem(c, "the result has more than %d dimensions", (int)IR_MAX_RANK);
+    if (rank > IR_MAX_RANK)
+        return shape_problem(c, "the result has more than %d dimensions", (int)IR_MAX_RANK);
     if (!read_window(c, ATTR_collapsed_slice_dims, ATTR_offset_dims, &s, rank, &absent, &offset) ||
         !read_slice(c, absent, &slice)) {
         return false;
@@ -334,7 +347,8 @@ bool shape_rule_scatter(shape_call *c)
         return shape_problem(c, "expected updates of rank %d, found %s", s.rank + windows,
                              shape_show(c, shape_in(c, 2)));
     }
-    if (!read_window(c, ATTR_inserted_window_dims, ATTR_update_window_dims, &s, rank, &absent, &window) ||
+    if (!read_window(c, ATTR_inserted_window_dims, ATTR_update_window_dims, &s, rank, &absent,
+                     &window) ||
         !check_updates(c, &s, absent, window)) {
         return false;
     }

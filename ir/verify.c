@@ -16,7 +16,8 @@ static void complain(checker *c, ir_value v, const char *format, ...) BASE_PRINT
 static void complain(checker *c, ir_value v, const char *format, ...)
 {
     text_add(c->to, "graph %s: ", c->g->name);
-    if (v >= 0 && (size_t)v < c->g->count) text_add(c->to, "%%%d %s: ", (int)v, ir_op_name(c->g->node[v].op));
+    if (v >= 0 && (size_t)v < c->g->count)
+        text_add(c->to, "%%%d %s: ", (int)v, ir_op_name(c->g->node[v].op));
     va_list args;
     va_start(args, format);
     text_add_args(c->to, format, args);
@@ -27,7 +28,7 @@ static void complain(checker *c, ir_value v, const char *format, ...)
 
 static bool is_value(const checker *c, ir_value v) { return v >= 0 && (size_t)v < c->g->count; }
 
-/* ---- nodes --------------------------------------------------------------------------------------- */
+/* ---- nodes ---------------------------------------------------------------------------------- */
 
 static void check_graph(checker *c);
 
@@ -46,7 +47,8 @@ static void check_bodies(checker *c, ir_value v)
     }
 }
 
-/* Parameters of a body are its node's operands, and all it reads; the shape rule compares the types. */
+/* Parameters of a body are its node's operands, and all it reads; the shape rule compares the
+ * types. */
 static void check_source(checker *c, ir_value v)
 {
     const ir_node *n = &c->g->node[v];
@@ -57,8 +59,10 @@ static void check_source(checker *c, ir_value v)
     }
     if (n->op != OP_parameter || !m || m->port_count == 0 || ir_graph_is_body(c->g)) return;
     int64_t i = ir_attr_int(n, ATTR_index, -1);
-    if (i < 0 || (size_t)i >= m->port_count) complain(c, v, "no port %lld", (long long)i);
-    else if (!ir_type_equal(&m->port[i].type, &n->type)) complain(c, v, "not of the type of port %lld", (long long)i);
+    if (i < 0 || (size_t)i >= m->port_count)
+        complain(c, v, "no port %lld", (long long)i);
+    else if (!ir_type_equal(&m->port[i].type, &n->type))
+        complain(c, v, "not of the type of port %lld", (long long)i);
 }
 
 static bool check_operand_order(checker *c, ir_value v)
@@ -82,7 +86,8 @@ static void check_node(checker *c, ir_value v)
     ir_type type;
     const char *problem;
     check_bodies(c, v);
-    if (!ir_infer(c->g, n->op, n->in_count, n->in, n->attr_count, n->attr, &n->type, &type, &problem)) {
+    if (!ir_infer(c->g, n->op, n->in_count, n->in, n->attr_count, n->attr, &n->type, &type,
+                  &problem)) {
         complain(c, v, "%s", problem);
     } else if (!ir_type_equal(&type, &n->type)) {
         text t = {0};
@@ -92,10 +97,11 @@ static void check_node(checker *c, ir_value v)
     }
     check_source(c, v);
     const ir_module *m = c->g->module;
-    if (n->origin < 0 || (m && (size_t)n->origin >= m->origin_count)) complain(c, v, "no origin %d", (int)n->origin);
+    if (n->origin < 0 || (m && (size_t)n->origin >= m->origin_count))
+        complain(c, v, "no origin %d", (int)n->origin);
 }
 
-/* ---- results ------------------------------------------------------------------------------------- */
+/* ---- results -------------------------------------------------------------------------------- */
 
 static void check_bindings(checker *c, const char *what, const ir_binding *b, size_t count)
 {
@@ -111,7 +117,8 @@ static void check_bindings(checker *c, const char *what, const ir_binding *b, si
         if (seen[k]) complain(c, IR_NONE, "two of %s @%s", what, m->variable[k].name);
         seen[k] = true;
         if (b[i].value == IR_NONE && strcmp(what, "gradient") == 0) continue;
-        if (!is_value(c, b[i].value)) complain(c, IR_NONE, "%s @%s is no value", what, m->variable[k].name);
+        if (!is_value(c, b[i].value))
+            complain(c, IR_NONE, "%s @%s is no value", what, m->variable[k].name);
         else if (!ir_type_equal(ir_type_of(c->g, b[i].value), &m->variable[k].type))
             complain(c, b[i].value, "%s @%s is of another type", what, m->variable[k].name);
     }
@@ -121,19 +128,21 @@ static void check_results(checker *c)
 {
     const ir_graph *g = c->g;
     for (size_t i = 0; i < g->output_count; i++) {
-        if (!is_value(c, g->output[i].value)) complain(c, IR_NONE, "output %s is no value", g->output[i].name);
+        if (!is_value(c, g->output[i].value))
+            complain(c, IR_NONE, "output %s is no value", g->output[i].name);
         else if (ir_type_of(g, g->output[i].value)->rank < 0)
             complain(c, g->output[i].value, "output %s is a tuple", g->output[i].name);
     }
     check_bindings(c, "update", g->update, g->update_count);
     check_bindings(c, "gradient", g->gradient, g->gradient_count);
     if (g->loss == IR_NONE) return;
-    if (!is_value(c, g->loss)) complain(c, IR_NONE, "the loss is no value");
+    if (!is_value(c, g->loss))
+        complain(c, IR_NONE, "the loss is no value");
     else if (ir_type_of(g, g->loss)->rank != 0 || !ir_dtype_is_float(ir_type_of(g, g->loss)->dtype))
         complain(c, g->loss, "the loss is no floating-point scalar");
 }
 
-/* ---- kernels and places ---------------------------------------------------------------------------- */
+/* ---- kernels and places --------------------------------------------------------------------- */
 
 static bool check_values(checker *c, size_t kernel, const char *what, int count, const ir_value *v)
 {
@@ -142,17 +151,20 @@ static bool check_values(checker *c, size_t kernel, const char *what, int count,
             complain(c, IR_NONE, "kernel %zu: %s %d is no value", kernel, what, i);
             return false;
         }
-        if (i > 0 && v[i] <= v[i - 1]) complain(c, v[i], "kernel %zu: %s not ascending", kernel, what);
+        if (i > 0 && v[i] <= v[i - 1])
+            complain(c, v[i], "kernel %zu: %s not ascending", kernel, what);
     }
     return true;
 }
 
-/* In memory: what holds data of its own, roots of the kernels so far (`written`), and views of these. */
+/* In memory: what holds data of its own, roots of the kernels so far (`written`), and views of
+ * these. */
 static bool is_in_memory(const ir_graph *g, ir_value v, const bool *written)
 {
     for (;;) {
         const ir_node *n = &g->node[v];
-        if (written[v] || n->op == OP_parameter || n->op == OP_variable || n->op == OP_constant) return true;
+        if (written[v] || n->op == OP_parameter || n->op == OP_variable || n->op == OP_constant)
+            return true;
         if (n->op != OP_reshape && n->op != OP_get) return false;
         v = n->in[0];
     }
@@ -164,12 +176,14 @@ static void check_kernels(checker *c)
     bool *written = arena_array(g->arena, bool, g->count);
     for (size_t i = 0; i < g->kernel_count; i++) {
         const ir_kernel *k = &g->kernel[i];
-        if (!check_values(c, i, "root", k->root_count, k->root) || !check_values(c, i, "read", k->read_count, k->read)) {
+        if (!check_values(c, i, "root", k->root_count, k->root) ||
+            !check_values(c, i, "read", k->read_count, k->read)) {
             return;
         }
         if (k->root_count == 0) complain(c, IR_NONE, "kernel %zu has no roots", i);
         for (int r = 0; r < k->root_count; r++) {
-            if (written[k->root[r]]) complain(c, k->root[r], "kernel %zu writes what another one writes", i);
+            if (written[k->root[r]])
+                complain(c, k->root[r], "kernel %zu writes what another one writes", i);
             written[k->root[r]] = true;
         }
         for (int r = 0; r < k->read_count; r++) {
@@ -178,7 +192,8 @@ static void check_kernels(checker *c)
             }
         }
         bool alone = k->kind == KERNEL_loop || k->kind == KERNEL_row || k->kind == KERNEL_reduce;
-        if (!alone && !is_value(c, k->main)) complain(c, IR_NONE, "kernel %zu has no main value", i);
+        if (!alone && !is_value(c, k->main))
+            complain(c, IR_NONE, "kernel %zu has no main value", i);
         if (alone && k->main != IR_NONE) complain(c, k->main, "kernel %zu has a main value", i);
     }
 }
@@ -193,13 +208,15 @@ static bool is_place(const checker *c, ir_value v)
     if (at < 0) return false;
     switch (p->space) {
     case SPACE_none: return true;
-    case SPACE_fixed: return !elements.batch && at <= g->fixed_bytes && bytes <= g->fixed_bytes - at;
+    case SPACE_fixed:
+        return !elements.batch && at <= g->fixed_bytes && bytes <= g->fixed_bytes - at;
     case SPACE_batch: return at <= g->batch_bytes && bytes <= g->batch_bytes - at;
     case SPACE_variable: return g->module && (size_t)at < g->module->variable_count;
     case SPACE_input: return g->module && (size_t)at < g->module->port_count;
     case SPACE_output: return (size_t)at < g->output_count;
     case SPACE_constant:
-        return g->module && (size_t)at <= g->module->constants_size && (size_t)bytes <= g->module->constants_size - (size_t)at;
+        return g->module && (size_t)at <= g->module->constants_size &&
+               (size_t)bytes <= g->module->constants_size - (size_t)at;
     }
     return false;
 }
@@ -208,12 +225,12 @@ static void check_places(checker *c)
 {
     for (size_t v = 0; c->g->place && v < c->g->count; v++) {
         if (is_place(c, (ir_value)v)) continue;
-        complain(c, (ir_value)v, "does not lie within its place, %s %lld", ir_space_name(c->g->place[v].space),
-                 (long long)c->g->place[v].offset);
+        complain(c, (ir_value)v, "does not lie within its place, %s %lld",
+                 ir_space_name(c->g->place[v].space), (long long)c->g->place[v].offset);
     }
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------ */
 
 static void check_graph(checker *c)
 {

@@ -83,8 +83,7 @@ static const struct {
 bool constraint_check(const ir_variable *v, diag *d)
 {
     const ir_record *r = v->constraint;
-    if (strcmp(r->name, "non_neg") == 0)
-        return true;
+    if (strcmp(r->name, "non_neg") == 0) return true;
     for (int i = 0; i < count_axes(r); i++) {
         double axis = get_axis(r, i);
         if (!(axis >= -v->type.rank && axis < v->type.rank))
@@ -97,8 +96,7 @@ bool constraint_check(const ir_variable *v, diag *d)
 ir_value constraint_build(ir_graph *g, const ir_record *record, ir_value w)
 {
     for (size_t i = 0; i < countof(constraints); i++) {
-        if (strcmp(constraints[i].name, record->name) == 0)
-            return constraints[i].build(g, record, w);
+        if (strcmp(constraints[i].name, record->name) == 0) return constraints[i].build(g, record, w);
     }
     bug("unknown constraint %s", record->name);
 }

@@ -110,6 +110,56 @@ void fuse_merge_reduces(fuse *f)
 
 /* ---- loops ---------------------------------------------------------------------------------------------- */
 
+/* Per value: the roots whose chains read it, in any group. */
+typedef struct reader_list {
+    ir_value *item;
+    size_t count, capacity;
+} reader_list;
+
+static reader_list *list_readers(fuse *f)
+{
+    reader_list *lists = arena_array(f->scratch, reader_list, f->capacity);
+    for (size_t i = 0; i < f->group_count; i++) {
+        ir_value item;
+        if (f->groups[i].gone) continue;
+        for (size_t j = 0; (item = fuse_group_item(&f->groups[i], j)) != IR_NONE; j++) {
+            const fuse_leaves *l = fuse_leaves_of(f, item);
+            for (size_t p = 0; p < l->count; p++) {
+                reader_list *list = &lists[l->leaf[p].base];
+                arena_push(f->scratch, list->item, list->count, list->capacity, item);
+            }
+        }
+    }
+    return lists;
+}
+
+/* What a group writes that is read by a third one besides `a` and `b`. */
+static bool feeds_others(const fuse *f, const reader_list *readers, int from, int a, int b)
+{
+    const fuse_group *k = &f->groups[from];
+    for (size_t i = 0; i < k->root_count; i++) {
+        const reader_list *list = &readers[k->root[i]];
+        for (size_t j = 0; j < list->count; j++)
+            if (f->group[list->item[j]] != a && f->group[list->item[j]] != b) return true;
+    }
+    return false;
+}
+
+static bool has_update(const fuse *f, int group)
+{
+    const ir_graph *g = f->g;
+    for (size_t i = 0; i < g->update_count; i++)
+        if (f->group[fuse_base(g, g->update[i].value)] == group) return true;
+    return false;
+}
+
+/* An update in place must run after all that read the variable. Something that others wait for must not be in
+ * its kernel: those others may be readers of the variable. */
+static bool delays_update(const fuse *f, const reader_list *readers, int a, int b)
+{
+    return (has_update(f, a) && feeds_others(f, readers, b, a, b)) || (has_update(f, b) && feeds_others(f, readers, a, a, b));
+}
+
 static bool can_join_loops(fuse *f, int a, int b)
 {
     const fuse_group *x = &f->groups[a], *y = &f->groups[b];
@@ -120,13 +170,13 @@ static bool can_join_loops(fuse *f, int a, int b)
 }
 
 /* The loop that feeds group `to` and can join it, or -1. */
-static int find_feeder(fuse *f, int to)
+static int find_feeder(fuse *f, const reader_list *readers, int to)
 {
     for (size_t i = 0; i < f->groups[to].root_count; i++) {
         const fuse_leaves *l = fuse_leaves_of(f, f->groups[to].root[i]);
         for (size_t j = 0; j < l->count; j++) {
             const int from = f->group[l->leaf[j].base];
-            if (from >= 0 && can_join_loops(f, from, to)) return from;
+            if (from >= 0 && can_join_loops(f, from, to) && !delays_update(f, readers, from, to)) return from;
         }
     }
     return -1;
@@ -151,10 +201,11 @@ static void merge_scalars(fuse *f)
 
 void fuse_merge_loops(fuse *f)
 {
+    const reader_list *readers = list_readers(f);
     for (int i = 0; i < (int)f->group_count; i++) {
         int from;
         if (f->groups[i].gone || f->groups[i].kind != KERNEL_loop) continue;
-        while ((from = find_feeder(f, i)) >= 0)
+        while ((from = find_feeder(f, readers, i)) >= 0)
             fuse_merge(f, i, from);
     }
     merge_scalars(f);

@@ -1,12 +1,11 @@
-/* gradient_pipeline.c: what happens to gradients between the backward graph and the optimizer: the loss scale is
- * taken out, they are accumulated over steps and averaged, then clipped. The order is Keras's. */
+/* gradient_pipeline.c: what happens to gradients between the backward graph and the optimizer: the loss scale
+ * is taken out, they are accumulated over steps and averaged, then clipped. The order is Keras's. */
 #include "passes/optimizer.h"
 
 static void unscale(optimizer_state *s)
 {
     double scale = ir_record_number(s->record, "loss_scale_factor", 0);
-    if (scale == 0)
-        return;
+    if (scale == 0) return;
     for (size_t i = 0; i < s->g->gradient_count; i++) {
         ir_binding *b = &s->g->gradient[i];
         b->value = ir_build_binary_scalar(s->g, OP_divide, b->value, scale);
@@ -79,12 +78,10 @@ bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, 
     optimizer_state s;
     size_t kept = 0;
     for (size_t i = 0; i < g->gradient_count; i++) {
-        if (g->gradient[i].value != IR_NONE)
-            g->gradient[kept++] = g->gradient[i];
+        if (g->gradient[i].value != IR_NONE) g->gradient[kept++] = g->gradient[i];
     }
     g->gradient_count = kept;
-    if (!optimizer_state_init(&s, m, g))
-        return true;
+    if (!optimizer_state_init(&s, m, g)) return true;
     g->origin = ir_module_add_origin(m, "", "gradient_pipeline");
     unscale(&s);
     accumulate(&s);

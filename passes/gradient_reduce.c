@@ -150,9 +150,3 @@ RULE(reduce_window)
     else
         window_extreme(c, n, dy);
 }
-
-RULE(scan)
-{
-    (void)v, (void)dy;
-    adj_refuse(c, n, "training through a scan is not supported");
-}

@@ -1,6 +1,6 @@
-/* optimizer.c: gradients become updates: weight decay, the optimizer's rule, moving averages, constraints, in the
- * order of Keras. At steps that only accumulate gradients, weights and slots keep what they have; averages and
- * constraints are done all the same. */
+/* optimizer.c: gradients become updates: weight decay, the optimizer's rule, moving averages, constraints, in
+ * the order of Keras. At steps that only accumulate gradients, weights and slots keep what they have;
+ * averages and constraints are done all the same. */
 #include "passes/optimizer.h"
 
 #include <string.h>
@@ -11,7 +11,7 @@ typedef struct optimizer_class {
     void (*prepare)(optimizer_state *s, const char *slots);
 } optimizer_class;
 
-/* ---- variables --------------------------------------------------------------------------------------------- */
+/* ---- variables -------------------------------------------------------------------------------------- */
 
 /* Makes one group: "a=key,b?key" up to `end`. */
 static void make_group(optimizer_state *s, const char *group, const char *end)
@@ -20,8 +20,7 @@ static void make_group(optimizer_state *s, const char *group, const char *end)
     const char *condition = memchr(group, '?', (size_t)(end - group));
     if (condition != NULL) {
         const char *key = arena_strndup(a, condition + 1, (size_t)(end - condition - 1));
-        if (ir_record_number(s->record, key, 0) == 0)
-            return;
+        if (ir_record_number(s->record, key, 0) == 0) return;
         end = condition;
     }
     size_t count = s->m->variable_count;
@@ -53,7 +52,8 @@ static void prepare_nadam(optimizer_state *s, const char *slots)
 {
     prepare_slots(s, slots);
     ir_graph *g = s->g;
-    int product = optimizer_variable_get(s, arena_printf(s->m->arena, "%s/variable", s->name), ir_type_scalar(DTYPE_f32), 1);
+    int product = optimizer_variable_get(s, arena_printf(s->m->arena, "%s/variable", s->name),
+                                         ir_type_scalar(DTYPE_f32), 1);
     double beta_1 = ir_record_number(s->record, "beta_1", 0.9);
     ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
     ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
@@ -68,8 +68,7 @@ static void prepare_adafactor(optimizer_state *s, const char *slots)
     (void)slots;
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        if (!optimizer_is_trained(s->m, i))
-            continue;
+        if (!optimizer_is_trained(s->m, i)) continue;
         ir_type type = s->m->variable[i].type, row = ir_type_scalar(DTYPE_i32), column = row;
         if (type.rank >= 2) {
             row = ir_type_make(type.dtype, type.rank - 1, type.dim);
@@ -87,16 +86,21 @@ static const optimizer_class classes[] = {
 #include "passes/optimizers.def"
 };
 
-/* ---- one weight ------------------------------------------------------------------------------------------------ */
+/* ---- one weight ------------------------------------------------------------------------------------- */
 
 static void update_weight(optimizer_state *s, const optimizer_class *class, const ir_binding *b)
 {
     ir_graph *g = s->g;
     ir_dtype dtype = s->m->variable[b->variable].type.dtype;
     ir_value step = ir_build_binary_scalar(g, OP_add, s->updates, 1);
-    optimizer_step t = {.s = s, .g = g, .record = s->record, .variable = b->variable,
-                        .gradient = ir_build_convert(g, b->value, dtype), .value = optimizer_value(g, b->variable),
-                        .rate = ir_build_convert(g, s->rate, dtype), .step = ir_build_convert(g, step, dtype)};
+    optimizer_step t = {.s = s,
+                        .g = g,
+                        .record = s->record,
+                        .variable = b->variable,
+                        .gradient = ir_build_convert(g, b->value, dtype),
+                        .value = optimizer_value(g, b->variable),
+                        .rate = ir_build_convert(g, s->rate, dtype),
+                        .step = ir_build_convert(g, step, dtype)};
     const ir_field *decay = ir_record_find(s->record, "weight_decay");
     if (decay != NULL)
         t.value = opt_sub(g, t.value, opt_mul(g, opt_scale(g, t.value, decay->number), t.rate));
@@ -118,8 +122,7 @@ static void update_averages(optimizer_state *s)
     }
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        if (!optimizer_is_trained(s->m, i))
-            continue;
+        if (!optimizer_is_trained(s->m, i)) continue;
         int average = optimizer_variable_find(s->m, optimizer_path(s, (int)i, "average"));
         bug_if(average < 0, "no average of variable %zu", i);
         ir_value w = optimizer_value(g, (int)i);
@@ -127,8 +130,7 @@ static void update_averages(optimizer_state *s)
         ir_value old = opt_mul(g, keep, ir_build_variable(g, average));
         ir_value new = opt_add(g, old, opt_mul(g, opt_from(g, 1, keep), w));
         ir_graph_add_update(g, average, new);
-        if (overwrite != IR_NONE)
-            ir_graph_add_update(g, (int)i, ir_build_select(g, overwrite, new, w));
+        if (overwrite != IR_NONE) ir_graph_add_update(g, (int)i, ir_build_select(g, overwrite, new, w));
     }
 }
 
@@ -136,28 +138,22 @@ bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)o;
     optimizer_state s;
-    if (!optimizer_state_init(&s, m, g))
-        return true;
+    if (!optimizer_state_init(&s, m, g)) return true;
     const optimizer_class *class = NULL;
     for (size_t i = 0; i < countof(classes); i++) {
-        if (strcmp(classes[i].name, m->optimizer->name) == 0)
-            class = &classes[i];
+        if (strcmp(classes[i].name, m->optimizer->name) == 0) class = &classes[i];
     }
     if (class == NULL)
         return diag_error(d, NULL, "expected a known optimizer, found \"%s\"", m->optimizer->name);
     g->origin = ir_module_add_origin(m, "", "optimizer");
     class->prepare(&s, class->slots);
-    for (size_t i = 0; i < g->gradient_count; i++)
-        update_weight(&s, class, &g->gradient[i]);
-    if (ir_record_number(m->optimizer, "use_ema", 0) != 0)
-        update_averages(&s);
+    for (size_t i = 0; i < g->gradient_count; i++) update_weight(&s, class, &g->gradient[i]);
+    if (ir_record_number(m->optimizer, "use_ema", 0) != 0) update_averages(&s);
     for (size_t i = 0; i < g->gradient_count; i++) {
         int variable = g->gradient[i].variable;
         const ir_record *constraint = m->variable[variable].constraint;
-        if (constraint == NULL)
-            continue;
-        if (!constraint_check(&m->variable[variable], d))
-            return false;
+        if (constraint == NULL) continue;
+        if (!constraint_check(&m->variable[variable], d)) return false;
         ir_graph_add_update(g, variable, constraint_build(g, constraint, optimizer_value(g, variable)));
     }
     int iteration = optimizer_variable_find(m, arena_printf(m->arena, "%s/iteration", s.name));

@@ -1,7 +1,8 @@
 /* optimizer.h: shared by the passes that turn gradients into updates (gradient_pipeline.c, optimizer*.c).
  *
- * The optimizer's variables are made in Keras's order, because a weights file numbers them: iteration, learning
- * rate, averages, gradient accumulators, then the slots of optimizers.def. Paths are Keras's: "adam/dense_kernel_momentum". */
+ * The optimizer's variables are made in Keras's order, because a weights file numbers them: iteration,
+ * learning rate, averages, gradient accumulators, then the slots of optimizers.def. Paths are Keras's:
+ * "adam/dense_kernel_momentum". */
 #ifndef TFCC_PASSES_OPTIMIZER_H
 #define TFCC_PASSES_OPTIMIZER_H
 
@@ -13,12 +14,12 @@ typedef struct optimizer_state {
     const ir_record *record; /* m->optimizer */
     const char *name;        /* prefix of variable paths */
     ir_value iteration;      /* i64[]: batches before this one */
-    ir_value updates;        /* i64[]: updates before this one; less than iteration when gradients are accumulated */
-    ir_value due;            /* i1[]: gradients are applied now; IR_NONE: at every step */
-    int64_t steps;           /* batches per update, 0: no accumulation */
+    ir_value updates; /* i64[]: updates before this one; less than iteration when gradients are accumulated */
+    ir_value due;     /* i1[]: gradients are applied now; IR_NONE: at every step */
+    int64_t steps;    /* batches per update, 0: no accumulation */
     bool has_schedule;
-    ir_value rate;           /* f32[] */
-    ir_value u_product;      /* nadam's, after this step */
+    ir_value rate;      /* f32[] */
+    ir_value u_product; /* nadam's, after this step */
 } optimizer_state;
 
 /* False when g has no gradients to apply. Makes the variables that precede the slots unless they exist. */
@@ -63,15 +64,30 @@ bool constraint_check(const ir_variable *v, diag *d);
 ir_value constraint_build(ir_graph *g, const ir_record *constraint, ir_value w);
 
 /* Short names for what formulas are made of; scalars are broadcast. */
-static inline ir_value opt_add(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_add, a, b); }
-static inline ir_value opt_sub(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_subtract, a, b); }
-static inline ir_value opt_mul(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_multiply, a, b); }
-static inline ir_value opt_div(ir_graph *g, ir_value a, ir_value b) { return ir_build_binary(g, OP_divide, a, b); }
+static inline ir_value opt_add(ir_graph *g, ir_value a, ir_value b)
+{
+    return ir_build_binary(g, OP_add, a, b);
+}
+static inline ir_value opt_sub(ir_graph *g, ir_value a, ir_value b)
+{
+    return ir_build_binary(g, OP_subtract, a, b);
+}
+static inline ir_value opt_mul(ir_graph *g, ir_value a, ir_value b)
+{
+    return ir_build_binary(g, OP_multiply, a, b);
+}
+static inline ir_value opt_div(ir_graph *g, ir_value a, ir_value b)
+{
+    return ir_build_binary(g, OP_divide, a, b);
+}
 static inline ir_value opt_scale(ir_graph *g, ir_value a, double b)
 {
     return ir_build_binary_scalar(g, OP_multiply, a, b);
 }
-static inline ir_value opt_plus(ir_graph *g, ir_value a, double b) { return ir_build_binary_scalar(g, OP_add, a, b); }
+static inline ir_value opt_plus(ir_graph *g, ir_value a, double b)
+{
+    return ir_build_binary_scalar(g, OP_add, a, b);
+}
 static inline ir_value opt_square(ir_graph *g, ir_value a) { return ir_build_binary(g, OP_multiply, a, a); }
 static inline ir_value opt_sqrt(ir_graph *g, ir_value a) { return ir_build_unary(g, OP_sqrt, a); }
 ir_value opt_from(ir_graph *g, double a, ir_value b); /* a - b */

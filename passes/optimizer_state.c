@@ -28,8 +28,7 @@ int optimizer_variable_find(const ir_module *m, const char *path)
 {
     for (size_t i = 0; i < m->variable_count; i++) {
         const ir_variable *v = &m->variable[i];
-        if (v->role == ROLE_optimizer && strcmp(v->path, path) == 0)
-            return (int)i;
+        if (v->role == ROLE_optimizer && strcmp(v->path, path) == 0) return (int)i;
     }
     return -1;
 }
@@ -38,7 +37,8 @@ static const char *make_identifier(arena *a, const char *path)
 {
     char *name = make_flat(a, path, "");
     for (char *c = name; *c != '\0'; c++) {
-        bool good = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_';
+        bool good =
+            (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || *c == '_';
         if (!good) *c = '_';
     }
     return name[0] >= '0' && name[0] <= '9' ? arena_printf(a, "_%s", name) : name;
@@ -48,32 +48,31 @@ int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, d
 {
     ir_module *m = s->m;
     int found = optimizer_variable_find(m, path);
-    if (found >= 0)
-        return found;
+    if (found >= 0) return found;
     int before = 0;
-    for (size_t i = 0; i < m->variable_count; i++)
-        before += m->variable[i].role == ROLE_optimizer;
+    for (size_t i = 0; i < m->variable_count; i++) before += m->variable[i].role == ROLE_optimizer;
     ir_record *start = ir_record_new(m->arena, initial == 0 ? "zeros" : "constant");
-    if (initial != 0)
-        ir_record_add_number(m->arena, start, "value", initial);
-    ir_variable v = {.name = make_identifier(m->arena, path), .path = path, .type = type, .role = ROLE_optimizer,
-                     .h5 = arena_printf(m->arena, "optimizer/vars/%d", before), .initializer = start};
+    if (initial != 0) ir_record_add_number(m->arena, start, "value", initial);
+    ir_variable v = {.name = make_identifier(m->arena, path),
+                     .path = path,
+                     .type = type,
+                     .role = ROLE_optimizer,
+                     .h5 = arena_printf(m->arena, "optimizer/vars/%d", before),
+                     .initializer = start};
     return ir_module_add_variable(m, v);
 }
 
 ir_value optimizer_value(ir_graph *g, int variable)
 {
     for (size_t i = 0; i < g->update_count; i++) {
-        if (g->update[i].variable == variable)
-            return g->update[i].value;
+        if (g->update[i].variable == variable) return g->update[i].value;
     }
     return ir_build_variable(g, variable);
 }
 
 void optimizer_assign(optimizer_state *s, int variable, ir_value value)
 {
-    if (s->due != IR_NONE)
-        value = ir_build_select(s->g, s->due, value, optimizer_value(s->g, variable));
+    if (s->due != IR_NONE) value = ir_build_select(s->g, s->due, value, optimizer_value(s->g, variable));
     ir_graph_add_update(s->g, variable, value);
 }
 
@@ -91,8 +90,7 @@ static void read_counters(optimizer_state *s, int iteration)
     ir_graph *g = s->g;
     s->iteration = s->updates = ir_build_variable(g, iteration);
     s->due = IR_NONE;
-    if (s->steps < 2)
-        return;
+    if (s->steps < 2) return;
     ir_value next = ir_build_binary_scalar(g, OP_add, s->iteration, 1);
     ir_value left = ir_build_binary_scalar(g, OP_remainder, next, (double)s->steps);
     s->due = ir_build_compare(g, "EQ", left, ir_build_scalar(g, DTYPE_i64, 0));
@@ -101,14 +99,19 @@ static void read_counters(optimizer_state *s, int iteration)
 
 bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
 {
-    if (m->optimizer == NULL || g->gradient_count == 0)
-        return false;
+    if (m->optimizer == NULL || g->gradient_count == 0) return false;
     const ir_record *r = m->optimizer;
-    *s = (optimizer_state){.m = m, .g = g, .record = r, .name = ir_record_text(r, "name", r->name), .due = IR_NONE,
-                           .u_product = IR_NONE, .steps = (int64_t)ir_record_number(r, "gradient_accumulation_steps", 0)};
+    *s = (optimizer_state){.m = m,
+                           .g = g,
+                           .record = r,
+                           .name = ir_record_text(r, "name", r->name),
+                           .due = IR_NONE,
+                           .u_product = IR_NONE,
+                           .steps = (int64_t)ir_record_number(r, "gradient_accumulation_steps", 0)};
     const ir_record *schedule = ir_record_record(r, "learning_rate");
     s->has_schedule = schedule != NULL;
-    int iteration = optimizer_variable_get(s, arena_printf(m->arena, "%s/iteration", s->name), ir_type_scalar(DTYPE_i64), 0);
+    int iteration = optimizer_variable_get(s, arena_printf(m->arena, "%s/iteration", s->name),
+                                           ir_type_scalar(DTYPE_i64), 0);
     read_counters(s, iteration);
     if (s->has_schedule) {
         s->rate = schedule_build(g, schedule, s->iteration);
@@ -117,14 +120,13 @@ bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
         double rate = ir_record_number(r, "learning_rate", 0.001);
         s->rate = ir_build_variable(g, optimizer_variable_get(s, path, ir_type_scalar(DTYPE_f32), rate));
     }
-    if (ir_record_number(r, "use_ema", 0) != 0)
-        make_per_weight(s, "average");
-    if (s->steps >= 2)
-        make_per_weight(s, "gradient_accumulator");
+    if (ir_record_number(r, "use_ema", 0) != 0) make_per_weight(s, "average");
+    if (s->steps >= 2) make_per_weight(s, "gradient_accumulator");
     return true;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------ */
+/* ---- steps ------------------------------------------------------------------------------------------------
+ */
 
 static int find_slot(optimizer_step *t, const char *suffix)
 {
@@ -153,7 +155,7 @@ ir_value optimizer_scalar(optimizer_step *t, double number)
     return ir_build_scalar(t->g, ir_type_of(t->g, t->value)->dtype, number);
 }
 
-/* ---- arithmetic ---------------------------------------------------------------------------------------------- */
+/* ---- arithmetic ------------------------------------------------------------------------------------- */
 
 ir_value opt_from(ir_graph *g, double a, ir_value b)
 {
@@ -179,10 +181,8 @@ static ir_value reduce_all(ir_graph *g, ir_value x, bool mean)
 {
     int rank = ir_type_of(g, x)->rank;
     int64_t all[IR_MAX_RANK];
-    for (int i = 0; i < rank; i++)
-        all[i] = i;
-    if (rank == 0)
-        return x;
+    for (int i = 0; i < rank; i++) all[i] = i;
+    if (rank == 0) return x;
     return mean ? ir_build_mean(g, x, rank, all, false) : ir_build_reduce(g, "add", x, rank, all, false);
 }
 

@@ -1,5 +1,5 @@
-/* optimizers_adaptive.c: update rules of the Adam family, with bias correction, and Adafactor. Epsilon is outside the
- * square root. Formulas and their rounding order are those of keras.optimizers. */
+/* optimizers_adaptive.c: update rules of the Adam family, with bias correction, and Adafactor. Epsilon is
+ * outside the square root. Formulas and their rounding order are those of keras.optimizers. */
 #include "passes/optimizer.h"
 
 /* beta ^ step */
@@ -13,7 +13,8 @@ static void update_moments(optimizer_step *t, ir_value *out_m, ir_value *out_v)
 {
     ir_graph *g = t->g;
     *out_m = opt_approach(g, optimizer_slot(t, "momentum"), t->gradient, optimizer_number(t, "beta_1"));
-    *out_v = opt_approach(g, optimizer_slot(t, "velocity"), opt_square(g, t->gradient), optimizer_number(t, "beta_2"));
+    *out_v = opt_approach(g, optimizer_slot(t, "velocity"), opt_square(g, t->gradient),
+                          optimizer_number(t, "beta_2"));
     optimizer_slot_assign(t, "momentum", *out_m);
     optimizer_slot_assign(t, "velocity", *out_v);
 }
@@ -41,7 +42,8 @@ ir_value optimizer_update_adamax(optimizer_step *t)
     ir_value u = ir_build_binary(g, OP_maximum, decayed, ir_build_unary(g, OP_abs, t->gradient));
     optimizer_slot_assign(t, "momentum", m);
     optimizer_slot_assign(t, "norm", u);
-    ir_value below = opt_mul(g, opt_from(g, 1, raise_beta(t, "beta_1")), opt_plus(g, u, optimizer_number(t, "epsilon")));
+    ir_value below =
+        opt_mul(g, opt_from(g, 1, raise_beta(t, "beta_1")), opt_plus(g, u, optimizer_number(t, "epsilon")));
     return opt_sub(g, t->value, opt_div(g, opt_mul(g, t->rate, m), below));
 }
 
@@ -89,7 +91,9 @@ ir_value optimizer_update_lamb(optimizer_step *t)
     return opt_sub(g, t->value, opt_mul(g, rate, update));
 }
 
-/* The step is folded into the averages, so there is no schedule; the momentum slot starts as the weight. */
+/* The averages take the place of a schedule. The momentum slot starts as the weight was before any decay.
+ * x_old is made of the momentum before this step, as Keras computes it on JAX; on TensorFlow it reads the
+ * slot after the assignment. */
 ir_value optimizer_update_schedule_free(optimizer_step *t)
 {
     ir_graph *g = t->g;
@@ -101,7 +105,8 @@ ir_value optimizer_update_schedule_free(optimizer_step *t)
         rate = opt_mul(g, rate, ir_build_binary_scalar(g, OP_minimum, part, 1));
     }
     ir_value first = ir_build_compare(g, "EQ", t->s->updates, ir_build_scalar(g, DTYPE_i64, 0));
-    ir_value m_old = ir_build_select(g, first, t->value, optimizer_slot(t, "momentum"));
+    ir_value m_old =
+        ir_build_select(g, first, optimizer_value(g, t->variable), optimizer_slot(t, "momentum"));
     ir_value v = opt_approach(g, optimizer_slot(t, "velocity"), opt_square(g, t->gradient), beta_2);
     ir_value root = opt_sqrt(g, opt_div(g, v, opt_from(g, 1, raise_beta(t, "beta_2"))));
     ir_value below = opt_plus(g, root, optimizer_number(t, "epsilon"));
@@ -115,7 +120,7 @@ ir_value optimizer_update_schedule_free(optimizer_step *t)
     return opt_add(g, opt_scale(g, m, 1 - beta_1), opt_scale(g, x, beta_1));
 }
 
-/* ---- Adafactor ------------------------------------------------------------------------------------------------- */
+/* ---- Adafactor -------------------------------------------------------------------------------------- */
 
 static ir_value root_mean_square(ir_graph *g, ir_value x)
 {
@@ -141,10 +146,10 @@ static ir_value factored_velocity(optimizer_step *t, ir_value squares, ir_value 
     optimizer_slot_assign(t, "column", c);
     ir_value share = opt_div(g, r, ir_build_mean(g, r, 1, &before, true));
     int64_t rows[IR_MAX_RANK], columns[IR_MAX_RANK];
-    for (int i = 0; i < rank - 1; i++)
-        rows[i] = columns[i] = i;
+    for (int i = 0; i < rank - 1; i++) rows[i] = columns[i] = i;
     columns[rank - 2] = rank - 1;
-    return opt_mul(g, ir_build_broadcast_in_dim(g, share, &type, rows), ir_build_broadcast_in_dim(g, c, &type, columns));
+    return opt_mul(g, ir_build_broadcast_in_dim(g, share, &type, rows),
+                   ir_build_broadcast_in_dim(g, c, &type, columns));
 }
 
 ir_value optimizer_update_adafactor(optimizer_step *t)
@@ -152,7 +157,8 @@ ir_value optimizer_update_adafactor(optimizer_step *t)
     ir_graph *g = t->g;
     ir_value relative = opt_over(g, 1, opt_sqrt(g, t->step));
     ir_value rho = ir_build_binary(g, OP_minimum, t->rate, relative);
-    ir_value scale = ir_build_binary_scalar(g, OP_maximum, root_mean_square(g, t->value), optimizer_number(t, "epsilon_2"));
+    ir_value scale = ir_build_binary_scalar(g, OP_maximum, root_mean_square(g, t->value),
+                                            optimizer_number(t, "epsilon_2"));
     ir_value alpha = opt_mul(g, scale, rho);
     ir_value squares = opt_plus(g, opt_square(g, t->gradient), optimizer_number(t, "epsilon_1"));
     ir_value power = ir_build_binary_scalar(g, OP_power, t->step, optimizer_number(t, "beta_2_decay"));
@@ -161,7 +167,8 @@ ir_value optimizer_update_adafactor(optimizer_step *t)
                                                    : mix_by(g, optimizer_slot(t, "velocity"), squares, rate);
     optimizer_slot_assign(t, "velocity", v);
     ir_value u = opt_div(g, t->gradient, opt_sqrt(g, v));
-    ir_value over = ir_build_binary_scalar(g, OP_divide, root_mean_square(g, u), optimizer_number(t, "clip_threshold"));
+    ir_value over =
+        ir_build_binary_scalar(g, OP_divide, root_mean_square(g, u), optimizer_number(t, "clip_threshold"));
     u = opt_div(g, u, ir_build_binary_scalar(g, OP_maximum, over, 1));
     return opt_sub(g, t->value, opt_mul(g, alpha, u));
 }

@@ -1,5 +1,5 @@
-/* optimizers_momentum.c: update rules that divide by nothing, or by a running square of the gradient without bias
- * correction. Formulas and their rounding order are those of keras.optimizers. */
+/* optimizers_momentum.c: update rules that divide by nothing, or by a running square of the gradient without
+ * bias correction. Formulas and their rounding order are those of keras.optimizers. */
 #include "passes/optimizer.h"
 
 /* m = momentum m - rate g; the weight gains m, or with Nesterov momentum m - rate g. */
@@ -8,12 +8,10 @@ ir_value optimizer_update_sgd(optimizer_step *t)
     ir_graph *g = t->g;
     double momentum = optimizer_number(t, "momentum");
     ir_value change = opt_mul(g, t->gradient, t->rate);
-    if (momentum == 0)
-        return opt_sub(g, t->value, change);
+    if (momentum == 0) return opt_sub(g, t->value, change);
     ir_value m = opt_sub(g, opt_scale(g, optimizer_slot(t, "momentum"), momentum), change);
     optimizer_slot_assign(t, "momentum", m);
-    if (optimizer_number(t, "nesterov") != 0)
-        m = opt_sub(g, opt_scale(g, m, momentum), change);
+    if (optimizer_number(t, "nesterov") != 0) m = opt_sub(g, opt_scale(g, m, momentum), change);
     return opt_add(g, t->value, m);
 }
 
@@ -56,7 +54,8 @@ ir_value optimizer_update_adadelta(optimizer_step *t)
     optimizer_slot_assign(t, "accumulated_grad", squares);
     ir_value changes = optimizer_slot(t, "accumulated_delta_var");
     ir_value above = opt_mul(g, opt_sqrt(g, opt_plus(g, changes, epsilon)), t->gradient);
-    ir_value change = ir_build_unary(g, OP_negate, opt_div(g, above, opt_sqrt(g, opt_plus(g, squares, epsilon))));
+    ir_value change =
+        ir_build_unary(g, OP_negate, opt_div(g, above, opt_sqrt(g, opt_plus(g, squares, epsilon))));
     optimizer_slot_assign(t, "accumulated_delta_var", opt_mix(g, changes, opt_square(g, change), rho));
     return opt_add(g, t->value, opt_mul(g, t->rate, change));
 }
@@ -69,12 +68,14 @@ static ir_value raise(ir_graph *g, ir_value x, double power)
 ir_value optimizer_update_ftrl(optimizer_step *t)
 {
     ir_graph *g = t->g;
-    double power = -optimizer_number(t, "learning_rate_power"), l1 = optimizer_number(t, "l1_regularization_strength");
+    double power = -optimizer_number(t, "learning_rate_power"),
+           l1 = optimizer_number(t, "l1_regularization_strength");
     double l2 = optimizer_number(t, "l2_regularization_strength"), beta = optimizer_number(t, "beta");
     double shrinkage = optimizer_number(t, "l2_shrinkage_regularization_strength");
     ir_value sum = optimizer_slot(t, "accumulator");
     ir_value new_sum = opt_add(g, sum, opt_square(g, t->gradient));
-    ir_value gradient = shrinkage == 0 ? t->gradient : opt_add(g, t->gradient, opt_scale(g, t->value, 2 * shrinkage));
+    ir_value gradient =
+        shrinkage == 0 ? t->gradient : opt_add(g, t->gradient, opt_scale(g, t->value, 2 * shrinkage));
     ir_value new_root = raise(g, new_sum, power);
     ir_value sigma = opt_div(g, opt_sub(g, new_root, raise(g, sum, power)), t->rate);
     ir_value linear = opt_sub(g, gradient, opt_mul(g, sigma, t->value));

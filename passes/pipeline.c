@@ -84,13 +84,16 @@ static bool run_row(const pass_row *p, ir_module *m, const passes_options *o, di
     return true;
 }
 
+/* A pass that is named does all it can, whatever the level. */
 static bool run_only(ir_module *m, const passes_options *o, diag *d)
 {
+    passes_options all = *o;
+    all.level = 2;
     for (const char *at = o->only; *at;) {
         const size_t length = strcspn(at, ",");
         const pass_row *p = find_row(at, length);
         if (!p) return diag_error(d, NULL, "expected a pass, found \"%.*s\"", (int)length, at);
-        if (!run_row(p, m, o, d)) return false;
+        if (!run_row(p, m, &all, d)) return false;
         at += length;
         if (*at == ',') at++;
     }

@@ -51,17 +51,18 @@ static bool count_bytes(const ir_type *t, int64_t *out_size, bool *out_batch)
     return true;
 }
 
-/* The elements of a tuple lie one after another, each aligned, all in the slab of the first. */
+/* The elements of a tuple lie one after another, each aligned; in the batch slab when one grows with N (then
+ * those that do not have room for N times what they need). */
 static bool count_tuple_bytes(const ir_type *t, int element, int64_t *out_size, bool *out_batch)
 {
     int64_t total = 0;
+    *out_batch = false;
     for (int i = 0; i < element; i++) {
         int64_t size;
         bool batch;
-        if (!count_bytes(&t->element[i], &size, &batch) || (i > 0 && batch != *out_batch)) return false;
-        if (total > INT64_MAX / 64 - size) return false;
+        if (!count_bytes(&t->element[i], &size, &batch) || total > INT64_MAX / 64 - size) return false;
         total += align_up(size);
-        *out_batch = batch;
+        *out_batch = *out_batch || batch;
     }
     *out_size = total;
     return true;

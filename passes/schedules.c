@@ -45,7 +45,8 @@ static ir_value build_inverse_time_decay(const schedule *s)
 static ir_value build_piecewise_constant_decay(const schedule *s)
 {
     const ir_field *boundaries = ir_record_find(s->r, "boundaries"), *values = ir_record_find(s->r, "values");
-    bug_if(boundaries == NULL || values == NULL || values->count != boundaries->count + 1, "piecewise without values");
+    bug_if(boundaries == NULL || values == NULL || values->count != boundaries->count + 1,
+           "piecewise without values");
     ir_value rate = scalar(s, values->numbers[values->count - 1]);
     for (int i = boundaries->count - 1; i >= 0; i--) {
         ir_value limit = ir_build_scalar(s->g, DTYPE_i64, trunc(boundaries->numbers[i]));
@@ -65,7 +66,8 @@ static ir_value build_polynomial_decay(const schedule *s)
         ir_value cycles = ir_build_unary(g, OP_ceil, step_over(s, "decay_steps"));
         p = opt_div(g, s->step, opt_scale(g, ir_build_select(g, first, scalar(s, 1), cycles), steps));
     } else {
-        p = ir_build_binary_scalar(g, OP_divide, ir_build_binary_scalar(g, OP_minimum, s->step, steps), steps);
+        p = ir_build_binary_scalar(g, OP_divide, ir_build_binary_scalar(g, OP_minimum, s->step, steps),
+                                   steps);
     }
     ir_value power = ir_build_binary_scalar(g, OP_power, opt_from(g, 1, p), number(s, "power"));
     return opt_plus(g, opt_scale(g, power, (float)number(s, "initial_learning_rate") - (float)end), end);
@@ -93,8 +95,7 @@ static ir_value build_cosine_decay(const schedule *s)
     ir_value step = ir_build_binary_scalar(g, OP_minimum, s->step, steps + warmup);
     ir_value after = ir_build_binary_scalar(g, OP_divide, opt_plus(g, step, -warmup), steps);
     ir_value decayed = follow_cosine(s, target, after, IR_NONE);
-    if (warmup <= 0)
-        return decayed;
+    if (warmup <= 0) return decayed;
     ir_value part = ir_build_binary_scalar(g, OP_divide, step, warmup);
     ir_value rising = opt_plus(g, opt_scale(g, part, (float)target - (float)from), from);
     ir_value early = ir_build_compare(g, "LT", step, scalar(s, warmup));
@@ -137,10 +138,10 @@ static const struct {
 
 ir_value schedule_build(ir_graph *g, const ir_record *record, ir_value iteration)
 {
-    schedule s = {.g = g, .r = record, .iteration = iteration, .step = ir_build_convert(g, iteration, DTYPE_f32)};
+    schedule s = {
+        .g = g, .r = record, .iteration = iteration, .step = ir_build_convert(g, iteration, DTYPE_f32)};
     for (size_t i = 0; i < countof(schedules); i++) {
-        if (strcmp(schedules[i].name, record->name) == 0)
-            return schedules[i].build(&s);
+        if (strcmp(schedules[i].name, record->name) == 0) return schedules[i].build(&s);
     }
     bug("unknown schedule %s", record->name);
 }

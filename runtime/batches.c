@@ -22,10 +22,7 @@ bool batches_open(batches *b, model *m, const dataset *data, int64_t size, bool 
     return true;
 }
 
-int64_t batches_count(const batches *b)
-{
-    return (b->data->rows + b->size - 1) / b->size;
-}
+int64_t batches_count(const batches *b) { return (b->data->rows + b->size - 1) / b->size; }
 
 void batches_start(batches *b, int64_t seed, int64_t number)
 {
@@ -64,7 +61,8 @@ enum { TASK_BYTES = 1 << 16 };
 
 static void gather_column(batches *b, uint64_t port, int64_t rows)
 {
-    gather g = {.column = &b->data->column[port], .to = b->buffer[port], .row = b->order + b->at, .rows = rows};
+    gather g = {
+        .column = &b->data->column[port], .to = b->buffer[port], .row = b->order + b->at, .rows = rows};
     g.per_task = TASK_BYTES / (int64_t)(g.column->row_bytes + 1) + 1;
     pool_run(b->m->pool, gather_rows, &g, (rows + g.per_task - 1) / g.per_task);
     b->ports[port] = b->buffer[port];
@@ -77,8 +75,10 @@ int64_t batches_next(batches *b)
     for (uint64_t i = 0; i < b->m->program->port_count; i++) {
         const dataset_column *c = &b->data->column[i];
         if (!c->data) continue;
-        if (b->order) gather_column(b, i, rows);
-        else b->ports[i] = c->data + (uint64_t)b->at * c->row_bytes;
+        if (b->order)
+            gather_column(b, i, rows);
+        else
+            b->ports[i] = c->data + (uint64_t)b->at * c->row_bytes;
     }
     b->at += rows;
     return rows;

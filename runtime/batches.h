@@ -1,5 +1,5 @@
-/* batches.h: a data set as a sequence of batches. Without shuffling a batch points into the data set; with it, its rows are
- * gathered into buffers made once. */
+/* batches.h: a data set as a sequence of batches. Without shuffling a batch points into the data set; with
+ * it, its rows are gathered into buffers made once. */
 #ifndef RT_BATCHES_H
 #define RT_BATCHES_H
 
@@ -9,11 +9,11 @@
 typedef struct batches {
     model *m;
     const dataset *data;
-    int64_t size;    /* rows of a full batch */
-    int64_t at;      /* next row */
-    int64_t *order;  /* shuffled rows, or NULL */
-    char **buffer;   /* per port */
-    void **ports;    /* of the current batch, for step_run */
+    int64_t size;   /* rows of a full batch */
+    int64_t at;     /* next row */
+    int64_t *order; /* shuffled rows, or NULL */
+    char **buffer;  /* per port */
+    void **ports;   /* of the current batch, for step_run */
 } batches;
 
 bool batches_open(batches *b, model *m, const dataset *data, int64_t size, bool shuffle);

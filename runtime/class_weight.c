@@ -1,5 +1,5 @@
-/* class_weight.c: weights by class, multiplied into the sample weights, as Keras's class_weight: the class of a row is its
- * integer, or the largest element of its one-hot target. */
+/* class_weight.c: weights by class, multiplied into the sample weights, as Keras's class_weight: the class of
+ * a row is its integer, or the largest element of its one-hot target. */
 #include "convert.h"
 #include "dataset.h"
 
@@ -57,14 +57,15 @@ static int find_port(const tfcc_program *p, uint32_t kind)
 bool dataset_weigh_classes(dataset *d, rt *r, const char *weights)
 {
     const tfcc_program *p = r->program;
-    class_weight *pair;
-    size_t pairs;
+    class_weight *pair = NULL;
+    size_t pairs = 0;
     int y = find_port(p, TFCC_PORT_Y), w = find_port(p, TFCC_PORT_SAMPLE_WEIGHT);
     if (!read_pairs(r, weights, &pair, &pairs)) return false;
     if (!p->single_output || y < 0 || w < 0) {
         return rt_wrong(r, "--class-weight: expected a model with one output, found several");
     }
-    uint64_t targets = rt_shape_row_elements(&p->port[y].shape), steps = rt_shape_row_elements(&p->port[w].shape);
+    uint64_t targets = rt_shape_row_elements(&p->port[y].shape),
+             steps = rt_shape_row_elements(&p->port[w].shape);
     if (steps == 0 || targets % steps != 0) {
         return rt_wrong(r, "--class-weight: expected targets that are class numbers or one-hot");
     }

@@ -16,8 +16,10 @@ static bool refuse_shape(rt *r, const char *path, const tfcc_port *port, const n
 static bool dims_match(const tfcc_port *port, const npz_array *a)
 {
     uint32_t want = port->shape.rank, have = a->rank;
-    if (have == want + 1 && a->dim[have - 1] == 1) have--;
-    else if (want == have + 1 && have > 0 && port->shape.dim[want - 1] == 1) want--;
+    if (have == want + 1 && a->dim[have - 1] == 1)
+        have--;
+    else if (want == have + 1 && have > 0 && port->shape.dim[want - 1] == 1)
+        want--;
     if (have != want) return false;
     for (uint32_t i = 1; i < want; i++) {
         if (a->dim[i] != port->shape.dim[i]) return false;
@@ -26,12 +28,10 @@ static bool dims_match(const tfcc_port *port, const npz_array *a)
 }
 
 /* Sample weights may be one number per row where the port takes one per step. */
-static bool is_one_per_row(const npz_array *a)
-{
-    return a->rank == 1 || (a->rank == 2 && a->dim[1] == 1);
-}
+static bool is_one_per_row(const npz_array *a) { return a->rank == 1 || (a->rank == 2 && a->dim[1] == 1); }
 
-static bool check_classes(rt *r, const char *path, const tfcc_port *port, const npz_array *a, const void *data)
+static bool check_classes(rt *r, const char *path, const tfcc_port *port, const npz_array *a,
+                          const void *data)
 {
     if (port->classes <= 0) return true;
     uint64_t row = rt_shape_row_elements(&port->shape);
@@ -39,8 +39,8 @@ static bool check_classes(rt *r, const char *path, const tfcc_port *port, const 
         double value = convert_get(data, port->shape.dtype, i);
         if (value >= 0 && value < (double)port->classes) continue;
         if (port->has_ignored && value == (double)port->ignored) continue;
-        return rt_wrong(r, "%s: array \"%s\": expected class numbers from 0 to %lld, found %.17g in row %llu", path,
-                        a->name, (long long)port->classes - 1, value, (unsigned long long)(i / row));
+        return rt_wrong(r, "%s: array \"%s\": expected class numbers from 0 to %lld, found %.17g in row %llu",
+                        path, a->name, (long long)port->classes - 1, value, (unsigned long long)(i / row));
     }
     return true;
 }
@@ -61,13 +61,31 @@ static bool convert_column(rt *r, const char *path, const tfcc_port *port, const
                     rt_dtype_name(port->shape.dtype), convert_get(a->data, a->dtype, misfit));
 }
 
+/* True when only the last dim is narrower than that of a port that may be filled up. */
+static bool is_narrow(const tfcc_port *port, const npz_array *a)
+{
+    uint32_t last = port->shape.rank - 1;
+    if (!port->padded || a->rank != port->shape.rank || last == 0) return false;
+    for (uint32_t i = 1; i < last; i++) {
+        if (a->dim[i] != port->shape.dim[i]) return false;
+    }
+    return a->dim[last] > 0 && a->dim[last] < port->shape.dim[last];
+}
+
+/* Copies rows of the last dim into wider ones that are zero. */
+static void widen_rows(char *to, const char *from, uint64_t count, size_t narrow, size_t wide)
+{
+    for (uint64_t i = 0; i < count; i++, to += wide, from += narrow) memcpy(to, from, narrow);
+}
+
 bool column_read(rt *r, const char *path, const tfcc_port *port, npz_array *a, dataset_column *out_column)
 {
     uint64_t row = rt_shape_row_elements(&port->shape);
     size_t size = rt_dtype_size(port->shape.dtype);
     bool same = dims_match(port, a);
+    bool narrow = !same && is_narrow(port, a);
     bool spread = !same && port->kind == TFCC_PORT_SAMPLE_WEIGHT && is_one_per_row(a);
-    if (!same && !spread) return refuse_shape(r, path, port, a);
+    if (!same && !spread && !narrow) return refuse_shape(r, path, port, a);
     char *data = a->data;
     if (a->dtype != port->shape.dtype) {
         data = rt_alloc_many(r, a->count, size, "a column of the data");
@@ -80,6 +98,14 @@ bool column_read(rt *r, const char *path, const tfcc_port *port, npz_array *a, d
         char *wide = rt_alloc_many(r, a->count * size, row, "sample weights");
         if (!wide) return false;
         spread_rows(wide, data, a->count, row, size);
+        rt_free(r, a->block);
+        data = wide;
+    }
+    if (narrow) {
+        uint64_t from = (uint64_t)a->dim[a->rank - 1], to = (uint64_t)port->shape.dim[a->rank - 1];
+        char *wide = rt_alloc_many(r, rt_multiply(a->count / from, to), size, "a column of the data");
+        if (!wide) return false;
+        widen_rows(wide, data, a->count / from, from * size, to * size);
         rt_free(r, a->block);
         data = wide;
     }

@@ -1,5 +1,5 @@
-/* convert.c: see convert.h. Any conversion goes through a block of doubles, or of int64 where both ends are integers, so
- * that 13 types need 13 loads and 13 stores. */
+/* convert.c: see convert.h. Any conversion goes through a block of doubles, or of int64 where both ends are
+ * integers, so that 13 types need 13 loads and 13 stores. */
 #include "convert.h"
 
 #include <math.h>
@@ -11,9 +11,12 @@ static float half_to_float(uint16_t h)
 {
     uint32_t exponent = h >> 10 & 31, fraction = h & 1023;
     float value;
-    if (exponent == 31) value = fraction ? NAN : INFINITY;
-    else if (exponent == 0) value = (float)fraction * 0x1p-24f;
-    else value = ldexpf((float)(fraction | 1024), (int)exponent - 25);
+    if (exponent == 31)
+        value = fraction ? NAN : INFINITY;
+    else if (exponent == 0)
+        value = (float)fraction * 0x1p-24f;
+    else
+        value = ldexpf((float)(fraction | 1024), (int)exponent - 25);
     return h >> 15 ? -value : value;
 }
 
@@ -25,8 +28,9 @@ static uint16_t half_from_double(double value)
     if (size >= 65520) return sign | 0x7c00;
     if (size < 0x1p-14) return sign | (uint16_t)nearbyint(size * 0x1p24);
     int exponent;
-    double fraction = nearbyint(frexp(size, &exponent) * 2048); /* 1024 .. 2048; 2048 carries into the exponent */
-    return sign | (uint16_t)(((exponent + 13) << 10) + ((int)fraction - 1024));
+    double fraction =
+        nearbyint(frexp(size, &exponent) * 2048); /* 1024 .. 2048; 2048 carries into the exponent */
+    return sign | (uint16_t)(((exponent + 14) << 10) + ((int)fraction - 1024));
 }
 
 static float bfloat_to_float(uint16_t b)
@@ -48,26 +52,26 @@ static uint16_t bfloat_from_double(double value)
 }
 
 /* The types that C has, and their names; half, bfloat and bool are apart. */
-#define PLAIN_TYPES(ROW)                                                                           \
-    ROW(TFCC_I8, int8_t, -128., 127.)                                                              \
-    ROW(TFCC_I16, int16_t, -32768., 32767.)                                                        \
-    ROW(TFCC_I32, int32_t, -2147483648., 2147483647.)                                              \
-    ROW(TFCC_I64, int64_t, -0x1p63, 0x1.fffffffffffffp62)                                          \
-    ROW(TFCC_U8, uint8_t, 0., 255.)                                                                \
-    ROW(TFCC_U16, uint16_t, 0., 65535.)                                                            \
-    ROW(TFCC_U32, uint32_t, 0., 4294967295.)                                                       \
-    ROW(TFCC_U64, uint64_t, 0., 0x1.fffffffffffffp63)                                              \
-    ROW(TFCC_F32, float, 0., 0.)                                                                   \
+#define PLAIN_TYPES(ROW)                                                                                     \
+    ROW(TFCC_I8, int8_t, -128., 127.)                                                                        \
+    ROW(TFCC_I16, int16_t, -32768., 32767.)                                                                  \
+    ROW(TFCC_I32, int32_t, -2147483648., 2147483647.)                                                        \
+    ROW(TFCC_I64, int64_t, -0x1p63, 0x1.fffffffffffffp62)                                                    \
+    ROW(TFCC_U8, uint8_t, 0., 255.)                                                                          \
+    ROW(TFCC_U16, uint16_t, 0., 65535.)                                                                      \
+    ROW(TFCC_U32, uint32_t, 0., 4294967295.)                                                                 \
+    ROW(TFCC_U64, uint64_t, 0., 0x1.fffffffffffffp63)                                                        \
+    ROW(TFCC_F32, float, 0., 0.)                                                                             \
     ROW(TFCC_F64, double, 0., 0.)
 
 static void load_doubles(double *wide, const void *from, uint32_t dtype, size_t count)
 {
     switch ((tfcc_dtype)dtype) {
-#define ROW(name, type, low, high)                                                                 \
-    case name: {                                                                                   \
-        const type *p = from;                                                                      \
-        for (size_t i = 0; i < count; i++) wide[i] = (double)p[i];                                 \
-        return;                                                                                    \
+#define ROW(name, type, low, high)                                                                           \
+    case name: {                                                                                             \
+        const type *p = from;                                                                                \
+        for (size_t i = 0; i < count; i++) wide[i] = (double)p[i];                                           \
+        return;                                                                                              \
     }
         PLAIN_TYPES(ROW)
 #undef ROW
@@ -86,11 +90,11 @@ static void load_doubles(double *wide, const void *from, uint32_t dtype, size_t 
 static void store_doubles(void *to, uint32_t dtype, const double *wide, size_t count)
 {
     switch ((tfcc_dtype)dtype) {
-#define ROW(name, type, low, high)                                                                 \
-    case name: {                                                                                   \
-        type *p = to;                                                                              \
-        for (size_t i = 0; i < count; i++) p[i] = (type)wide[i];                                   \
-        return;                                                                                    \
+#define ROW(name, type, low, high)                                                                           \
+    case name: {                                                                                             \
+        type *p = to;                                                                                        \
+        for (size_t i = 0; i < count; i++) p[i] = (type)wide[i];                                             \
+        return;                                                                                              \
     }
         PLAIN_TYPES(ROW)
 #undef ROW
@@ -106,15 +110,16 @@ static void store_doubles(void *to, uint32_t dtype, const double *wide, size_t c
     }
 }
 
-/* The first of `count` numbers that an integer type cannot hold, or count. Conversion of such a one would be undefined. */
+/* The first of `count` numbers that an integer type cannot hold, or count. Conversion of such a one would be
+ * undefined. */
 static size_t find_misfit(const double *wide, uint32_t dtype, size_t count)
 {
     double low = 0, high = 0;
     switch ((tfcc_dtype)dtype) {
-#define ROW(name, type, least, most)                                                               \
-    case name:                                                                                     \
-        low = least;                                                                               \
-        high = most;                                                                               \
+#define ROW(name, type, least, most)                                                                         \
+    case name:                                                                                               \
+        low = least;                                                                                         \
+        high = most;                                                                                         \
         break;
         PLAIN_TYPES(ROW)
 #undef ROW
@@ -131,10 +136,12 @@ static size_t find_misfit(const double *wide, uint32_t dtype, size_t count)
 }
 
 /* 64-bit integers do not pass through doubles unharmed. */
-static bool convert_wide(void *to, uint32_t to_dtype, const void *from, uint32_t from_dtype, uint64_t count, uint64_t *out_misfit)
+static bool convert_wide(void *to, uint32_t to_dtype, const void *from, uint32_t from_dtype, uint64_t count,
+                         uint64_t *out_misfit)
 {
     bool is_signed = from_dtype == TFCC_I64;
-    if (!(is_signed && to_dtype == TFCC_U64) && !(from_dtype == TFCC_U64 && to_dtype == TFCC_I64)) return false;
+    if (!(is_signed && to_dtype == TFCC_U64) && !(from_dtype == TFCC_U64 && to_dtype == TFCC_I64))
+        return false;
     memcpy(to, from, (size_t)count * 8);
     *out_misfit = UINT64_MAX;
     const int64_t *value = to;
@@ -168,7 +175,7 @@ uint64_t convert_elements(void *to, uint32_t to_dtype, const void *from, uint32_
 
 double convert_get(const void *elements, uint32_t dtype, uint64_t index)
 {
-    double value;
+    double value = 0;
     load_doubles(&value, (const char *)elements + index * rt_dtype_size(dtype), dtype, 1);
     return value;
 }

@@ -13,8 +13,8 @@ static const char *const kind_keys[] = {
     [TFCC_PORT_SAMPLE_WEIGHT] = "sample_weight",
 };
 
-/* Plain "x" stands for the one input; plain "y" and "sample_weight" for the one output. A plain sample_weight is also allowed
- * with several outputs: it holds for each. */
+/* Plain "x" stands for the one input; plain "y" and "sample_weight" for the one output. A plain sample_weight
+ * is also allowed with several outputs: it holds for each. */
 static bool is_plain(const tfcc_program *p, uint32_t kind)
 {
     return kind == TFCC_PORT_X ? p->single_input : p->single_output;
@@ -165,7 +165,9 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
         bool is_float = rt_dtype_is_float(port->shape.dtype);
         for (uint64_t k = 0; k < count; k++) {
             double u = (double)(philox_mix(i << 40 | k) >> 11) * 0x1p-53;
-            double value = port->classes > 0 ? (double)(int64_t)(u * (double)port->classes) : is_float ? u : u < 0.5;
+            double value = port->classes > 0 ? (double)(int64_t)(u * (double)port->classes)
+                           : is_float        ? u
+                                             : u < 0.5;
             char *to = d->column[i].data + k * rt_dtype_size(port->shape.dtype);
             convert_elements(to, port->shape.dtype, &value, TFCC_F64, 1);
         }

@@ -7,7 +7,7 @@
 typedef enum dataset_use { DATASET_INPUTS, DATASET_ALL } dataset_use; /* predict needs x only */
 
 typedef struct dataset_column {
-    char *data;         /* NULL: this port is not used */
+    char *data; /* NULL: this port is not used */
     uint64_t row_bytes;
 } dataset_column;
 
@@ -18,7 +18,8 @@ typedef struct dataset {
 
 /* False after a message that names the array, what was expected and what was found. */
 bool dataset_read(dataset *d, rt *r, const char *path, dataset_use use);
-/* Random inputs and targets in the ports' types and ranges, the same on every run; sample weights are ones. */
+/* Random inputs and targets in the ports' types and ranges, the same on every run; sample weights are ones.
+ */
 bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use);
 /* The rows from `first` on, without a copy. */
 bool dataset_slice(const dataset *d, rt *r, int64_t first, int64_t rows, dataset *out_part);

@@ -55,8 +55,10 @@ void output_printf(output *o, const char *format, ...)
     errno = 0;
     int n = vfprintf(o->stream, format, args);
     va_end(args);
-    if (n < 0) o->ok = rt_failed(o->r, "%s: cannot write: %s", o->path, strerror(errno));
-    else o->written += (uint64_t)n;
+    if (n < 0)
+        o->ok = rt_failed(o->r, "%s: cannot write: %s", o->path, strerror(errno));
+    else
+        o->written += (uint64_t)n;
 }
 
 bool output_close(output *o)

@@ -6,13 +6,13 @@
 
 #include <stdio.h>
 
-/* An output file. It is written under a temporary name in the target's folder and renamed when it is complete;
- * devices and pipes are written directly. */
+/* An output file. It is written under a temporary name in the target's folder and renamed when it is
+ * complete; devices and pipes are written directly. */
 typedef struct output {
     rt *r;
-    const char *path;  /* as the user named it */
-    char *target;      /* symbolic links resolved */
-    char *temporary;   /* NULL: written directly */
+    const char *path; /* as the user named it */
+    char *target;     /* symbolic links resolved */
+    char *temporary;  /* NULL: written directly */
     FILE *stream;
     uint64_t written;
     bool ok;

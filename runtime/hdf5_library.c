@@ -5,17 +5,17 @@
 #include <string.h>
 
 /* The table's prototypes are those of the header this was built with. */
-#define HDF5_FUNCTION(result, name, parameters)                                                    \
-    _Static_assert(_Generic(&name, result(*) parameters: 1, default: 0), #name);
-#define HDF5_CONSTANT(name) _Static_assert(_Generic(&name, hid_t *: 1, default: 0), #name);
+#define HDF5_FUNCTION(result, name, parameters)                                                              \
+    _Static_assert(_Generic(&name, result(*) parameters : 1, default : 0), #name);
+#define HDF5_CONSTANT(name) _Static_assert(_Generic(&name, hid_t * : 1, default : 0), #name);
 #include "hdf5_symbols.def"
 
 static const char *const library_names[] = {
 #ifdef TFCC_HDF5_LIBRARY
     TFCC_HDF5_LIBRARY, /* what the build found */
 #endif
-    "libhdf5_serial.so.103", "libhdf5.so.103", "libhdf5.so.200", "libhdf5.so.310", "libhdf5_serial.so.310",
-    "libhdf5_serial.so",     "libhdf5.so",
+    "libhdf5_serial.so.103", "libhdf5.so.103",    "libhdf5.so.200", "libhdf5.so.310",
+    "libhdf5_serial.so.310", "libhdf5_serial.so", "libhdf5.so",
 };
 
 /* dlsym's result as what it points to; C has no cast from an object to a function pointer. */
@@ -29,9 +29,9 @@ static bool find_symbol(void *library, const char *name, void *out_address)
 /* The first symbol that the library lacks, or NULL. */
 static const char *find_symbols(hdf5 *h)
 {
-#define HDF5_FUNCTION(result, name, parameters)                                                    \
+#define HDF5_FUNCTION(result, name, parameters)                                                              \
     if (!find_symbol(h->library, #name, &h->name)) return #name;
-#define HDF5_CONSTANT(name)                                                                        \
+#define HDF5_CONSTANT(name)                                                                                  \
     if (!find_symbol(h->library, #name, &h->name)) return #name;
 #include "hdf5_symbols.def"
     return NULL;
@@ -44,12 +44,16 @@ bool hdf5_open(hdf5 *h, rt *r)
         h->library = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL);
     }
     if (!h->library) {
-        return rt_failed(r, "weights files need the HDF5 library, which is not on this machine: install Debian's "
-                            "libhdf5-103 (or hdf5, libhdf5) and try again");
+        return rt_failed(
+            r, "weights files need the HDF5 library, which is not on this machine: install Debian's "
+               "libhdf5-103 (or hdf5, libhdf5) and try again");
     }
     const char *missing = find_symbols(h);
-    if (missing) return rt_failed(r, "the HDF5 library on this machine lacks %s: expected version 1.10 or newer", missing);
-    /* Files are closed one by one; the library's own clean-up at exit costs time and has nothing left to do. */
+    if (missing)
+        return rt_failed(r, "the HDF5 library on this machine lacks %s: expected version 1.10 or newer",
+                         missing);
+    /* Files are closed one by one; the library's own clean-up at exit costs time and has nothing left to do.
+     */
     h->H5dont_atexit();
     if (h->H5open() < 0) return rt_failed(r, "the HDF5 library on this machine does not start");
     h->H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
@@ -87,19 +91,32 @@ static hid_t make_bfloat_type(const hdf5 *h)
 hid_t hdf5_memory_type(const hdf5 *h, uint32_t dtype)
 {
     switch ((tfcc_dtype)dtype) {
-    case TFCC_I1: return make_bool_type(h);
-    case TFCC_I8: return h->H5Tcopy(*h->H5T_NATIVE_SCHAR_g);
-    case TFCC_I16: return h->H5Tcopy(*h->H5T_NATIVE_INT16_g);
-    case TFCC_I32: return h->H5Tcopy(*h->H5T_NATIVE_INT32_g);
-    case TFCC_I64: return h->H5Tcopy(*h->H5T_NATIVE_INT64_g);
-    case TFCC_U8: return h->H5Tcopy(*h->H5T_NATIVE_UINT8_g);
-    case TFCC_U16: return h->H5Tcopy(*h->H5T_NATIVE_UINT16_g);
-    case TFCC_U32: return h->H5Tcopy(*h->H5T_NATIVE_UINT32_g);
-    case TFCC_U64: return h->H5Tcopy(*h->H5T_NATIVE_UINT64_g);
-    case TFCC_F16: return make_half_type(h);
-    case TFCC_BF16: return make_bfloat_type(h);
-    case TFCC_F32: return h->H5Tcopy(*h->H5T_NATIVE_FLOAT_g);
-    case TFCC_F64: return h->H5Tcopy(*h->H5T_NATIVE_DOUBLE_g);
+    case TFCC_I1:
+        return make_bool_type(h);
+    case TFCC_I8:
+        return h->H5Tcopy(*h->H5T_NATIVE_SCHAR_g);
+    case TFCC_I16:
+        return h->H5Tcopy(*h->H5T_NATIVE_INT16_g);
+    case TFCC_I32:
+        return h->H5Tcopy(*h->H5T_NATIVE_INT32_g);
+    case TFCC_I64:
+        return h->H5Tcopy(*h->H5T_NATIVE_INT64_g);
+    case TFCC_U8:
+        return h->H5Tcopy(*h->H5T_NATIVE_UINT8_g);
+    case TFCC_U16:
+        return h->H5Tcopy(*h->H5T_NATIVE_UINT16_g);
+    case TFCC_U32:
+        return h->H5Tcopy(*h->H5T_NATIVE_UINT32_g);
+    case TFCC_U64:
+        return h->H5Tcopy(*h->H5T_NATIVE_UINT64_g);
+    case TFCC_F16:
+        return make_half_type(h);
+    case TFCC_BF16:
+        return make_bfloat_type(h);
+    case TFCC_F32:
+        return h->H5Tcopy(*h->H5T_NATIVE_FLOAT_g);
+    case TFCC_F64:
+        return h->H5Tcopy(*h->H5T_NATIVE_DOUBLE_g);
     }
     return H5I_INVALID_HID;
 }

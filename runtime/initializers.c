@@ -1,5 +1,5 @@
-/* initializers.c: see initializers.h; the kinds are the rows of initializers.def. Values are made in float32, as Keras does for
- * float32 variables, and rounded to the variable's type. */
+/* initializers.c: see initializers.h; the kinds are the rows of initializers.def. Values are made in float32,
+ * as Keras does for float32 variables, and rounded to the variable's type. */
 #include "initializers.h"
 
 #include "convert.h"
@@ -98,7 +98,8 @@ static bool make_fill(request *q)
 
 static bool make_uniform(request *q)
 {
-    return draw_uniform(q, get_number(q, "minval", -q->kind->number), get_number(q, "maxval", q->kind->number));
+    return draw_uniform(q, get_number(q, "minval", -q->kind->number),
+                        get_number(q, "maxval", q->kind->number));
 }
 
 static bool make_normal(request *q)
@@ -108,7 +109,8 @@ static bool make_normal(request *q)
 
 static bool make_truncated(request *q)
 {
-    return draw_all(q, philox_truncated_normal, get_number(q, "stddev", q->kind->number), get_number(q, "mean", 0));
+    return draw_all(q, philox_truncated_normal, get_number(q, "stddev", q->kind->number),
+                    get_number(q, "mean", 0));
 }
 
 /* Inputs and outputs of the kernel's unit, from its shape. */
@@ -145,7 +147,8 @@ static bool make_orthogonal(request *q)
 {
     const tfcc_shape *s = &q->variable->shape;
     if (s->rank < 2 || q->count == 0) {
-        return rt_wrong(q->r, "variable \"%s\": orthogonal: expected at least two dimensions", q->variable->path);
+        return rt_wrong(q->r, "variable \"%s\": orthogonal: expected at least two dimensions",
+                        q->variable->path);
     }
     uint64_t columns = (uint64_t)s->dim[s->rank - 1], rows = q->count / columns;
     double *work = rt_alloc_many(q->r, q->count, sizeof *work, "the orthogonal initializer");
@@ -208,8 +211,10 @@ bool initializer_run(rt *r, pool *p, uint64_t number, int64_t seed, void *out)
 {
     const tfcc_variable *v = &r->program->variable[number];
     const char *name = v->initializer ? v->initializer : "zeros";
-    request q = {.r = r, .pool = p, .variable = v, .kind = find_kind(name), .count = rt_shape_elements(&v->shape, 1)};
-    if (!q.kind) return rt_failed(r, "variable \"%s\": this runtime has no initializer \"%s\"", v->path, name);
+    request q = {
+        .r = r, .pool = p, .variable = v, .kind = find_kind(name), .count = rt_shape_elements(&v->shape, 1)};
+    if (!q.kind)
+        return rt_failed(r, "variable \"%s\": this runtime has no initializer \"%s\"", v->path, name);
     q.seed = choose_seed(&q, number, seed);
     if (q.kind->make == make_seed) {
         const int64_t state[2] = {q.seed, 0};
@@ -225,6 +230,6 @@ bool initializer_run(rt *r, pool *p, uint64_t number, int64_t seed, void *out)
     if (direct) return true;
     uint64_t misfit = convert_elements(out, v->shape.dtype, q.out, TFCC_F32, q.count);
     rt_free(r, q.out);
-    return misfit == UINT64_MAX || rt_wrong(r, "variable \"%s\": \"%s\" makes numbers that %s cannot hold", v->path,
-                                            name, rt_dtype_name(v->shape.dtype));
+    return misfit == UINT64_MAX || rt_wrong(r, "variable \"%s\": \"%s\" makes numbers that %s cannot hold",
+                                            v->path, name, rt_dtype_name(v->shape.dtype));
 }

@@ -45,8 +45,10 @@ static bool initialize(model *m, int64_t seed, bool has_weights)
     for (uint64_t i = 0; i < m->program->variable_count; i++) {
         const tfcc_variable *v = &m->program->variable[i];
         if (has_weights && v->role == TFCC_WEIGHT && v->h5) continue;
-        if (v->data) memcpy(m->variable[i], v->data, (size_t)model_variable_bytes(m, i));
-        else if (!initializer_run(m->r, m->pool, i, seed, m->variable[i])) return false;
+        if (v->data)
+            memcpy(m->variable[i], v->data, (size_t)model_variable_bytes(m, i));
+        else if (!initializer_run(m->r, m->pool, i, seed, m->variable[i]))
+            return false;
     }
     return true;
 }
@@ -87,7 +89,8 @@ static bool is_average_of(const char *average, const char *path)
     return strcmp(p, "_average") == 0;
 }
 
-/* The number of variable k's average: of several of one name, they stand in the same order as their variables. */
+/* The number of variable k's average: of several of one name, they stand in the same order as their
+ * variables. */
 static int64_t find_average(const model *m, uint64_t k)
 {
     const tfcc_variable *v = m->program->variable;

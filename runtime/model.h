@@ -8,23 +8,23 @@ typedef struct model {
     rt *r;
     const tfcc_program *program;
     pool *pool;
-    void **variable; /* address of each variable of the program */
-    int64_t rows;    /* the largest batch that the slabs are for */
-    char *fixed_slab, *batch_slab; /* used by one graph at a time */
+    void **variable;                   /* address of each variable of the program */
+    int64_t rows;                      /* the largest batch that the slabs are for */
+    char *fixed_slab, *batch_slab;     /* used by one graph at a time */
     uint64_t fixed_bytes, batch_bytes; /* bytes of the slabs; of the second, per row */
 } model;
 
 typedef struct model_options {
-    int threads;       /* 0: one per processor */
-    int64_t seed;      /* for what has no seed of its own */
-    int64_t rows;      /* the largest batch */
-    const char *weights; /* file, or NULL */
+    int threads;              /* 0: one per processor */
+    int64_t seed;             /* for what has no seed of its own */
+    int64_t rows;             /* the largest batch */
+    const char *weights;      /* file, or NULL */
     const char *const *graph; /* names of the graphs that will run */
     int graph_count;
 } model_options;
 
-/* Allocates everything and gives the variables their first values: initializer or data, then the weights embedded in the
- * program, then the weights file. */
+/* Allocates everything and gives the variables their first values: initializer or data, then the weights
+ * embedded in the program, then the weights file. */
 bool model_open(model *m, rt *r, const model_options *o);
 void model_close(model *m);
 

@@ -1,4 +1,5 @@
-/* npy.c: see npy.h. The head is a Python dict in text: {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), } */
+/* npy.c: see npy.h. The head is a Python dict in text: {'descr': '<f4', 'fortran_order': False, 'shape': (3,
+ * 4), } */
 #include "npy.h"
 
 #include <stdio.h>
@@ -159,21 +160,25 @@ static bool find_text(const uint8_t *bytes, uint64_t size, cursor *c, uint64_t *
     return true;
 }
 
-bool npy_read_head(rt *r, const char *where, const uint8_t *bytes, uint64_t size, npz_array *a, npy_head *out_head)
+bool npy_read_head(rt *r, const char *where, const uint8_t *bytes, uint64_t size, npz_array *a,
+                   npy_head *out_head)
 {
     cursor c;
     dict d = {0};
     uint64_t head;
     if (!find_text(bytes, size, &c, &head) || !take_dict(&c, &d, a)) {
-        if (d.rank == 0 && !d.has_descr && !d.has_shape) return rt_wrong(r, "%s: not a readable .npy array", where);
-        return rt_wrong(r, "%s: expected an array of numbers, found a head that does not describe one", where);
+        if (d.rank == 0 && !d.has_descr && !d.has_shape)
+            return rt_wrong(r, "%s: not a readable .npy array", where);
+        return rt_wrong(r, "%s: expected an array of numbers, found a head that does not describe one",
+                        where);
     }
     bool swapped = false;
     if (!find_type(d.descr, a, &swapped)) {
         return rt_wrong(r, "%s: expected integers, floats or booleans, found type \"%s\"", where, d.descr);
     }
     if (d.rank > NPZ_MOST_DIMS) {
-        return rt_wrong(r, "%s: expected at most %d dimensions, found %u", where, (int)NPZ_MOST_DIMS, (unsigned)d.rank);
+        return rt_wrong(r, "%s: expected at most %d dimensions, found %u", where, (int)NPZ_MOST_DIMS,
+                        (unsigned)d.rank);
     }
     a->rank = d.rank;
     if (!count_elements(a) || a->count * rt_dtype_size(a->dtype) != size - head) {
@@ -204,8 +209,9 @@ size_t npy_make_head(const npz_array *a, char *text)
         used += (size_t)sprintf(shape + used, i > 0 ? ", %lld" : "%lld", (long long)a->dim[i]);
     }
     if (a->rank == 1) sprintf(shape + used, ",");
-    size_t length = 10 + (size_t)sprintf(text + 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                                         type_name(a->dtype, type), shape);
+    size_t length =
+        10 + (size_t)sprintf(text + 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                             type_name(a->dtype, type), shape);
     size_t whole = (length + 1 + 63) / 64 * 64;
     memset(text + length, ' ', whole - length);
     text[whole - 1] = '\n';

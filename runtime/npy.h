@@ -9,9 +9,10 @@ typedef struct npy_head {
     bool fortran, swapped;
 } npy_head;
 
-/* Reads the head of the .npy file of `size` bytes; fills in type and dims of a, and checks that the data fills the rest of the
- * file exactly. `where` names the file and array in messages. */
-bool npy_read_head(rt *r, const char *where, const uint8_t *bytes, uint64_t size, npz_array *a, npy_head *out_head);
+/* Reads the head of the .npy file of `size` bytes; fills in type and dims of a, and checks that the data
+ * fills the rest of the file exactly. `where` names the file and array in messages. */
+bool npy_read_head(rt *r, const char *where, const uint8_t *bytes, uint64_t size, npz_array *a,
+                   npy_head *out_head);
 
 /* Writes the head for a to `text` (of NPY_MOST_HEAD bytes), returns its length, a multiple of 64. */
 enum { NPY_MOST_HEAD = 512 };

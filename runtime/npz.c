@@ -54,8 +54,10 @@ bool npz_read(npz_file *f, const input *in, npz_wanted wanted, const void *conte
 {
     zip_archive z;
     if (!zip_open(&z, in)) return false;
-    if (z.count > MOST_ARRAYS) return rt_wrong(in->r, "%s: expected at most %d arrays", in->name, (int)MOST_ARRAYS);
-    *f = (npz_file){.array = rt_alloc_many(in->r, z.count, sizeof *f->array, "the list of arrays"), .count = z.count};
+    if (z.count > MOST_ARRAYS)
+        return rt_wrong(in->r, "%s: expected at most %d arrays", in->name, (int)MOST_ARRAYS);
+    *f = (npz_file){.array = rt_alloc_many(in->r, z.count, sizeof *f->array, "the list of arrays"),
+                    .count = z.count};
     if (!f->array) return false;
     for (uint64_t i = 0; i < z.count; i++) {
         npz_array *a = &f->array[i];
@@ -87,7 +89,9 @@ bool npz_write(rt *r, const char *path, npz_array *array, uint64_t count)
         char head[NPY_MOST_HEAD];
         size_t size = npy_make_head(&array[i], head);
         char *name = rt_printf(r, "%s.npy", array[i].name);
-        if (name) zip_writer_add(&w, name, head, size, array[i].data, array[i].count * rt_dtype_size(array[i].dtype));
+        if (name)
+            zip_writer_add(&w, name, head, size, array[i].data,
+                           array[i].count * rt_dtype_size(array[i].dtype));
     }
     zip_writer_finish(&w);
     return output_close(&out);

@@ -1,4 +1,5 @@
-/* npz.h: NumPy's arrays: .npz archives of .npy files, read from any numeric type and order, written in C order. */
+/* npz.h: NumPy's arrays: .npz archives of .npy files, read from any numeric type and order, written in C
+ * order. */
 #ifndef RT_NPZ_H
 #define RT_NPZ_H
 
@@ -20,8 +21,8 @@ typedef struct npz_file {
     uint64_t count;
 } npz_file;
 
-/* `in` is only needed during the call. With `wanted`, arrays for which it is false keep data NULL and only name and rank are
- * certain; their contents are not read. */
+/* `in` is only needed during the call. With `wanted`, arrays for which it is false keep data NULL and only
+ * name and rank are certain; their contents are not read. */
 typedef bool (*npz_wanted)(const void *context, const char *name);
 bool npz_read(npz_file *f, const input *in, npz_wanted wanted, const void *context);
 

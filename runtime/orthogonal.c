@@ -1,5 +1,5 @@
-/* orthogonal.c: modified Gram-Schmidt in double precision: of all QR decompositions it gives the one whose R has a positive
- * diagonal, which is what Keras's orthogonal initializer makes of any other by signs. */
+/* orthogonal.c: modified Gram-Schmidt in double precision: of all QR decompositions it gives the one whose R
+ * has a positive diagonal, which is what Keras's orthogonal initializer makes of any other by signs. */
 #include "initializers.h"
 
 #include <math.h>

@@ -42,7 +42,8 @@ void philox_block(const philox *p, uint64_t index, uint32_t out_word[4])
     uint64_t low = (p->counter[0] | (uint64_t)p->counter[1] << 32) + index;
     uint64_t high = p->counter[2] | (uint64_t)p->counter[3] << 32;
     high += low < index;
-    const uint32_t counter[4] = {(uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high, (uint32_t)(high >> 32)};
+    const uint32_t counter[4] = {(uint32_t)low, (uint32_t)(low >> 32), (uint32_t)high,
+                                 (uint32_t)(high >> 32)};
     encrypt(p->key, counter, out_word);
 }
 
@@ -80,7 +81,8 @@ static void normal_group(const philox *p, uint64_t group, float out[4])
     normal_of(word + 2, out + 2);
 }
 
-/* A group of 4 has 256 blocks of the stream to itself, draws pairs and keeps what lies within two deviations. */
+/* A group of 4 has 256 blocks of the stream to itself, draws pairs and keeps what lies within two deviations.
+ */
 static void truncated_group(const philox *p, uint64_t group, float out[4])
 {
     int made = 0;

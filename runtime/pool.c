@@ -1,6 +1,6 @@
-/* pool.c: see pool.h. The state of a round is one word, epoch | claims | next claim, so that a worker late from an
- * earlier round finds nothing to claim. Workers spin for a moment, since a step's launches follow each other within
- * microseconds, then sleep. */
+/* pool.c: see pool.h. The state of a round is one word, epoch | claims | next claim, so that a worker late
+ * from an earlier round finds nothing to claim. Workers spin for a moment, since a step's launches follow
+ * each other within microseconds, then sleep. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "pool.h"
 
@@ -42,8 +42,8 @@ static void relax(void)
 #endif
 }
 
-/* Numbers too small for normal form become zero, as in the frameworks compared with: they cost a hundred times as much and mean
- * nothing in training. */
+/* Numbers too small for normal form become zero, as in the frameworks compared with: they cost a hundred
+ * times as much and mean nothing in training. */
 static void flush_denormals(void)
 {
 #if defined(__x86_64__)
@@ -55,10 +55,7 @@ static void flush_denormals(void)
 #endif
 }
 
-static bool has_claims(uint64_t round)
-{
-    return (round & MOST_CLAIMS) < (round >> FIELD_BITS & MOST_CLAIMS);
-}
+static bool has_claims(uint64_t round) { return (round & MOST_CLAIMS) < (round >> FIELD_BITS & MOST_CLAIMS); }
 
 /* Claims and runs a few tasks; false when none are left. */
 static bool run_claim(pool *p, void *scratch)
@@ -74,12 +71,14 @@ static bool run_claim(pool *p, void *scratch)
     return true;
 }
 
-/* The order - count oneself as asleep, look for work, wait - and its mirror in pool_run leave no gap for a lost wake-up. */
+/* The order - count oneself as asleep, look for work, wait - and its mirror in pool_run leave no gap for a
+ * lost wake-up. */
 static void sleep_until_work(pool *p)
 {
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleeping, 1);
-    while (!has_claims(atomic_load(&p->round)) && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
+    while (!has_claims(atomic_load(&p->round)) && !atomic_load(&p->stop))
+        pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleeping, 1);
     pthread_mutex_unlock(&p->lock);
 }
@@ -150,10 +149,7 @@ void pool_close(pool *p)
     pthread_mutex_destroy(&p->lock);
 }
 
-int pool_threads(const pool *p)
-{
-    return p->threads;
-}
+int pool_threads(const pool *p) { return p->threads; }
 
 void pool_run_here(pool *p, pool_task run, const void *context, int64_t count)
 {
@@ -178,7 +174,9 @@ void pool_run(pool *p, pool_task run, const void *context, int64_t count)
     wake_sleepers(p);
     while (run_claim(p, p->scratch)) continue;
     for (int spins = 0; atomic_load(&p->finished) < count; spins++) {
-        if (spins < SPINS) relax();
-        else sched_yield();
+        if (spins < SPINS)
+            relax();
+        else
+            sched_yield();
     }
 }

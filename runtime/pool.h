@@ -1,6 +1,6 @@
-/* pool.h: a fixed set of threads that share out numbered tasks. Tasks are claimed one by one and completion counts
- * tasks, not threads: a worker that the system does not let run is not waited for, so a busy machine slows the
- * program down no further than to the threads that do run. */
+/* pool.h: a fixed set of threads that share out numbered tasks. Tasks are claimed one by one and completion
+ * counts tasks, not threads: a worker that the system does not let run is not waited for, so a busy machine
+ * slows the program down no further than to the threads that do run. */
 #ifndef RT_POOL_H
 #define RT_POOL_H
 
@@ -15,7 +15,8 @@ pool *pool_open(rt *r, int threads, uint64_t scratch_bytes);
 void pool_close(pool *p); /* NULL is allowed */
 int pool_threads(const pool *p);
 
-/* Runs tasks 0 .. count-1, in any order, and returns when all are done. Only for the thread that opened the pool. */
+/* Runs tasks 0 .. count-1, in any order, and returns when all are done. Only for the thread that opened the
+ * pool. */
 void pool_run(pool *p, pool_task run, const void *context, int64_t count);
 /* The same on the calling thread alone, in order: for work too small to share. */
 void pool_run_here(pool *p, pool_task run, const void *context, int64_t count);

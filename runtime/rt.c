@@ -16,8 +16,8 @@ struct rt_block {
 
 enum { HEAD_BYTES = 64, LARGE_BYTES = 4 << 20 };
 
-/* Zeroed memory of `size` bytes, or NULL. Large blocks are mapped: the system hands them out zeroed, page by page
- * at first use, in huge pages where it can. */
+/* Zeroed memory of `size` bytes, or NULL. Large blocks are mapped: the system hands them out zeroed, page by
+ * page at first use, in huge pages where it can. */
 static void *take_memory(size_t size)
 {
     void *memory = NULL;
@@ -33,8 +33,10 @@ static void *take_memory(size_t size)
 
 static void give_memory(rt_block *block)
 {
-    if (block->size >= LARGE_BYTES) munmap(block, block->size);
-    else free(block);
+    if (block->size >= LARGE_BYTES)
+        munmap(block, block->size);
+    else
+        free(block);
 }
 
 void rt_init(rt *r, const char *name, const tfcc_program *program)
@@ -117,8 +119,10 @@ void rt_free(rt *r, void *memory)
     if (!memory) return;
     rt_block *block = (rt_block *)(void *)((char *)memory - HEAD_BYTES);
     if (block->next) block->next->previous = block->previous;
-    if (block->previous) block->previous->next = block->next;
-    else r->blocks = block->next;
+    if (block->previous)
+        block->previous->next = block->next;
+    else
+        r->blocks = block->next;
     give_memory(block);
 }
 
@@ -152,27 +156,18 @@ static const struct {
     const char *name;
     uint8_t size, is_float;
 } dtypes[] = {
-    [TFCC_I1] = {"bool", 1, 0},     [TFCC_I8] = {"int8", 1, 0},      [TFCC_I16] = {"int16", 2, 0},
-    [TFCC_I32] = {"int32", 4, 0},   [TFCC_I64] = {"int64", 8, 0},    [TFCC_U8] = {"uint8", 1, 0},
-    [TFCC_U16] = {"uint16", 2, 0},  [TFCC_U32] = {"uint32", 4, 0},   [TFCC_U64] = {"uint64", 8, 0},
+    [TFCC_I1] = {"bool", 1, 0},     [TFCC_I8] = {"int8", 1, 0},       [TFCC_I16] = {"int16", 2, 0},
+    [TFCC_I32] = {"int32", 4, 0},   [TFCC_I64] = {"int64", 8, 0},     [TFCC_U8] = {"uint8", 1, 0},
+    [TFCC_U16] = {"uint16", 2, 0},  [TFCC_U32] = {"uint32", 4, 0},    [TFCC_U64] = {"uint64", 8, 0},
     [TFCC_F16] = {"float16", 2, 1}, [TFCC_BF16] = {"bfloat16", 2, 1}, [TFCC_F32] = {"float32", 4, 1},
     [TFCC_F64] = {"float64", 8, 1},
 };
 
-size_t rt_dtype_size(uint32_t dtype)
-{
-    return dtypes[dtype].size;
-}
+size_t rt_dtype_size(uint32_t dtype) { return dtypes[dtype].size; }
 
-const char *rt_dtype_name(uint32_t dtype)
-{
-    return dtypes[dtype].name;
-}
+const char *rt_dtype_name(uint32_t dtype) { return dtypes[dtype].name; }
 
-bool rt_dtype_is_float(uint32_t dtype)
-{
-    return dtypes[dtype].is_float;
-}
+bool rt_dtype_is_float(uint32_t dtype) { return dtypes[dtype].is_float; }
 
 uint64_t rt_shape_elements(const tfcc_shape *shape, int64_t n)
 {

@@ -40,8 +40,8 @@ bool rt_failed(rt *r, const char *format, ...) RT_PRINTF(2, 3);
 /* A line on standard error that changes nothing. */
 void rt_note(const rt *r, const char *format, ...) RT_PRINTF(2, 3);
 
-/* Zeroed memory aligned to 64 (large blocks straight from the system, untouched) that lives until rt_done. NULL after rt_failed, which
- * calls it `what`. A size of 0 gives a valid address. */
+/* Zeroed memory aligned to 64 (large blocks straight from the system, untouched) that lives until rt_done.
+ * NULL after rt_failed, which calls it `what`. A size of 0 gives a valid address. */
 void *rt_alloc(rt *r, uint64_t size, const char *what);
 void *rt_alloc_many(rt *r, uint64_t count, uint64_t size, const char *what);
 char *rt_printf(rt *r, const char *format, ...) RT_PRINTF(2, 3);

@@ -19,12 +19,18 @@ static void *resolve(const step *s, const tfcc_place *place, int64_t n)
 {
     model *m = s->m;
     switch ((enum tfcc_space)place->space) {
-    case TFCC_FIXED: return m->fixed_slab + place->offset;
-    case TFCC_BATCH: return m->batch_slab + place->offset * (uint64_t)n;
-    case TFCC_VARIABLE: return m->variable[place->offset];
-    case TFCC_INPUT: return s->ports ? s->ports[place->offset] : NULL;
-    case TFCC_OUTPUT: return s->output[place->offset];
-    case TFCC_CONSTANT: return (void *)(uintptr_t)((const char *)m->program->constants + place->offset);
+    case TFCC_FIXED:
+        return m->fixed_slab + place->offset;
+    case TFCC_BATCH:
+        return m->batch_slab + place->offset * (uint64_t)n;
+    case TFCC_VARIABLE:
+        return m->variable[place->offset];
+    case TFCC_INPUT:
+        return s->ports ? s->ports[place->offset] : NULL;
+    case TFCC_OUTPUT:
+        return s->output[place->offset];
+    case TFCC_CONSTANT:
+        return (void *)(uintptr_t)((const char *)m->program->constants + place->offset);
     }
     return NULL;
 }
@@ -45,11 +51,16 @@ static void bind(step *s, int64_t n)
         const tfcc_launch *l = &s->graph->launch[i];
         double flops = (double)l->flops + (double)l->batch_flops * (double)n;
         double bytes = (double)l->bytes + (double)l->batch_bytes * (double)n;
-        s->launch[i] = (step_launch){.run = l->run, .arg = to, .n = n, .tasks = count_tasks(l, n),
+        s->launch[i] = (step_launch){.run = l->run,
+                                     .arg = to,
+                                     .n = n,
+                                     .tasks = count_tasks(l, n),
                                      .here = flops / flops_per_ns + bytes / bytes_per_ns < share_from_ns};
         for (uint32_t k = 0; k < l->arg_count; k++, to++) {
-            if (l->arg[k].space != TFCC_INPUT) *to = resolve(s, &l->arg[k], n);
-            else s->input[s->input_count++] = (struct step_input){.slot = to, .port = l->arg[k].offset};
+            if (l->arg[k].space != TFCC_INPUT)
+                *to = resolve(s, &l->arg[k], n);
+            else
+                s->input[s->input_count++] = (struct step_input){.slot = to, .port = l->arg[k].offset};
         }
     }
 }
@@ -90,8 +101,10 @@ void step_run(step *s, int64_t n, void *const *ports)
     for (uint64_t i = 0; i < s->input_count; i++) *s->input[i].slot = ports[s->input[i].port];
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
         const step_launch *l = &s->launch[i];
-        if (l->here) pool_run_here(s->m->pool, run_task, l, l->tasks);
-        else pool_run(s->m->pool, run_task, l, l->tasks);
+        if (l->here)
+            pool_run_here(s->m->pool, run_task, l, l->tasks);
+        else
+            pool_run(s->m->pool, run_task, l, l->tasks);
     }
 }
 

@@ -9,16 +9,16 @@ typedef struct step_launch step_launch;
 typedef struct step {
     model *m;
     const tfcc_graph *graph;
-    int64_t n;            /* rows the addresses are for; 0: none yet */
+    int64_t n; /* rows the addresses are for; 0: none yet */
     step_launch *launch;
-    void **address;       /* of all launches' arguments, one after another */
+    void **address; /* of all launches' arguments, one after another */
     struct step_input {
-        void **slot;      /* in address */
+        void **slot; /* in address */
         uint64_t port;
-    } *input;
+    } * input;
     uint64_t input_count;
-    void **output;        /* buffers that outputs of space TFCC_OUTPUT are written to */
-    void *const *ports;   /* of the last run */
+    void **output;      /* buffers that outputs of space TFCC_OUTPUT are written to */
+    void *const *ports; /* of the last run */
 } step;
 
 /* For batches of up to m->rows rows. */

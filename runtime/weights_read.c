@@ -1,5 +1,5 @@
-/* weights_read.c: reading, see weights.h. Files come from anywhere: every shape and type is compared with the model's before data
- * is read, external files and virtual datasets are refused, walks are bounded. */
+/* weights_read.c: reading, see weights.h. Files come from anywhere: every shape and type is compared with the
+ * model's before data is read, external files and virtual datasets are refused, walks are bounded. */
 #include "hdf5_library.h"
 #include "weights.h"
 
@@ -57,7 +57,8 @@ static bool is_inside(const reader *w, hid_t dataset)
     return inside;
 }
 
-/* Whether the file's elements can become the variable's: numbers of the same sort; bfloat16 as h5py keeps it. */
+/* Whether the file's elements can become the variable's: numbers of the same sort; bfloat16 as h5py keeps it.
+ */
 static bool types_match(const reader *w, hid_t dataset, uint32_t dtype)
 {
     hid_t type = w->h.H5Dget_type(dataset);
@@ -83,8 +84,10 @@ static bool check_dataset(const reader *w, hid_t dataset, const tfcc_variable *v
 {
     int64_t dim[8];
     uint32_t rank;
-    if (w->h.H5Iget_type(dataset) != H5I_DATASET || !is_inside(w, dataset) || !read_shape(w, dataset, &rank, dim)) {
-        return rt_wrong(w->r, "%s: %s: expected a plain array of numbers for \"%s\"", w->name, v->h5, v->path);
+    if (w->h.H5Iget_type(dataset) != H5I_DATASET || !is_inside(w, dataset) ||
+        !read_shape(w, dataset, &rank, dim)) {
+        return rt_wrong(w->r, "%s: %s: expected a plain array of numbers for \"%s\"", w->name, v->h5,
+                        v->path);
     }
     if (!shape_matches(&v->shape, rank, dim)) {
         return rt_wrong(w->r, "%s: %s: expected shape %s for \"%s\", found %s", w->name, v->h5,
@@ -114,7 +117,8 @@ static bool read_dataset(const reader *w, const tfcc_variable *v, void *to)
 /* Names of children, one after another; false at the end. */
 static bool child_name(const reader *w, hid_t group, hsize_t index, char *name, size_t room)
 {
-    ssize_t length = w->h.H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, room, H5P_DEFAULT);
+    ssize_t length =
+        w->h.H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, room, H5P_DEFAULT);
     return length > 0 && (size_t)length < room;
 }
 
@@ -152,11 +156,14 @@ static void choose_optimizer(reader *w)
         wanted++;
         fitting += fits(w, v);
     }
-    uint64_t found = count_children(w, "optimizer/vars") + count_children(w, "optimizer/inner_optimizer/vars");
+    uint64_t found =
+        count_children(w, "optimizer/vars") + count_children(w, "optimizer/inner_optimizer/vars");
     w->keep_optimizer = found != wanted || fitting != wanted;
     if (!w->keep_optimizer || found == 0 || wanted == 0) return;
-    rt_note(w->r, "%s: note: the optimizer's state is left out: expected %llu variables, found %llu, %llu of which fit",
-            w->name, (unsigned long long)wanted, (unsigned long long)found, (unsigned long long)fitting);
+    rt_note(
+        w->r,
+        "%s: note: the optimizer's state is left out: expected %llu variables, found %llu, %llu of which fit",
+        w->name, (unsigned long long)wanted, (unsigned long long)found, (unsigned long long)fitting);
 }
 
 static bool read_variables(const reader *w)
@@ -167,8 +174,8 @@ static bool read_variables(const reader *w)
         if (!v->h5 || (v->role == TFCC_OPTIMIZER && w->keep_optimizer)) continue;
         if (!has_dataset(w, v->h5)) {
             if (v->role != TFCC_WEIGHT) continue; /* fresh state will do */
-            return rt_wrong(w->r, "%s: %s is missing: expected shape %s for \"%s\" of model \"%s\"", w->name, v->h5,
-                            rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
+            return rt_wrong(w->r, "%s: %s is missing: expected shape %s for \"%s\" of model \"%s\"", w->name,
+                            v->h5, rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
         }
         if (!read_dataset(w, v, w->m->variable[i])) return false;
     }
@@ -197,7 +204,8 @@ static bool walk_child(reader *w, hid_t group, const char *name, char *path, siz
     hid_t object = w->h.H5Oopen(group, name, H5P_DEFAULT);
     if (object < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, path);
     bool ok = true;
-    if (w->h.H5Iget_type(object) == H5I_GROUP) ok = walk_group(w, object, path, used, depth + 1);
+    if (w->h.H5Iget_type(object) == H5I_GROUP)
+        ok = walk_group(w, object, path, used, depth + 1);
     else if (!is_known(w, path)) {
         ok = rt_wrong(w->r, "%s: %s: model \"%s\" has no such weight", w->name, path, w->m->program->name);
     }
@@ -248,7 +256,7 @@ bool weights_read_file(model *m, const char *path)
     reader w = {.r = m->r, .m = m, .name = path};
     if (access(path, R_OK) != 0) return rt_wrong(m->r, "%s: cannot read: %s", path, strerror(errno));
     if (!hdf5_open(&w.h, m->r)) return false;
-    w.file = w.h.H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    w.file = w.h.H5Fopen(path, HDF5_READ_ONLY, H5P_DEFAULT);
     return read_opened(&w, H5I_INVALID_HID);
 }
 
@@ -262,7 +270,7 @@ bool weights_read_image(model *m, const char *name, const void *bytes, uint64_t 
     if (size > 0) memcpy(image, bytes, (size_t)size); /* HDF5 asks for a pointer it could write through */
     w.h.H5Pset_fapl_core(access, 1 << 16, 0);
     w.h.H5Pset_file_image(access, image, (size_t)size);
-    w.file = w.h.H5Fopen("image", H5F_ACC_RDONLY, access);
+    w.file = w.h.H5Fopen("image", HDF5_READ_ONLY, access);
     bool ok = read_opened(&w, access);
     rt_free(m->r, image);
     return ok;

@@ -1,5 +1,6 @@
-/* weights_write.c: writing, see weights.h. HDF5 builds the file in memory and the runtime writes its bytes: so a full disk is an
- * ordinary error, and no half-written file is ever seen. No times are stored: the same weights give the same bytes. */
+/* weights_write.c: writing, see weights.h. HDF5 builds the file in memory and the runtime writes its bytes:
+ * so a full disk is an ordinary error, and no half-written file is ever seen. No times are stored: the same
+ * weights give the same bytes. */
 #include "file.h"
 #include "hdf5_library.h"
 #include "weights.h"
@@ -26,8 +27,8 @@ static bool write_text(const writer *w, hid_t object, const char *name, const ch
     return ok;
 }
 
-/* Makes the group of a dataset, "layers/dense/vars", with the name of its owner: the part of the variable's path before the
- * last one. */
+/* Makes the group of a dataset, "layers/dense/vars", with the name of its owner: the part of the variable's
+ * path before the last one. */
 static bool make_group(const writer *w, const char *h5, const char *path)
 {
     const char *end = strrchr(h5, '/');
@@ -62,7 +63,8 @@ static bool write_dataset(const writer *w, const tfcc_variable *v, const char *h
     for (uint32_t i = 0; i < v->shape.rank; i++) dim[i] = (hsize_t)v->shape.dim[i];
     if (!make_group(w, h5, v->path)) return false;
     hid_t type = hdf5_memory_type(&w->h, v->shape.dtype);
-    hid_t space = v->shape.rank == 0 ? w->h.H5Screate(H5S_SCALAR) : w->h.H5Screate_simple((int)v->shape.rank, dim, NULL);
+    hid_t space = v->shape.rank == 0 ? w->h.H5Screate(H5S_SCALAR)
+                                     : w->h.H5Screate_simple((int)v->shape.rank, dim, NULL);
     hid_t set = w->h.H5Dcreate2(w->file, h5, type, space, w->link, w->data, H5P_DEFAULT);
     bool ok = set >= 0;
     if (ok && rt_shape_elements(&v->shape, 1) > 0) {
@@ -91,7 +93,8 @@ static bool write_variables(const writer *w, const char *path)
 static bool write_image(const writer *w, const char *path)
 {
     output out;
-    ssize_t size = w->h.H5Fflush(w->file, H5F_SCOPE_GLOBAL) < 0 ? -1 : w->h.H5Fget_file_image(w->file, NULL, 0);
+    ssize_t size =
+        w->h.H5Fflush(w->file, H5F_SCOPE_GLOBAL) < 0 ? -1 : w->h.H5Fget_file_image(w->file, NULL, 0);
     if (size < 0) return rt_failed(w->m->r, "%s: HDF5 could not build the weights file", path);
     void *image = rt_alloc(w->m->r, (uint64_t)size, "the weights file");
     if (!image) return false;
@@ -116,7 +119,7 @@ bool weights_write(const model *m, const char *path)
     w.h.H5Pset_fapl_core(access, 1 << 20, 0);
     w.h.H5Pset_create_intermediate_group(w.link, 1);
     w.h.H5Pset_obj_track_times(w.data, 0);
-    w.file = w.h.H5Fcreate("image", H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    w.file = w.h.H5Fcreate("image", HDF5_TRUNCATE, H5P_DEFAULT, access);
     bool ok = w.file >= 0 || rt_failed(m->r, "%s: HDF5 could not build the weights file", path);
     ok = ok && write_variables(&w, path) && write_image(&w, path);
     if (w.file >= 0) w.h.H5Fclose(w.file);

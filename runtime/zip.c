@@ -20,20 +20,11 @@ enum {
     ENCRYPTED = 1
 };
 
-static uint32_t get16(const uint8_t *p)
-{
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
+static uint32_t get16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
 
-static uint32_t get32(const uint8_t *p)
-{
-    return get16(p) | get16(p + 2) << 16;
-}
+static uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
 
-static uint64_t get64(const uint8_t *p)
-{
-    return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
+static uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
 
 static bool refuse(const input *in, const char *why)
 {
@@ -106,15 +97,19 @@ static uint64_t read_entry(const input *in, const uint8_t *p, uint64_t left, zip
     if (left < CENTRAL_BYTES || get32(p) != CENTRAL_SIGN) return refuse(in, "a broken directory entry");
     uint64_t name = get16(p + 28), extra = get16(p + 30), comment = get16(p + 32);
     if (name + extra + comment > left - CENTRAL_BYTES) return refuse(in, "a broken directory entry");
-    *m = (zip_member){.method = get16(p + 10), .crc = get32(p + 16), .packed = get32(p + 20),
-                      .size = get32(p + 24), .header = get32(p + 42)};
+    *m = (zip_member){.method = get16(p + 10),
+                      .crc = get32(p + 16),
+                      .packed = get32(p + 20),
+                      .size = get32(p + 24),
+                      .header = get32(p + 42)};
     if (!read_extra(p + CENTRAL_BYTES + name, (uint32_t)extra, m)) return refuse(in, "a broken extra field");
     m->name = rt_printf(in->r, "%.*s", (int)name, (const char *)p + CENTRAL_BYTES);
     if (!m->name) return 0;
     if (get16(p + 8) & ENCRYPTED) return refuse(in, "it is encrypted");
     if (m->method != 0 && m->method != 8) {
-        return rt_wrong(in->r, "%s: member \"%s\": expected a stored or deflated member, found compression method %u",
-                        in->name, m->name, (unsigned)m->method);
+        return rt_wrong(
+            in->r, "%s: member \"%s\": expected a stored or deflated member, found compression method %u",
+            in->name, m->name, (unsigned)m->method);
     }
     bool fits = m->method == 0 ? m->size == m->packed : m->size / MOST_EXPANSION <= m->packed;
     if (!fits || m->header > in->size || m->packed > in->size - m->header) {
@@ -146,7 +141,8 @@ enum { PIECE = 1 << 18 };
 static bool inflate_member(const input *in, uint64_t offset, const zip_member *m, uint8_t *to)
 {
     z_stream s = {0};
-    if (inflateInit2(&s, -MAX_WBITS) != Z_OK) return rt_failed(in->r, "%s: not enough memory to inflate", in->name);
+    if (inflateInit2(&s, -MAX_WBITS) != Z_OK)
+        return rt_failed(in->r, "%s: not enough memory to inflate", in->name);
     uint8_t *piece = rt_alloc(in->r, PIECE, "inflating");
     uint64_t packed = m->packed, made = 0;
     int state = Z_OK;
@@ -191,13 +187,15 @@ bool zip_read(const zip_archive *z, const zip_member *m, void *out_bytes)
     if (!input_read(in, m->header, local, sizeof local)) return false;
     if (get32(local) != LOCAL_SIGN) return refuse(in, "a member has no header");
     uint64_t offset = m->header + LOCAL_BYTES + get16(local + 26) + get16(local + 28);
-    bool ok = m->method == 0 ? input_read(in, offset, out_bytes, m->size) : inflate_member(in, offset, m, out_bytes);
+    bool ok = m->method == 0 ? input_read(in, offset, out_bytes, m->size)
+                             : inflate_member(in, offset, m, out_bytes);
     if (!ok) return false;
     if (checksum(crc32(0, NULL, 0), out_bytes, m->size) == m->crc) return true;
     return rt_wrong(in->r, "%s: member \"%s\": damaged data (wrong CRC)", in->name, m->name);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------- */
+/* ---- writing ----------------------------------------------------------------------------------------------
+ */
 
 static uint8_t *put(uint8_t *p, int bytes, uint64_t value)
 {
@@ -212,8 +210,8 @@ bool zip_writer_init(zip_writer *w, output *out, uint64_t most_members)
     return w->member != NULL;
 }
 
-/* Both headers share this middle: version, flags, method, time (1980-01-01: the same data gives the same bytes), crc. Sizes
- * are always in a zip64 field. */
+/* Both headers share this middle: version, flags, method, time (1980-01-01: the same data gives the same
+ * bytes), crc. Sizes are always in a zip64 field. */
 static uint8_t *put_common(uint8_t *p, const zip_member *m, uint32_t extra)
 {
     p = put(p, 2, 45);
@@ -228,7 +226,8 @@ static uint8_t *put_common(uint8_t *p, const zip_member *m, uint32_t extra)
     return put(p, 2, extra);
 }
 
-void zip_writer_add(zip_writer *w, char *name, const void *head, uint64_t head_size, const void *body, uint64_t body_size)
+void zip_writer_add(zip_writer *w, char *name, const void *head, uint64_t head_size, const void *body,
+                    uint64_t body_size)
 {
     uint32_t crc = checksum(checksum(crc32(0, NULL, 0), head, head_size), body, body_size);
     zip_member m = {.name = name, .crc = crc, .size = head_size + body_size, .header = w->out->written};

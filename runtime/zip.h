@@ -1,6 +1,7 @@
-/* zip.h: the part of the ZIP format that .npz uses: stored and deflated members, zip64. Own code because libzip
- * pulls in libraries that cost more start-up time than a small model's first step (0.7 ms against none for
- * zlib alone). Sizes are checked against the file before memory is taken: a hostile file costs an error. */
+/* zip.h: the part of the ZIP format that .npz uses: stored and deflated members, zip64. Own code because
+ * libzip pulls in libraries that cost more start-up time than a small model's first step (0.7 ms against none
+ * for zlib alone). Sizes are checked against the file before memory is taken: a hostile file costs an error.
+ */
 #ifndef RT_ZIP_H
 #define RT_ZIP_H
 
@@ -33,7 +34,8 @@ typedef struct zip_writer {
 
 bool zip_writer_init(zip_writer *w, output *out, uint64_t most_members);
 /* The content is head followed by body; name must live as long as w. */
-void zip_writer_add(zip_writer *w, char *name, const void *head, uint64_t head_size, const void *body, uint64_t body_size);
+void zip_writer_add(zip_writer *w, char *name, const void *head, uint64_t head_size, const void *body,
+                    uint64_t body_size);
 void zip_writer_finish(zip_writer *w);
 
 #endif

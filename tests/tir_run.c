@@ -111,7 +111,8 @@ static int run_module(run *r, ir_module *m, diag *d, bool to_bless)
 {
     const passes_options options = {.verify = 1, .only = r->passes};
     if (r->passes && !passes_run(m, &options, d)) {
-        return r->error_count ? check_errors(r, d) : (diag_print(d, stdout), complain(r, "a pass failed"));
+        return r->error_count ? check_errors(r, d)
+                              : (diag_print(d, stdout), complain(r, "a pass failed"));
     }
     if (r->error_count) return complain(r, "expected errors, found none");
     text print = {0};

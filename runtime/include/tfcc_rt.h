@@ -109,6 +109,8 @@ typedef struct tfcc_port {
     tfcc_shape shape;
     int64_t classes; /* > 0: integers that must lie in 0 .. classes - 1 (or be `ignored`) */
     int64_t ignored;
+    uint32_t padded; /* 1: data may be narrower in the last dim: it is filled up with 0 */
+    uint32_t reserved;
 } tfcc_port;
 
 typedef struct tfcc_program {
@@ -146,7 +148,7 @@ _Static_assert(sizeof(tfcc_launch) == 88, "codegen/program.c writes this layout"
 _Static_assert(sizeof(tfcc_output) == 104, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 144, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_port) == 112, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_port) == 120, "codegen/program.c writes this layout");
 #endif
 #endif
 

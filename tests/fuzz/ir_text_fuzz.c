@@ -1,5 +1,5 @@
-/* ir_text_fuzz.c: hostile IR text must be refused with diagnostics, and what parses must print to text that
- * parses back to the same print. */
+/* ir_text_fuzz.c: hostile IR text must be refused with diagnostics, and what parses must print to
+ * text that parses back to the same print. */
 #include "ir/ir.h"
 
 #include <string.h>
@@ -22,8 +22,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         ir_module *again = parse(&a, text_get(&first), first.length);
         bug_if(!again, "the print does not parse:\n%s", text_get(&first));
         ir_module_print(again, &second);
-        bug_if(strcmp(text_get(&first), text_get(&second)) != 0, "prints differ:\n%s\n%s", text_get(&first),
-               text_get(&second));
+        bug_if(strcmp(text_get(&first), text_get(&second)) != 0, "prints differ:\n%s\n%s",
+               text_get(&first), text_get(&second));
         text_done(&first);
         text_done(&second);
     }

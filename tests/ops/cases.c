@@ -1,4 +1,5 @@
-/* cases.c: what the tests of operations share: types from text, graphs and elements from cases. */
+/* cases.c: what the tests of operations share: types from text, graphs and elements from cases.
+ */
 #include "ops/cases.h"
 
 #include <math.h>
@@ -26,10 +27,7 @@ const ops_case *ops_case_at(size_t i)
     return &lists[list]->item[i];
 }
 
-int64_t ops_case_rows(const ops_case *c)
-{
-    return c->n > 0 ? c->n : 2;
-}
+int64_t ops_case_rows(const ops_case *c) { return c->n > 0 ? c->n : 2; }
 
 int ops_case_in_count(const ops_case *c)
 {
@@ -66,9 +64,11 @@ ir_type ops_type_read(const char *type, bool wide)
 static ir_value add_operand(ir_graph *g, const char *name, const ir_type *type)
 {
     if (type->rank > 0 && type->dim[0].batch)
-        return ir_build_parameter(
-            g, ir_module_add_port(g->module, (ir_port){.name = name, .type = *type}));
-    const ir_variable v = {.name = name, .path = name, .type = *type, .role = ROLE_weight,
+        return ir_build_parameter(g, ir_module_add_port(g->module, (ir_port){.name = name, .type = *type}));
+    const ir_variable v = {.name = name,
+                           .path = name,
+                           .type = *type,
+                           .role = ROLE_weight,
                            .initializer = ir_record_new(g->arena, "zeros")};
     return ir_build_variable(g, ir_module_add_variable(g->module, v));
 }
@@ -82,8 +82,7 @@ ir_value ops_case_build(ir_graph *g, const ops_case *c, bool wide, ir_value *out
     }
     if (c->build) return c->build(g, out_in);
     const ir_type given = c->given ? ops_type_read(c->given, wide) : ir_type_scalar(DTYPE_f32);
-    const ir_value v =
-        ir_build(g, c->op, count, out_in, c->attr_count, c->attrs, c->given ? &given : NULL);
+    const ir_value v = ir_build(g, c->op, count, out_in, c->attr_count, c->attrs, c->given ? &given : NULL);
     return ir_type_of(g, v)->rank < 0 ? ir_build_get(g, v, c->get) : v;
 }
 

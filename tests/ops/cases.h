@@ -24,6 +24,9 @@ typedef struct ops_case {
     int attr_count;
     const ir_attr *attrs;
     const char *given;
+    /* Refused by the rule: splits, batch groups, windows of products, dilated windows and running maxima;
+     * or not defined: an index out of range. */
+    bool no_gradient;
     int get; /* which element of a tuple is looked at */
     ir_value (*build)(ir_graph *g, const ir_value *in); /* instead of op and attrs, when set */
     int expect_count;
@@ -58,6 +61,10 @@ ir_type ops_type_read(const char *type, bool wide);
 
 /* Adds the operands of c to the module of g, as ports and variables, and the operation to g. */
 ir_value ops_case_build(ir_graph *g, const ops_case *c, bool wide, ir_value *out_in);
+
+bool ops_has_gradient(ir_op op); /* a rule other than zero and none */
+/* Makes y, built by ops_case_build, and the gradients of the sum of its squares outputs of g. */
+void ops_case_add_outputs(ir_graph *g, const ops_case *c, const ir_value *in, ir_value y);
 
 /* Elements for operand number i with n rows: the case's own where they are known for n and `random` is
  * false; whole numbers are the case's own with `random`, too. */

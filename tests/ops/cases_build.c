@@ -109,7 +109,7 @@ static const ops_case cases[] = {
             {"f32[N,3]", -1, 1, VALUES(4, 5, 6, 7, 8, 9)}},
      .expect = EXPECT(5, 6, 4, 7, 9, 8)},
     {.name = "while", .op = OP_while, .build = build_while,
-     .in = {{"i32[]", 0, 0, VALUES(0)}, {"f32[N,2]", -1, 1, VALUES(8, -16, 1, 0)}},
+     .in = {{"i32[]", 0, 0, VALUES(0)}, {"f32[4]", -1, 1, VALUES(8, -16, 1, 0)}},
      .expect = EXPECT(27, -54, 3.375, 0)},
     {.name = "scan_state", .op = OP_scan, .build = build_scan_state,
      .in = SCAN_OPERANDS,

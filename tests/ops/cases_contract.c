@@ -109,7 +109,7 @@ static const ops_case cases[] = {
          INT(feature_group_count, 2), INT(batch_group_count, 1)),
      .expect = EXPECT(-3, -3, 0.25, 1, 2, 1, 0.25, 1, 0, 0, -0.75, -3, 3, 4.5, 0.75, 3, -3,
          -0.75, -0.75, -3, -1, -0.5, 0, 0)},
-    {.name = "convolution_batch_groups", .op = OP_convolution,
+    {.name = "convolution_batch_groups", .no_gradient = true, .op = OP_convolution,
      .in = {
          {"f32[4,3,2]", -2, 2, VALUES(0.5, 0.5, -2, 1.5, 0.5, -0.5, 2.5, 2, -1.5, -2, 2.5, -2,
              1.5, -1, -1, 0.5, 2.5, -3, -2, 1.5, -0.5, -1.5, 3, -1.5)},
@@ -146,7 +146,7 @@ static const ops_case cases[] = {
          INT(batch_group_count, 1)),
      .expect = EXPECT(5.5, 3.25, 12.25, -2, 4, -5.75, -2, 2.75, -3.25, -1, 0.5, 0.75, 3.75,
          -2.25, 1.25, 7.75)},
-    {.name = "convolution_splits", .op = OP_convolution,
+    {.name = "convolution_splits", .no_gradient = true, .op = OP_convolution,
      .in = {
          {"f32[1,2,1]", -2, 2, VALUES(1, 2)},
          {"f32[2,1,1]", -2, 2, VALUES(3, 4)},

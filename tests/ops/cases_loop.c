@@ -76,7 +76,7 @@ static const ops_case cases[] = {
      },
      .attrs = ATTRS(WORD(kind, "maximum"), INTS(dimensions, 1)),
      .expect = EXPECT(0, 2.5, 2, 0)},
-    {.name = "reduce_splits", .op = OP_reduce,
+    {.name = "reduce_splits", .no_gradient = true, .op = OP_reduce,
      .in = {
          {"f32[5,2]", -2, 2, VALUES(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},
      },
@@ -221,7 +221,7 @@ static const ops_case cases[] = {
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1),
          INTS(rhs_contracting, 0)),
      .expect = EXPECT(1, -3, -3, -2)},
-    {.name = "dot_splits", .op = OP_dot_general,
+    {.name = "dot_splits", .no_gradient = true, .op = OP_dot_general,
      .in = {
          {"f32[1,5]", -2, 2, VALUES(1, 2, 3, 4, 5)},
          {"f32[5,1]", -2, 2, VALUES(1, 2, 1, 3, 1)},

@@ -14,7 +14,7 @@ static const ops_case cases[] = {
          INTS(window_dilation, 1, 1, 1, 1), INTS(padding_low, 0, 0, 0, 0),
          INTS(padding_high, 0, 0, 0, 0)),
      .expect = EXPECT(-4, -2, 2.5, -0.5, 1, 1.5, 7, 8.5)},
-    {.name = "reduce_window_multiply", .op = OP_reduce_window,
+    {.name = "reduce_window_multiply", .no_gradient = true, .op = OP_reduce_window,
      .in = {
          {"f32[N,4,3,1]", -2, 2, VALUES(-2, 0, 0.5, -0.0, -2, -0.5, 2, -0.5, 0, 2.5, -1.5, 1.5,
              -0.0, 1.5, -1, 0.5, -1, 2, 2.5, 1, 3, 1.5, 2, 2.5)},
@@ -53,7 +53,7 @@ static const ops_case cases[] = {
          INTS(window_strides, 1, 2, 1), INTS(base_dilation, 1, 1, 1),
          INTS(window_dilation, 1, 1, 1), INTS(padding_low, 0, 1, 0), INTS(padding_high, 0, 1, 0)),
      .expect = EXPECT(-2, 3, -3.5, 3, -2.5, 0, -3.5, 0, -2.5, -1, -4.5, 0)},
-    {.name = "reduce_window_dilated", .op = OP_reduce_window,
+    {.name = "reduce_window_dilated", .no_gradient = true, .op = OP_reduce_window,
      .in = {
          {"f32[N,6,1]", -2, 2, VALUES(-1, 0.5, 2.5, 2, 2.5, 2.5, 0.5, 0, -3, -2.5, 0, 2)},
      },
@@ -121,13 +121,13 @@ static const ops_case cases[] = {
      },
      .attrs = ATTRS(WORD(kind, "multiply"), INT(dimension, 1)),
      .expect = EXPECT(0.5, 0.5, -0.25, -0.125, 2, -3, -3, 7.5)},
-    {.name = "cumulative_maximum", .op = OP_cumulative,
+    {.name = "cumulative_maximum", .no_gradient = true, .op = OP_cumulative,
      .in = {
          {"f32[N,4]", 0.5, 2, VALUES(0.5, 1, -0.5, 0.5, 2, -1.5, 1, -2.5)},
      },
      .attrs = ATTRS(WORD(kind, "maximum"), INT(dimension, 1)),
      .expect = EXPECT(0.5, 1, 1, 1, 2, 2, 2, 2)},
-    {.name = "cumulative_minimum", .op = OP_cumulative,
+    {.name = "cumulative_minimum", .no_gradient = true, .op = OP_cumulative,
      .in = {
          {"f32[N,4]", 0.5, 2, VALUES(0.5, 1, -0.5, 0.5, 2, -1.5, 1, -2.5)},
      },
@@ -157,7 +157,7 @@ static const ops_case cases[] = {
      },
      .attrs = ATTRS(WORD(kind, "add"), INT(dimension, 0)),
      .expect = EXPECT(1, 2, 4, 6, 9, 12)},
-    {.name = "scatter_add", .op = OP_scatter,
+    {.name = "scatter_add", .no_gradient = true, .op = OP_scatter,
      .in = {
          {"f32[5,2]", -2, 2, VALUES(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},
          {"i32[N,2]", -1, 6, VALUES(0, 4, 7, 0)},
@@ -167,6 +167,16 @@ static const ops_case cases[] = {
          INTS(inserted_window_dims, 0), NO_INTS(operand_batching_dims),
          NO_INTS(indices_batching_dims), INTS(scatter_dims, 0), INT(index_vector_dim, 2)),
      .expect = EXPECT(26, 29, 2, 3, 4, 5, 6, 7, 20, 22)},
+    {.name = "scatter_add_inside", .op = OP_scatter,
+     .in = {
+         {"f32[5,2]", -2, 2, VALUES(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},
+         {"i32[N,2]", 0, 4, VALUES(0, 4, 3, 0)},
+         {"f32[N,2,2]", -2, 2, VALUES(10, 11, 12, 13, 14, 15, 16, 17)},
+     },
+     .attrs = ATTRS(WORD(kind, "add"), INTS(update_window_dims, 2),
+         INTS(inserted_window_dims, 0), NO_INTS(operand_batching_dims),
+         NO_INTS(indices_batching_dims), INTS(scatter_dims, 0), INT(index_vector_dim, 2)),
+     .expect = EXPECT(26, 29, 2, 3, 4, 5, 20, 22, 20, 22)},
     {.name = "scatter_add_i32", .op = OP_scatter,
      .in = {
          {"i32[4]", -2, 2, VALUES(0, 1, 2, 3)},

@@ -1,19 +1,25 @@
-/* interp_test.c: the reference interpreter against elements that NumPy and JAX computed, for every
- * operation. */
+/* interp_test.c: the reference interpreter against elements that NumPy and JAX computed, for
+ * every operation. */
 #include "ops/cases.h"
 #include "test.h"
 
 #include <math.h>
 
-/* Relative to the larger of the number and 1: one rounding of the dtype, and a little for libm. */
+/* Relative to the larger of the number and 1: one rounding of the dtype, and a little for libm.
+ */
 static double tolerance_of(ir_dtype t)
 {
     switch (t) {
-    case DTYPE_f16: return 1e-3;
-    case DTYPE_bf16: return 8e-3;
-    case DTYPE_f32: return 3e-7;
-    case DTYPE_f64: return 1e-12;
-    default: return 0;
+    case DTYPE_f16:
+        return 1e-3;
+    case DTYPE_bf16:
+        return 8e-3;
+    case DTYPE_f32:
+        return 3e-7;
+    case DTYPE_f64:
+        return 1e-12;
+    default:
+        return 0;
     }
 }
 

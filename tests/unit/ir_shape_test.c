@@ -8,7 +8,9 @@ typedef struct shape_case {
     const char *want; /* the result's type, or part of the problem's text */
 } shape_case;
 
-#define DOT(lb, rb, lc, rc) "dot_general %0, %1 {lhs_batch=" lb ", rhs_batch=" rb ", lhs_contracting=" lc ", rhs_contracting=" rc
+#define DOT(lb, rb, lc, rc)                                                                        \
+    "dot_general %0, %1 {lhs_batch=" lb ", rhs_batch=" rb ", lhs_contracting=" lc                  \
+    ", rhs_contracting=" rc
 #define CONV(strides, low, high, base, window, lhs, rhs, out, groups)                              \
     "convolution %0, %1 {window_strides=" strides ", padding_low=" low ", padding_high=" high      \
     ", base_dilation=" base ", window_dilation=" window ", window_reversal=0, lhs_layout=\"" lhs   \
@@ -16,14 +18,19 @@ typedef struct shape_case {
 #define CONV1(lhs, rhs, out, groups) CONV("[1]", "[0]", "[0]", "[1]", "[1]", lhs, rhs, out, groups)
 #define GROUPS(f, b) "feature_group_count=" f ", batch_group_count=" b "}"
 #define GATHER(offset, collapsed, ob, ib, map, vector, sizes)                                      \
-    "gather %0, %1 {offset_dims=" offset ", collapsed_slice_dims=" collapsed ", operand_batching_dims=" ob \
-    ", indices_batching_dims=" ib ", start_index_map=" map ", index_vector_dim=" vector ", sizes=" sizes "}"
+    "gather %0, %1 {offset_dims=" offset ", collapsed_slice_dims=" collapsed                       \
+    ", operand_batching_dims=" ob ", indices_batching_dims=" ib ", start_index_map=" map           \
+    ", index_vector_dim=" vector ", sizes=" sizes "}"
 #define SCATTER(kind, window, inserted, ob, ib, map, vector)                                       \
-    "scatter %0, %1, %2 {kind=" kind ", update_window_dims=" window ", inserted_window_dims=" inserted \
-    ", operand_batching_dims=" ob ", indices_batching_dims=" ib ", scatter_dims=" map ", index_vector_dim=" vector "}"
+    "scatter %0, %1, %2 {kind=" kind ", update_window_dims=" window                                \
+    ", inserted_window_dims=" inserted ", operand_batching_dims=" ob ", indices_batching_dims=" ib \
+    ", scatter_dims=" map ", index_vector_dim=" vector "}"
 #define WINDOW(kind, window, strides, low, high)                                                   \
-    "{kind=" kind ", window_dimensions=" window ", window_strides=" strides ", padding_low=" low ", padding_high=" high
-#define BODY(result) "body=graph b { %s = parameter {index=0} : f32[4] %x = parameter {index=1} : f32[2] %r = add %s, %s " result "}"
+    "{kind=" kind ", window_dimensions=" window ", window_strides=" strides ", padding_low=" low   \
+    ", padding_high=" high
+#define BODY(result)                                                                               \
+    "body=graph b { %s = parameter {index=0} : f32[4] %x = parameter {index=1} : f32[2] %r = add " \
+    "%s, %s " result "}"
 
 static const shape_case cases[] = {
     /* given */
@@ -88,7 +95,8 @@ static const shape_case cases[] = {
     {"f32[N,3] f32[]", "pad %0, %1 {low=[1, 0], high=[0, 0], interior=[0, 0]}", "cannot be padded"},
     {"f32[3] f32[]", "pad %0, %1 {low=[-2], high=[-2], interior=[0]}", "less than nothing"},
     {"f32[3] f32[1]", "pad %0, %1 {low=[0], high=[0], interior=[0]}", "expected a scalar"},
-    {"f32[3] f32[]", "pad %0, %1 {low=[99999999999999999], high=[0], interior=[0]}", "out of range"},
+    {"f32[3] f32[]", "pad %0, %1 {low=[99999999999999999], high=[0], interior=[0]}",
+     "out of range"},
     {"f32[N,3] f32[N,4]", "concatenate %0, %1 {dimension=1}", "f32[N,7]"},
     {"f32[N,3] f32[2*N,3]", "concatenate %0, %1 {dimension=0}", "f32[3*N,3]"},
     {"f32[N,3] f32[2,3]", "concatenate %0, %1 {dimension=0}", "do not fit"},
@@ -104,19 +112,29 @@ static const shape_case cases[] = {
     {"f32[9,5] f32[1,6] i32[] i32[]", "dynamic_update_slice %0, %1, %2, %3", "does not lie within"},
     /* gather, scatter */
     {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "2", "[1, 4]"), "f32[N,7,4]"},
-    {"f32[N,9,4] i32[N,7]", GATHER("[2]", "[1]", "[0]", "[0]", "[1]", "2", "[1, 1, 4]"), "f32[N,7,4]"},
+    {"f32[N,9,4] i32[N,7]", GATHER("[2]", "[1]", "[0]", "[0]", "[1]", "2", "[1, 1, 4]"),
+     "f32[N,7,4]"},
     {"f32[N,4] i32[5,1]", GATHER("[0]", "[1]", "[]", "[]", "[1]", "1", "[-1, 1]"), "f32[N,5]"},
-    {"f32[10,4] f32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "2", "[1, 4]"), "expected integers"},
-    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "2", "[2, 4]"), "expected 1 for dimension 0"},
-    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0, 1]", "2", "[1, 4]"), "start_index_map"},
-    {"f32[10,4] i32[N,7]", GATHER("[]", "[0]", "[]", "[]", "[0]", "2", "[1, 4]"), "do not make up rank 2"},
-    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "3", "[1, 4]"), "index_vector_dim"},
+    {"f32[10,4] f32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "2", "[1, 4]"),
+     "expected integers"},
+    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "2", "[2, 4]"),
+     "expected 1 for dimension 0"},
+    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0, 1]", "2", "[1, 4]"),
+     "start_index_map"},
+    {"f32[10,4] i32[N,7]", GATHER("[]", "[0]", "[]", "[]", "[0]", "2", "[1, 4]"),
+     "do not make up rank 2"},
+    {"f32[10,4] i32[N,7]", GATHER("[2]", "[0]", "[]", "[]", "[0]", "3", "[1, 4]"),
+     "index_vector_dim"},
     {"f32[8,4] i32[9,7]", GATHER("[2]", "[]", "[0]", "[0]", "[1]", "2", "[1, 4]"), "differ"},
-    {"f32[10,4] i32[N,7] f32[N,7,4]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"), "f32[10,4]"},
-    {"f32[10,4] i32[N,7] f32[N,7,5]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"), "does not fit into"},
-    {"f32[10,4] i32[N,7] f32[N,4]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"), "expected updates of rank 3"},
+    {"f32[10,4] i32[N,7] f32[N,7,4]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"),
+     "f32[10,4]"},
+    {"f32[10,4] i32[N,7] f32[N,7,5]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"),
+     "does not fit into"},
+    {"f32[10,4] i32[N,7] f32[N,4]", SCATTER("add", "[2]", "[0]", "[]", "[]", "[0]", "2"),
+     "expected updates of rank 3"},
     {"f32[10,4] i32[N,7] f32[N,7,4]", SCATTER("or", "[2]", "[0]", "[]", "[]", "[0]", "2"), "kind"},
-    {"f32[N,4] i32[N] f32[N]", SCATTER("replace", "[]", "[1]", "[0]", "[0]", "[1]", "1"), "f32[N,4]"},
+    {"f32[N,4] i32[N] f32[N]", SCATTER("replace", "[]", "[1]", "[0]", "[0]", "[1]", "1"),
+     "f32[N,4]"},
     /* reductions */
     {"f32[N,3,4]", "reduce %0 {dimensions=[0, 2], kind=add}", "f32[3]"},
     {"f32[N,3,4]", "reduce %0 {dimensions=[0, 2], kind=add, splits=8}", "f32[8,3]"},
@@ -137,48 +155,76 @@ static const shape_case cases[] = {
     {"f32[N,4] f32[4,3]", DOT("[]", "[]", "[1]", "[0, 1]") "}", "expected 1 numbers"},
     /* convolution */
     {"f32[N,28,28,3] f32[3,3,3,8]",
-     CONV("[2, 1]", "[0, 1]", "[0, 1]", "[1, 1]", "[1, 2]", "b01f", "01io", "b01f", GROUPS("1", "1")), "f32[N,13,26,8]"},
+     CONV("[2, 1]", "[0, 1]", "[0, 1]", "[1, 1]", "[1, 2]", "b01f", "01io", "b01f",
+          GROUPS("1", "1")),
+     "f32[N,13,26,8]"},
     {"f32[N,5,4] f32[3,1,8]", CONV1("b0f", "0io", "b0f", GROUPS("4", "1")), "f32[N,3,8]"},
-    {"f32[N,5,4] f32[3,4,8]", CONV("[1]", "[2]", "[2]", "[2]", "[1]", "b0f", "0io", "bf0", GROUPS("1", "1")), "f32[N,8,11]"},
+    {"f32[N,5,4] f32[3,4,8]",
+     CONV("[1]", "[2]", "[2]", "[2]", "[1]", "b0f", "0io", "bf0", GROUPS("1", "1")), "f32[N,8,11]"},
     {"f32[N,5,4] f32[N,3,8]", CONV1("f0b", "i0o", "f0b", GROUPS("1", "1")), "f32[8,3,4]"},
     {"f32[N,5,4] f32[N,3,4]", CONV1("f0b", "i0o", "0bf", GROUPS("1", "4")), "f32[3,1,4]"},
     {"f32[N,5,4] f32[3,2,8]", CONV1("b0f", "0io", "b0f", GROUPS("1", "1")), "do not fit"},
     {"f32[N,5,4] f32[3,4,8]", CONV1("b0f", "0io", "b00", GROUPS("1", "1")), "out_layout"},
     {"f32[N,5,4] f32[3,4,8]", CONV1("b0f", "0io", "b/f", GROUPS("1", "1")), "out_layout"},
     {"f32[N,5,4] f32[3,4,8]", CONV1("0bf", "0io", "b0f", GROUPS("1", "1")), "is the batch"},
-    {"f32[N,5,4] f32[3,4,8]", CONV("[0]", "[0]", "[0]", "[1]", "[1]", "b0f", "0io", "b0f", GROUPS("1", "1")), "less than 1"},
+    {"f32[N,5,4] f32[3,4,8]",
+     CONV("[0]", "[0]", "[0]", "[1]", "[1]", "b0f", "0io", "b0f", GROUPS("1", "1")), "less than 1"},
     {"f32[N,5,4] f32[3,4,8]", CONV1("b0f", "0io", "b0f", GROUPS("0", "1")), "feature groups"},
     {"f32[N,5,4] f32[3,4]", CONV1("b0f", "0io", "b0f", GROUPS("1", "1")), "of one rank"},
     {"f32[N,2,4] f32[3,4,8]", CONV1("b0f", "0io", "b0f", GROUPS("1", "1")), "f32[N,0,8]"},
     /* windows */
     {"f32[N,7,3]",
-     "reduce_window %0 " WINDOW("add", "[1, 3, 1]", "[1, 2, 1]", "[0, 1, 0]", "[0, 1, 0]") ", base_dilation=[1, 1, 1], window_dilation=[1, 1, 1]}",
+     "reduce_window %0 " WINDOW(
+         "add", "[1, 3, 1]", "[1, 2, 1]", "[0, 1, 0]",
+         "[0, 1, 0]") ", base_dilation=[1, 1, 1], window_dilation=[1, 1, 1]}",
      "f32[N,4,3]"},
-    {"f32[N,7]", "reduce_window %0 " WINDOW("add", "[2, 3]", "[1, 2]", "[0, 1]", "[0, 1]") ", base_dilation=[1, 1], window_dilation=[1, 1]}",
+    {"f32[N,7]",
+     "reduce_window %0 " WINDOW("add", "[2, 3]", "[1, 2]", "[0, 1]",
+                                "[0, 1]") ", base_dilation=[1, 1], window_dilation=[1, 1]}",
      "cannot slide over the batch"},
-    {"f32[7]", "reduce_window %0 " WINDOW("and", "[2]", "[1]", "[0]", "[0]") ", base_dilation=[1], window_dilation=[1]}", "kind"},
-    {"f32[7]", "reduce_window %0 " WINDOW("add", "[2]", "[1]", "[0]", "[0]") ", base_dilation=[70368744177664], window_dilation=[1]}",
-     "too many elements"},
-    {"f32[N,8] f32[N,4]", "select_and_scatter %0, %1 " WINDOW("maximum", "[1, 2]", "[1, 2]", "[0, 0]", "[0, 0]") "}", "f32[N,8]"},
-    {"f32[N,8] f32[N,5]", "select_and_scatter %0, %1 " WINDOW("maximum", "[1, 2]", "[1, 2]", "[0, 0]", "[0, 0]") "}",
+    {"f32[7]",
+     "reduce_window %0 " WINDOW("and", "[2]", "[1]", "[0]",
+                                "[0]") ", base_dilation=[1], window_dilation=[1]}",
+     "kind"},
+    {"f32[7]",
+     "reduce_window %0 " WINDOW("add", "[2]", "[1]", "[0]",
+                                "[0]") ", base_dilation=[70368744177664], window_dilation=[1]}",
+     "dimension out of range"},
+    {"f32[N,8] f32[N,4]",
+     "select_and_scatter %0, %1 " WINDOW("maximum", "[1, 2]", "[1, 2]", "[0, 0]", "[0, 0]") "}",
+     "f32[N,8]"},
+    {"f32[N,8] f32[N,5]",
+     "select_and_scatter %0, %1 " WINDOW("maximum", "[1, 2]", "[1, 2]", "[0, 0]", "[0, 0]") "}",
      "expected a source f32[N,4]"},
     /* tuples and bodies */
     {"f32[N,8] i32[N,8]", "sort %0, %1 {dimension=1, descending=1}", "(f32[N,8], i32[N,8])"},
     {"f32[N,8] i32[N]", "sort %0, %1 {dimension=1}", "one shape"},
     {"f32[N,8]", "sort %0 {dimension=2}", "dimension"},
     {"f32[4]", "get %0 {index=0}", "expected a tuple"},
-    {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("output n = %r output y = %x") ", length=7, carried=1}", "(f32[4], f32[7,2])"},
-    {"f32[4] f32[2]", "scan %0, %1 {" BODY("output n = %r output y = %x") ", length=7, carried=1}", "(f32[4], f32[7,2])"},
-    {"f32[4] f32[6,2]", "scan %0, %1 {" BODY("output n = %r") ", length=7, carried=1}", "operand 1: expected f32[7,2] or f32[2]"},
-    {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("output n = %x") ", length=7, carried=1}", "output 0 of the body"},
-    {"f32[5] f32[7,2]", "scan %0, %1 {" BODY("output n = %r") ", length=7, carried=1}", "parameter 0 of the body"},
-    {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("") ", length=7, carried=1}", "expected 1 outputs, found 0"},
+    {"f32[4] f32[7,2]",
+     "scan %0, %1 {" BODY("output n = %r output y = %x") ", length=7, carried=1}",
+     "(f32[4], f32[7,2])"},
+    {"f32[4] f32[2]", "scan %0, %1 {" BODY("output n = %r output y = %x") ", length=7, carried=1}",
+     "(f32[4], f32[7,2])"},
+    {"f32[4] f32[6,2]", "scan %0, %1 {" BODY("output n = %r") ", length=7, carried=1}",
+     "operand 1: expected f32[7,2] or f32[2]"},
+    {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("output n = %x") ", length=7, carried=1}",
+     "output 0 of the body"},
+    {"f32[5] f32[7,2]", "scan %0, %1 {" BODY("output n = %r") ", length=7, carried=1}",
+     "parameter 0 of the body"},
+    {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("") ", length=7, carried=1}",
+     "expected 1 outputs, found 0"},
     {"f32[4]", "scan %0 {" BODY("output n = %r") ", length=7, carried=1}", "more parameters than"},
     {"f32[4] f32[7,2]", "scan %0, %1 {" BODY("output n = %r") ", length=7, carried=3}", "carried"},
-    {"i32[]", "while %0 {condition=graph c { %i = parameter {index=0} : i32[] %n = constant {data=9} : i32[] %r = compare %i, %n {direction=LT} output r = %r}"
-              ", body=graph b { %i = parameter {index=0} : i32[] %r = add %i, %i output i = %r}}", "(i32[])"},
-    {"i32[]", "while %0 {condition=graph c { %i = parameter {index=0} : i32[] output r = %i}"
-              ", body=graph b { %i = parameter {index=0} : i32[] output i = %i}}", "expected one output i1[]"},
+    {"i32[]",
+     "while %0 {condition=graph c { %i = parameter {index=0} : i32[] %n = constant {data=9} : "
+     "i32[] %r = compare %i, %n {direction=LT} output r = %r}"
+     ", body=graph b { %i = parameter {index=0} : i32[] %r = add %i, %i output i = %r}}",
+     "(i32[])"},
+    {"i32[]",
+     "while %0 {condition=graph c { %i = parameter {index=0} : i32[] output r = %i}"
+     ", body=graph b { %i = parameter {index=0} : i32[] output i = %i}}",
+     "expected one output i1[]"},
 };
 
 static void write_source(const shape_case *c, text *to)
@@ -207,7 +253,8 @@ static void check_case(const shape_case *c)
         ir_type_print(ir_type_of(g, (ir_value)g->count - 1), &found);
         TEST_EQUAL_TEXT(text_get(&found), c->want);
     } else {
-        TEST_CHECK(strstr(d.message[0], c->want), "%s\n  found: %s\n  want: %s", c->node, d.message[0], c->want);
+        TEST_CHECK(strstr(d.message[0], c->want), "%s\n  found: %s\n  want: %s", c->node,
+                   d.message[0], c->want);
     }
     text_done(&source);
     text_done(&found);
@@ -216,7 +263,8 @@ static void check_case(const shape_case *c)
 
 static void check_rank_limit(void)
 {
-    const shape_case c = {"f32[1,1,1,1,1,2,3,4] f32[4,5]", DOT("[]", "[]", "[7]", "[0]") ", splits=2}", "more than 8 dimensions"};
+    const shape_case c = {"f32[1,1,1,1,1,2,3,4] f32[4,5]",
+                          DOT("[]", "[]", "[7]", "[0]") ", splits=2}", "more than 8 dimensions"};
     check_case(&c);
 }
 

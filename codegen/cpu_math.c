@@ -1,0 +1,281 @@
+/* cpu_math.c: elementary functions on f32 lanes by range reduction and polynomials, so that they stay inside the
+ * loops they occur in. Errors are against the correctly rounded result; infinities, zeros and NaN follow C's
+ * Annex F. f64 calls libm lane by lane. */
+#include "codegen/cg_rules.h"
+
+#include <math.h>
+
+static LLVMTypeRef type_of(cg_value x) { return LLVMTypeOf(x); }
+static bool is_f32(const cg *c, cg_value x)
+{
+    LLVMTypeRef t = type_of(x);
+    return (LLVMGetTypeKind(t) == LLVMVectorTypeKind ? LLVMGetElementType(t) : t) == c->f32;
+}
+static cg_value number(cg *c, cg_value like, double x) { return cg_fill(c, type_of(like), x); }
+static LLVMTypeRef bits_type(cg *c, cg_value x) { return cg_vector(c->i32, cg_lanes_of(x)); }
+static cg_value to_bits(cg *c, cg_value x) { return LLVMBuildBitCast(c->b, x, bits_type(c, x), ""); }
+static cg_value from_bits(cg *c, cg_value x)
+{
+    return LLVMBuildBitCast(c->b, x, cg_vector(c->f32, cg_lanes_of(x)), "");
+}
+static cg_value unary(cg *c, const char *intrinsic, cg_value x) { return cg_intrinsic(c, intrinsic, 1, &x); }
+static cg_value copysign_of(cg *c, cg_value magnitude, cg_value sign)
+{
+    cg_value arg[] = {magnitude, sign};
+    return cg_intrinsic(c, "llvm.copysign", 2, arg);
+}
+
+/* coefficient[0] x^(count-1) + ... + coefficient[count-1] */
+static cg_value polynomial(cg *c, cg_value x, int count, const double *coefficient)
+{
+    cg_value p = number(c, x, coefficient[0]);
+    for (int i = 1; i < count; i++) p = cg_fma(c, p, x, number(c, x, coefficient[i]));
+    return p;
+}
+
+/* ---- exponentials ---------------------------------------------------------------------------------- */
+
+/* x = n ln 2 + r with |r| <= ln 2 / 2; n as integer lanes, and e^r - 1 in *out_part. Adding 1.5 * 2^23 rounds to
+ * the nearest integer and leaves it in the low bits: no conversion that NaN could break. */
+static cg_value reduce_exp(cg *c, cg_value x, cg_value *out_part)
+{
+    static const double tail[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
+                                  4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
+    const double magic = 12582912.0;
+    cg_value t = cg_fma(c, x, number(c, x, 1.44269504088896341), number(c, x, magic));
+    cg_value n = cg_fsub(c, t, number(c, x, magic));
+    cg_value r = cg_fma(c, n, number(c, x, -0.693359375), x);
+    r = cg_fma(c, n, number(c, x, 2.12194440e-4), r);
+    *out_part = cg_fma(c, polynomial(c, r, countof(tail), tail), cg_fmul(c, r, r), r);
+    return cg_sub(c, to_bits(c, t), to_bits(c, number(c, x, magic)));
+}
+
+/* 2^n for n in -126 .. 127 */
+static cg_value power_of_two(cg *c, cg_value n)
+{
+    LLVMTypeRef t = type_of(n);
+    return from_bits(c, LLVMBuildShl(c->b, cg_add(c, n, cg_fill(c, t, 127)), cg_fill(c, t, 23), ""));
+}
+
+/* x * 2^n in two steps, so that results below the normal range and infinity come out right. */
+static cg_value scale(cg *c, cg_value x, cg_value n)
+{
+    cg_value half = LLVMBuildAShr(c->b, n, cg_fill(c, type_of(n), 1), "");
+    return cg_fmul(c, cg_fmul(c, x, power_of_two(c, half)), power_of_two(c, cg_sub(c, n, half)));
+}
+
+static cg_value clamp(cg *c, cg_value x, double low, double high)
+{
+    cg_value l = number(c, x, low), h = number(c, x, high);
+    x = cg_select(c, cg_fcmp(c, LLVMRealOLT, x, l), l, x);
+    return cg_select(c, cg_fcmp(c, LLVMRealOGT, x, h), h, x);
+}
+
+cg_value cg_math_exp(cg *c, cg_value x) /* 1 ulp */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "exp", 1, &x);
+    cg_value part, n = reduce_exp(c, clamp(c, x, -104, 89), &part);
+    return scale(c, cg_fadd(c, part, number(c, x, 1)), n);
+}
+
+cg_value cg_math_expm1(cg *c, cg_value x) /* 2 ulp */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "expm1", 1, &x);
+    cg_value one = number(c, x, 1), part, n = reduce_exp(c, clamp(c, x, -80, 89), &part);
+    cg_value big = scale(c, cg_fadd(c, part, one), n), s = power_of_two(c, n);
+    cg_value small = cg_fma(c, s, part, cg_fsub(c, s, one));
+    cg_value value = cg_select(c, cg_fcmp(c, LLVMRealOGT, x, number(c, x, 40)), big, small);
+    return cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, 0)), x, value); /* keeps -0 */
+}
+
+cg_value cg_math_logistic(cg *c, cg_value x) /* 2 ulp */
+{
+    cg_value one = number(c, x, 1), e = cg_math_exp(c, LLVMBuildFNeg(c->b, x, ""));
+    return cg_fdiv(c, one, cg_fadd(c, one, e));
+}
+
+cg_value cg_math_tanh(cg *c, cg_value x) /* 2 ulp */
+{
+    static const double near[] = {-5.70498872745E-3, 2.06390887954E-2, -5.37397155531E-2, 1.33314422036E-1,
+                                  -3.33332819422E-1};
+    if (!is_f32(c, x)) return cg_libm(c, "tanh", 1, &x);
+    cg_value a = unary(c, "llvm.fabs", x), one = number(c, x, 1), z = cg_fmul(c, x, x);
+    cg_value e = cg_fadd(c, cg_math_exp(c, cg_fadd(c, a, a)), one);
+    cg_value far = copysign_of(c, cg_fsub(c, one, cg_fdiv(c, number(c, x, 2), e)), x);
+    cg_value close = cg_fma(c, cg_fmul(c, polynomial(c, z, countof(near), near), z), x, x);
+    return cg_select(c, cg_fcmp(c, LLVMRealOLT, a, number(c, x, 0.625)), close, far);
+}
+
+/* ---- logarithms --------------------------------------------------------------------------------------- */
+
+/* x > 0 as m * 2^e with m in sqrt(1/2) .. sqrt(2); gives m - 1 and e. */
+static cg_value split_log(cg *c, cg_value x, cg_value *out_exponent)
+{
+    LLVMTypeRef t = bits_type(c, x), f = type_of(x);
+    cg_value tiny = cg_fcmp(c, LLVMRealOLT, x, number(c, x, 1.17549435082228751e-38));
+    cg_value u = to_bits(c, cg_select(c, tiny, cg_fmul(c, x, number(c, x, 8388608.0)), x));
+    cg_value e = cg_sub(c, LLVMBuildLShr(c->b, u, cg_fill(c, t, 23), ""), cg_fill(c, t, 126));
+    cg_value exponent = LLVMBuildSIToFP(c->b, e, f, "");
+    exponent = cg_select(c, tiny, cg_fsub(c, exponent, number(c, x, 23)), exponent);
+    cg_value m = from_bits(c, cg_or(c, cg_and(c, u, cg_fill(c, t, 0x7fffff)), cg_fill(c, t, 0x3f000000)));
+    cg_value low = cg_fcmp(c, LLVMRealOLT, m, number(c, x, 0.707106781186547524));
+    *out_exponent = cg_select(c, low, cg_fsub(c, exponent, number(c, x, 1)), exponent);
+    return cg_fsub(c, cg_select(c, low, cg_fadd(c, m, m), m), number(c, x, 1));
+}
+
+cg_value cg_math_log(cg *c, cg_value x) /* 1 ulp */
+{
+    static const double tail[] = {7.0376836292E-2,  -1.1514610310E-1, 1.1676998740E-1,  -1.2420140846E-1, 1.4249322787E-1,
+                                  -1.6668057665E-1, 2.0000714765E-1,  -2.4999993993E-1, 3.3333331174E-1};
+    if (!is_f32(c, x)) return cg_libm(c, "log", 1, &x);
+    cg_value e, m = split_log(c, x, &e), z = cg_fmul(c, m, m);
+    cg_value p = cg_fmul(c, cg_fmul(c, polynomial(c, m, countof(tail), tail), m), z);
+    p = cg_fma(c, e, number(c, x, -2.12194440e-4), p);
+    p = cg_fma(c, z, number(c, x, -0.5), p);
+    p = cg_fma(c, e, number(c, x, 0.693359375), cg_fadd(c, m, p));
+    p = cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, HUGE_VAL)), x, p);
+    p = cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, 0)), number(c, x, -HUGE_VAL), p);
+    return cg_select(c, cg_fcmp(c, LLVMRealUGE, x, number(c, x, 0)), cg_select(c, cg_fcmp(c, LLVMRealUNO, x, x), x, p),
+                     number(c, x, NAN));
+}
+
+/* The error of 1 + x is made good by the factor x / ((1 + x) - 1). */
+cg_value cg_math_log1p(cg *c, cg_value x) /* 3 ulp */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "log1p", 1, &x);
+    cg_value one = number(c, x, 1), u = cg_fadd(c, x, one), d = cg_fsub(c, u, one);
+    cg_value value = cg_fmul(c, cg_math_log(c, u), cg_fdiv(c, x, d));
+    cg_value same = cg_or(c, cg_fcmp(c, LLVMRealOEQ, u, one), cg_fcmp(c, LLVMRealOEQ, x, number(c, x, HUGE_VAL)));
+    return cg_select(c, same, x, value);
+}
+
+/* ---- error function ---------------------------------------------------------------------------------------- */
+
+cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
+{
+    static const double near[] = {7.8824971106209609e-05, -0.00080188549924604729, 0.0051893119425852896,
+                                  -0.026854328795972743,  0.11283597463484477,     -0.37612626903579921,
+                                  1.1283791658815028};
+    static const double far[] = {1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592};
+    if (!is_f32(c, x)) return cg_libm(c, "erf", 1, &x);
+    cg_value a = unary(c, "llvm.fabs", x), one = number(c, x, 1), z = cg_fmul(c, x, x);
+    cg_value t = cg_fdiv(c, one, cg_fma(c, a, number(c, x, 0.3275911), one));
+    cg_value p = cg_fmul(c, polynomial(c, t, countof(far), far), t);
+    cg_value e = cg_math_exp(c, LLVMBuildFNeg(c->b, cg_fmul(c, a, a), ""));
+    cg_value big = copysign_of(c, cg_fsub(c, one, cg_fmul(c, p, e)), x);
+    cg_value small = cg_fmul(c, polynomial(c, z, countof(near), near), x);
+    /* t is 0 at infinity, and 0 * 0 there: nothing to mend; NaN passes through both */
+    return cg_select(c, cg_fcmp(c, LLVMRealOLT, a, one), small, big);
+}
+
+/* Giles's approximation in w = -log(1 - x^2); in f64 two steps of Newton's method follow. */
+cg_value cg_math_erf_inv(cg *c, cg_value x) /* 8 ulp */
+{
+    static const double centre[] = {2.81022636e-08, 3.43273939e-07,  -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+                                    -0.00125372503, -0.00417768164, 0.246640727,    1.50140941};
+    static const double tail[] = {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+                                  -0.0076224613,   0.00943887047,  1.00167406,    2.83297682};
+    cg_value one = number(c, x, 1), zero = number(c, x, 0);
+    cg_value w = LLVMBuildFNeg(c->b, cg_math_log1p(c, LLVMBuildFNeg(c->b, cg_fmul(c, x, x), "")), "");
+    cg_value low = polynomial(c, cg_fsub(c, w, number(c, x, 2.5)), countof(centre), centre);
+    cg_value high = cg_fsub(c, unary(c, "llvm.sqrt", w), number(c, x, 3));
+    high = polynomial(c, high, countof(tail), tail);
+    cg_value y = cg_fmul(c, cg_select(c, cg_fcmp(c, LLVMRealOLT, w, number(c, x, 5)), low, high), x);
+    for (int i = 0; i < 2 && !is_f32(c, x); i++) {
+        cg_value slope = cg_fmul(c, cg_math_exp(c, cg_fmul(c, y, y)), number(c, x, 0.88622692545275801));
+        y = cg_fsub(c, y, cg_fmul(c, cg_fsub(c, cg_math_erf(c, y), x), slope));
+    }
+    cg_value a = unary(c, "llvm.fabs", x);
+    y = cg_select(c, cg_fcmp(c, LLVMRealOEQ, a, one), copysign_of(c, number(c, x, HUGE_VAL), x), y);
+    y = cg_select(c, cg_fcmp(c, LLVMRealOGT, a, one), number(c, x, NAN), y);
+    return cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, zero), x, y);
+}
+
+/* ---- trigonometry ------------------------------------------------------------------------------------------- */
+
+/* x = n pi/2 + r, by doubles and a pi of 106 bits; gives r in f32 and n mod 4 as integer lanes. */
+static cg_value reduce_angle(cg *c, cg_value x, cg_value *out_quadrant)
+{
+    LLVMTypeRef wide = cg_vector(c->f64, cg_lanes_of(x)), whole = cg_vector(c->i64, cg_lanes_of(x));
+    const double magic = 6755399441055744.0; /* 1.5 * 2^52 */
+    cg_value d = LLVMBuildFPExt(c->b, x, wide, "");
+    cg_value t = cg_fadd(c, cg_fmul(c, d, cg_fill(c, wide, 0.63661977236758134308)), cg_fill(c, wide, magic));
+    cg_value n = cg_fsub(c, t, cg_fill(c, wide, magic));
+    cg_value r = cg_fma(c, n, cg_fill(c, wide, -1.57079632679489655800), d);
+    r = cg_fma(c, n, cg_fill(c, wide, -6.12323399573676603587e-17), r);
+    cg_value low = LLVMBuildTrunc(c->b, LLVMBuildBitCast(c->b, t, whole, ""), bits_type(c, x), "");
+    *out_quadrant = cg_and(c, low, cg_fill(c, bits_type(c, x), 3));
+    return LLVMBuildFPTrunc(c->b, r, type_of(x), "");
+}
+
+static cg_value sine_of(cg *c, cg_value r)
+{
+    static const double p[] = {-1.9515295891E-4, 8.3321608736E-3, -1.6666654611E-1};
+    cg_value z = cg_fmul(c, r, r);
+    return cg_fma(c, cg_fmul(c, polynomial(c, z, countof(p), p), z), r, r);
+}
+
+static cg_value cosine_of(cg *c, cg_value r)
+{
+    static const double p[] = {2.443315711809948E-5, -1.388731625493765E-3, 4.166664568298827E-2};
+    cg_value z = cg_fmul(c, r, r), half = cg_fma(c, z, number(c, r, -0.5), number(c, r, 1));
+    return cg_fma(c, cg_fmul(c, polynomial(c, z, countof(p), p), z), z, half);
+}
+
+/* sin of an angle of `quadrant` quarter turns and r. */
+static cg_value sine_in(cg *c, cg_value quadrant, cg_value r)
+{
+    LLVMTypeRef t = type_of(quadrant);
+    cg_value odd = cg_icmp(c, LLVMIntNE, cg_and(c, quadrant, cg_fill(c, t, 1)), LLVMConstNull(t));
+    cg_value flip = cg_icmp(c, LLVMIntNE, cg_and(c, quadrant, cg_fill(c, t, 2)), LLVMConstNull(t));
+    cg_value y = cg_select(c, odd, cosine_of(c, r), sine_of(c, r));
+    return cg_select(c, flip, LLVMBuildFNeg(c->b, y, ""), y);
+}
+
+cg_value cg_math_sin(cg *c, cg_value x) /* 2 ulp while |x| < 1e9 */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "sin", 1, &x);
+    cg_value quadrant, r = reduce_angle(c, x, &quadrant);
+    return sine_in(c, quadrant, r);
+}
+
+cg_value cg_math_cos(cg *c, cg_value x) /* 2 ulp while |x| < 1e9 */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "cos", 1, &x);
+    cg_value quadrant, r = reduce_angle(c, x, &quadrant);
+    return sine_in(c, cg_add(c, quadrant, cg_fill(c, type_of(quadrant), 1)), r);
+}
+
+cg_value cg_math_tan(cg *c, cg_value x) /* 4 ulp while |x| < 1e9 */
+{
+    if (!is_f32(c, x)) return cg_libm(c, "tan", 1, &x);
+    cg_value quadrant, r = reduce_angle(c, x, &quadrant);
+    cg_value next = cg_add(c, quadrant, cg_fill(c, type_of(quadrant), 1));
+    return cg_fdiv(c, sine_in(c, quadrant, r), sine_in(c, next, r));
+}
+
+/* ---- digamma --------------------------------------------------------------------------------------------------- */
+
+/* Reflected to x > 0, moved above 10 by the recurrence, then the asymptotic series. Poles give NaN. */
+cg_value cg_math_digamma(cg *c, cg_value x)
+{
+    static const double series[] = {1.0 / 132, -1.0 / 240, 1.0 / 252, -1.0 / 120, 1.0 / 12};
+    const double pi = 3.14159265358979323846;
+    cg_value one = number(c, x, 1), zero = number(c, x, 0);
+    cg_value negative = cg_fcmp(c, LLVMRealOLT, x, zero);
+    cg_value y = cg_select(c, negative, cg_fsub(c, one, x), x), sum = zero;
+    for (int i = 0; i < 10; i++) {
+        cg_value low = cg_fcmp(c, LLVMRealOLT, y, number(c, x, 10));
+        sum = cg_select(c, low, cg_fsub(c, sum, cg_fdiv(c, one, y)), sum);
+        y = cg_select(c, low, cg_fadd(c, y, one), y);
+    }
+    cg_value r = cg_fdiv(c, one, cg_fmul(c, y, y));
+    cg_value tail = cg_fmul(c, r, polynomial(c, r, countof(series), series));
+    cg_value value = cg_fsub(c, cg_math_log(c, y), cg_fdiv(c, number(c, x, 0.5), y));
+    value = cg_fadd(c, sum, cg_fsub(c, value, tail));
+    cg_value turn = cg_fsub(c, x, unary(c, "llvm.floor", x));
+    cg_value mirrored = cg_fdiv(c, number(c, x, pi), cg_math_tan(c, cg_fmul(c, turn, number(c, x, pi))));
+    value = cg_select(c, negative, cg_fsub(c, value, mirrored), value);
+    cg_value pole = cg_and(c, cg_fcmp(c, LLVMRealOLE, x, zero), cg_fcmp(c, LLVMRealOEQ, turn, zero));
+    return cg_select(c, pole, number(c, x, NAN), value);
+}

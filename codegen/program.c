@@ -1,0 +1,266 @@
+/* program.c: the constant tfcc_program and its tables, laid out as runtime/include/tfcc_rt.h declares them. */
+#include "codegen/plan.h"
+#include "tfcc_rt.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct row {
+    cg *c;
+    cg_value field[24];
+    unsigned count;
+} row;
+
+static void put(row *r, cg_value v)
+{
+    bug_if(r->count == countof(r->field), "a table row of more than %u fields", r->count);
+    r->field[r->count++] = v;
+}
+static void put_i32(row *r, int64_t x) { put(r, cg_i32(r->c, x)); }
+static void put_i64(row *r, int64_t x) { put(r, cg_i64(r->c, x)); }
+static cg_value finish(row *r) { return LLVMConstStructInContext(r->c->context, r->field, r->count, 0); }
+
+/* A private constant; its address. */
+static cg_value add_constant(cg *c, cg_value v, unsigned align)
+{
+    cg_value g = LLVMAddGlobal(c->module, LLVMTypeOf(v), "");
+    LLVMSetInitializer(g, v);
+    LLVMSetGlobalConstant(g, 1);
+    LLVMSetLinkage(g, LLVMPrivateLinkage);
+    LLVMSetUnnamedAddress(g, LLVMGlobalUnnamedAddr);
+    if (align) LLVMSetAlignment(g, align);
+    return g;
+}
+
+static cg_value null_pointer(const cg *c) { return LLVMConstNull(c->ptr); }
+
+static cg_value add_bytes(cg *c, const void *bytes, size_t size, unsigned align)
+{
+    if (!bytes) return null_pointer(c);
+    return add_constant(c, LLVMConstStringInContext2(c->context, bytes, size, 1), align);
+}
+
+static void put_text(row *r, const char *word) { put(r, add_bytes(r->c, word, word ? strlen(word) + 1 : 0, 1)); }
+
+/* A table of rows of one type; NULL when empty. */
+static cg_value add_table(cg *c, size_t count, cg_value *item)
+{
+    if (!count) return null_pointer(c);
+    return add_constant(c, LLVMConstArray2(LLVMTypeOf(item[0]), item, count), 16);
+}
+
+static cg_value make_shape(cg *c, const ir_type *t)
+{
+    row r = {.c = c};
+    cg_value dim[8];
+    uint32_t batch = 0;
+    for (int i = 0; i < 8; i++) {
+        dim[i] = cg_i64(c, i < t->rank ? t->dim[i].count : 0);
+        if (i < t->rank && t->dim[i].batch) batch |= 1u << i;
+    }
+    put_i32(&r, t->dtype);
+    put_i32(&r, t->rank);
+    put_i32(&r, batch);
+    put_i32(&r, 0);
+    put(&r, LLVMConstArray2(c->i64, dim, 8));
+    return finish(&r);
+}
+
+static cg_value make_place(cg *c, const ir_graph *g, ir_value v)
+{
+    static const uint32_t spaces[] = {
+        [SPACE_fixed] = TFCC_FIXED, [SPACE_batch] = TFCC_BATCH,   [SPACE_variable] = TFCC_VARIABLE,
+        [SPACE_input] = TFCC_INPUT, [SPACE_output] = TFCC_OUTPUT, [SPACE_constant] = TFCC_CONSTANT};
+    while (g->place[v].space == SPACE_none && g->node[v].op == OP_reshape) v = g->node[v].in[0];
+    ir_place at = g->place[v];
+    const ir_node *n = &g->node[v];
+    if (at.space == SPACE_none && n->op == OP_variable) at = (ir_place){SPACE_variable, ir_attr_int(n, ATTR_index, 0)};
+    if (at.space == SPACE_none && n->op == OP_parameter) at = (ir_place){SPACE_input, ir_attr_int(n, ATTR_index, 0)};
+    bug_if(at.space == SPACE_none, "value %%%d (%s) of graph %s has no place in memory", (int)v, ir_op_name(n->op), g->name);
+    row r = {.c = c};
+    put_i32(&r, spaces[at.space]);
+    put_i32(&r, 0);
+    put_i64(&r, at.offset);
+    return finish(&r);
+}
+
+static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places)
+{
+    const cg_launch *l = &run->kernel->launch[which];
+    const int64_t all = run->kernel->launch_count;
+    row r = {.c = c};
+    put(&r, l->fn);
+    put(&r, places);
+    put_i32(&r, run->arg_count);
+    put_i32(&r, l->rows.batch);
+    put_i64(&r, l->rows.count);
+    put_i64(&r, l->grain);
+    put_i64(&r, l->times);
+    put_i64(&r, run->flops / all);
+    put_i64(&r, run->bytes / all);
+    put_i64(&r, run->batch_flops / all);
+    put_i64(&r, run->batch_bytes / all);
+    put_text(&r, run->name);
+    return finish(&r);
+}
+
+/* The launches of a graph; their number in *out_count. */
+static cg_value make_launches(cg *c, const ir_graph *g, const cg_run *run, size_t *out_count)
+{
+    cg_value *launch = arena_array(c->arena, cg_value, g->kernel_count * CG_LAUNCHES + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < g->kernel_count; i++) {
+        cg_value *place = arena_array(c->arena, cg_value, (size_t)run[i].arg_count);
+        for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k]);
+        cg_value places = add_table(c, (size_t)run[i].arg_count, place);
+        for (int k = 0; k < run[i].kernel->launch_count; k++) launch[count++] = make_launch(c, &run[i], k, places);
+    }
+    *out_count = count;
+    return add_table(c, count, launch);
+}
+
+static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
+{
+    row r = {.c = c};
+    size_t launches;
+    cg_value *output = arena_array(c->arena, cg_value, g->output_count);
+    for (size_t i = 0; i < g->output_count; i++) {
+        row o = {.c = c};
+        put_text(&o, g->output[i].name);
+        put(&o, make_shape(c, ir_type_of(g, g->output[i].value)));
+        put(&o, make_place(c, g, g->output[i].value));
+        output[i] = finish(&o);
+    }
+    put_text(&r, g->name);
+    put(&r, make_launches(c, g, run, &launches));
+    put_i64(&r, (int64_t)launches);
+    put(&r, add_table(c, g->output_count, output));
+    put_i64(&r, (int64_t)g->output_count);
+    put_i64(&r, g->fixed_bytes);
+    put_i64(&r, g->batch_bytes);
+    return finish(&r);
+}
+
+/* ---- variables ------------------------------------------------------------------------------------------- */
+
+typedef struct settings {
+    cg *c;
+    cg_value *item;
+    size_t count, capacity;
+} settings;
+
+static void add_setting(settings *s, const char *key, double number, const char *word)
+{
+    row r = {.c = s->c};
+    put_text(&r, key);
+    put(&r, LLVMConstReal(s->c->f64, number));
+    put_text(&r, word);
+    arena_push(s->c->arena, s->item, s->count, s->capacity, finish(&r));
+}
+
+/* Lists become key.0, key.1 ...; records key = its name, and key.field. */
+static void add_record(settings *s, const ir_record *record, const char *prefix)
+{
+    for (size_t i = 0; i < record->count; i++) {
+        const ir_field *f = &record->field[i];
+        const char *key = arena_printf(s->c->arena, "%s%s", prefix, f->key);
+        switch (f->kind) {
+        case FIELD_NUMBER: add_setting(s, key, f->number, NULL); break;
+        case FIELD_TEXT: add_setting(s, key, 0, f->text); break;
+        case FIELD_NUMBERS:
+            for (int k = 0; k < f->count; k++) {
+                add_setting(s, arena_printf(s->c->arena, "%s.%d", key, k), f->numbers[k], NULL);
+            }
+            break;
+        case FIELD_RECORD:
+            add_setting(s, key, 0, f->record->name);
+            add_record(s, f->record, arena_printf(s->c->arena, "%s.", key));
+            break;
+        }
+    }
+}
+
+static cg_value make_variable(cg *c, const ir_variable *v)
+{
+    static const uint32_t roles[] = {[ROLE_weight] = TFCC_WEIGHT, [ROLE_seed] = TFCC_SEED,
+                                     [ROLE_optimizer] = TFCC_OPTIMIZER, [ROLE_metric] = TFCC_METRIC};
+    row r = {.c = c};
+    settings s = {.c = c};
+    size_t bytes = (size_t)ir_type_elements_at(&v->type, 1) * ir_dtype_size(v->type.dtype);
+    if (v->initializer) add_record(&s, v->initializer, "");
+    put_text(&r, v->path);
+    put_text(&r, v->h5);
+    put_text(&r, v->h5_copy);
+    put(&r, make_shape(c, &v->type));
+    put_i32(&r, roles[v->role]);
+    put_i32(&r, v->trainable);
+    put_text(&r, v->initializer ? v->initializer->name : NULL);
+    put(&r, add_table(c, s.count, s.item));
+    put_i64(&r, (int64_t)s.count);
+    put(&r, add_bytes(c, v->data, bytes, 16));
+    return finish(&r);
+}
+
+static cg_value make_port(cg *c, const ir_port *p)
+{
+    static const uint32_t kinds[] = {
+        [PORT_x] = TFCC_PORT_X, [PORT_y] = TFCC_PORT_Y, [PORT_sample_weight] = TFCC_PORT_SAMPLE_WEIGHT};
+    row r = {.c = c};
+    put_text(&r, p->name);
+    put_i32(&r, kinds[p->kind]);
+    put_i32(&r, p->has_ignored);
+    put(&r, make_shape(c, &p->type));
+    put_i64(&r, p->classes);
+    put_i64(&r, p->ignored);
+    put_i32(&r, p->padded);
+    put_i32(&r, 0);
+    return finish(&r);
+}
+
+/* ---- the program -------------------------------------------------------------------------------------------- */
+
+static void put_tables(row *r, const cg_plan *p)
+{
+    cg *c = r->c;
+    const ir_module *m = p->module;
+    cg_value *variable = arena_array(c->arena, cg_value, m->variable_count);
+    cg_value *port = arena_array(c->arena, cg_value, m->port_count);
+    cg_value *graph = arena_array(c->arena, cg_value, m->graph_count);
+    for (size_t i = 0; i < m->variable_count; i++) variable[i] = make_variable(c, &m->variable[i]);
+    for (size_t i = 0; i < m->port_count; i++) port[i] = make_port(c, &m->port[i]);
+    for (size_t i = 0; i < m->graph_count; i++) graph[i] = make_graph(c, m->graph[i], p->run[i]);
+    put(r, add_table(c, m->variable_count, variable));
+    put_i64(r, (int64_t)m->variable_count);
+    put(r, add_table(c, m->port_count, port));
+    put_i64(r, (int64_t)m->port_count);
+    put(r, add_table(c, m->graph_count, graph));
+    put_i64(r, (int64_t)m->graph_count);
+}
+
+void cg_program_emit(cg *c, const cg_plan *p)
+{
+    const ir_module *m = p->module;
+    const codegen_options *o = p->options;
+    row r = {.c = c};
+    put_i32(&r, TFCC_ABI);
+    put_i32(&r, o->single_input);
+    put_i32(&r, o->single_output);
+    put_i32(&r, 0);
+    put_text(&r, m->name);
+    put_text(&r, "tfcc " TFCC_VERSION);
+    put_tables(&r, p);
+    put(&r, add_bytes(c, m->constants_size ? m->constants : NULL, m->constants_size, 64));
+    put_i64(&r, p->scratch);
+    put(&r, add_bytes(c, o->weights_size ? o->weights : NULL, o->weights_size, 16));
+    put_i64(&r, (int64_t)o->weights_size);
+    put_text(&r, o->summary ? o->summary : "");
+    put_i64(&r, m->optimizer && ir_record_number(m->optimizer, "use_ema", 0) != 0);
+    cg_value value = finish(&r);
+    cg_value program = LLVMAddGlobal(c->module, LLVMTypeOf(value), "tfcc_program_data");
+    LLVMSetInitializer(program, value);
+    LLVMSetGlobalConstant(program, 1);
+    LLVMSetLinkage(program, LLVMInternalLinkage);
+    c->fn = LLVMAddFunction(c->module, "tfcc_get_program", LLVMFunctionType(c->ptr, NULL, 0, 0));
+    LLVMPositionBuilderAtEnd(c->b, cg_block(c, "entry"));
+    LLVMBuildRet(c->b, program);
+}

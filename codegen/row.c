@@ -1,0 +1,180 @@
+/* row.c: kernels that work row by row: sums over a row's columns, scalars made of them, and elements that use
+ * both, as in softmax and layer normalization. A row is done in passes over its columns: a root belongs to the
+ * first pass in which all that it needs is there. What an earlier pass stored is read back from memory, except
+ * in rows so short that they stay in registers. */
+#include "codegen/reduce.h"
+
+typedef enum part { PART_fold, PART_scalar, PART_full } part;
+
+typedef struct row {
+    const ir_type *full;
+    int rows;         /* how many leading dims are rows */
+    part *kind;       /* per root */
+    int *pass;        /* per root: fold, full: the pass that makes it; scalar: the pass that it comes before */
+    int passes;
+    int *level;       /* per value of the body: first pass that can read it at its own index */
+    int *moved;       /* ... at another index of the row */
+    cg_fold *fold;    /* per root */
+    bool short_rows;
+    int now;          /* the pass being written */
+    int unroll;
+    int fold_count;   /* folds of this pass */
+    const cg_value *at;
+} row;
+
+static int larger(int a, int b) { return a > b ? a : b; }
+
+static int root_of(const cg_body *b, ir_value v)
+{
+    for (int r = 0; r < b->root_count; r++) {
+        if (b->root[r] == v) return r;
+    }
+    return -1;
+}
+
+static part part_of(const cg *c, const row *x, ir_value root)
+{
+    if (ir_op_class(cg_node(c, root)->op) == CLASS_REDUCE) return PART_fold;
+    return cg_type(c, root)->rank == x->full->rank ? PART_full : PART_scalar;
+}
+
+static void find_passes(cg *c, row *x)
+{
+    const cg_body *b = c->body;
+    for (ir_value v = 0; v < (ir_value)b->graph->count; v++) {
+        const ir_node *n = cg_node(c, v);
+        int level = 0, moved = 0;
+        for (int i = 0; i < n->in_count; i++) {
+            level = larger(level, x->level[n->in[i]]);
+            moved = larger(moved, x->moved[n->in[i]]);
+        }
+        const ir_class class = ir_op_class(n->op);
+        if (class == CLASS_MOVE || class == CLASS_VIEW) level = moved;
+        const int r = root_of(b, v);
+        if (r >= 0) {
+            x->kind[r] = part_of(c, x, v);
+            x->pass[r] = level;
+            if (x->kind[r] != PART_scalar) x->passes = larger(x->passes, level + 1);
+            if (x->kind[r] == PART_fold) level = moved = level + 1;
+            if (x->kind[r] == PART_full) moved = larger(moved, level + 1);
+        }
+        x->level[v] = level;
+        x->moved[v] = moved;
+    }
+}
+
+/* The elements of one vector of columns: roots of the full shape are stored after all are computed, for one may
+ * be an update in place of what another reads. */
+static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context)
+{
+    const row *x = context;
+    const cg_body *b = c->body;
+    cg_value *sum = value + turn * x->fold_count;
+    cg_value *lanes = arena_array(&c->scratch, cg_value, (size_t)b->root_count);
+    for (int r = 0, k = 0; r < b->root_count; r++) {
+        if (x->pass[r] != x->now || x->kind[r] == PART_scalar) continue;
+        if (x->kind[r] == PART_full) {
+            lanes[r] = cg_element(c, b->root[r], at);
+        } else {
+            sum[k] = cg_fold_add(c, &x->fold[r], sum[k], cg_element(c, x->fold[r].operand, at));
+            k++;
+        }
+    }
+    for (int r = 0; r < b->root_count; r++) {
+        if (x->pass[r] != x->now || x->kind[r] != PART_full) continue;
+        cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], at, lanes[r]);
+    }
+}
+
+static void store_scalar(cg *c, const row *x, int r, cg_value scalar)
+{
+    const cg_body *b = c->body;
+    cg_index at = cg_index_make(1, cg_type(c, b->root[r])->rank, x->at);
+    cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], &at, scalar);
+    cg_bind_result(c, b->root[r], scalar);
+}
+
+static void emit_scalars(cg *c, row *x)
+{
+    const cg_body *b = c->body;
+    for (int r = 0; r < b->root_count; r++) {
+        if (x->kind[r] != PART_scalar || x->pass[r] != x->now) continue;
+        cg_index at = cg_index_make(1, cg_type(c, b->root[r])->rank, x->at);
+        store_scalar(c, x, r, cg_element(c, b->root[r], &at));
+    }
+}
+
+static void emit_pass(cg *c, row *x, cg_walk w)
+{
+    const cg_body *b = c->body;
+    cg_value value[CG_CARRIED];
+    int fold[CG_CARRIED];
+    x->fold_count = 0;
+    for (int r = 0; r < b->root_count; r++) {
+        if (x->kind[r] == PART_fold && x->pass[r] == x->now) fold[x->fold_count++] = r;
+        bug_if(x->fold_count == CG_CARRIED, "%d sums of a row", b->root_count);
+        const bool read_back = x->kind[r] == PART_full && x->pass[r] < x->now && !x->short_rows;
+        if (read_back) cg_bind_memory(c, b->root[r], c->arg[cg_body_root_arg(b, r)], false);
+    }
+    while (w.unroll > 1 && w.unroll * x->fold_count > c->target->registers / 2) w.unroll /= 2;
+    w.value_count = w.unroll * x->fold_count;
+    for (int i = 0; i < w.value_count; i++) {
+        value[i] = cg_fold_start(c, &x->fold[fold[i % x->fold_count]], w.lanes);
+    }
+    w.value = value;
+    cg_walk_emit(c, &w, pass_step, x);
+    for (int k = 0; k < x->fold_count; k++) {
+        const int r = fold[k];
+        store_scalar(c, x, r, cg_fold_finish(c, &x->fold[r], w.unroll, x->fold_count, value + k));
+    }
+}
+
+static void emit_row(cg *c, row *x, cg_value number)
+{
+    cg_walk w = {.shape = x->full, .count = x->full->rank - x->rows};
+    cg_value at[IR_MAX_RANK];
+    cg_index_split(c, x->full, 0, x->rows, number, at);
+    cg_walk_size(c, &w);
+    w.unroll = w.compact ? 1 : 4;
+    for (int d = 0; d < x->rows; d++) w.at[d] = at[d];
+    for (int i = 0; i < w.count; i++) w.dim[i] = x->rows + i;
+    const ir_dim columns = x->full->dim[x->full->rank - 1];
+    x->short_rows = w.count == 1 && !columns.batch && columns.count / w.lanes <= 4 && !w.compact;
+    x->at = at;
+    for (int r = 0; r < c->body->root_count; r++) cg_unbind(c, c->body->root[r]);
+    for (x->now = 0; x->now <= x->passes; x->now++) {
+        emit_scalars(c, x);
+        if (x->now < x->passes) emit_pass(c, x, w);
+    }
+}
+
+void cg_kernel_row(cg *c)
+{
+    const cg_body *b = c->body;
+    row x = {.full = cg_type(c, b->full)};
+    x.rows = x.full->rank - b->columns;
+    x.kind = arena_array(&c->scratch, part, (size_t)b->root_count);
+    x.pass = arena_array(&c->scratch, int, (size_t)b->root_count);
+    x.fold = arena_array(&c->scratch, cg_fold, (size_t)b->root_count);
+    x.level = arena_array(&c->scratch, int, b->graph->count);
+    x.moved = arena_array(&c->scratch, int, b->graph->count);
+    find_passes(c, &x);
+    for (int r = 0; r < b->root_count; r++) {
+        if (x.kind[r] == PART_fold) x.fold[r] = cg_fold_of(c, b->root[r]);
+    }
+    int dims[IR_MAX_RANK];
+    for (int d = 0; d < x.full->rank; d++) dims[d] = d;
+    const ir_dim rows = cg_dims_product(x.full, x.rows, dims);
+    const ir_dim columns = cg_dims_product(x.full, b->columns, dims + x.rows);
+    int64_t bytes, work, size = columns.batch ? 65536 : columns.count;
+    cg_body_cost(b, &bytes, &work);
+    const int64_t grain = cg_grain(bytes * size, work * size);
+    cg_value begin, end;
+    cg_kernel_begin(c);
+    cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
+    cg_loop l;
+    cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
+    emit_row(c, &x, l.i);
+    cg_loop_end(c, &l, NULL);
+    cg_kernel_end(c, rows, grain, 1);
+}

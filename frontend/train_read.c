@@ -1,0 +1,297 @@
+/* train_read.c: the structure of a compile configuration: which losses, loss weights and metrics belong to
+ * which output, by position, by output name, or the same for all. */
+#include "frontend/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct reader {
+    fe *fe;
+    const fe_model *model;
+    fe_train *train;
+} reader;
+
+static bool is_object(const cJSON *j)
+{
+    return cJSON_IsObject(j) && cJSON_GetObjectItemCaseSensitive(j, "class_name") != NULL;
+}
+
+static bool is_dict(const cJSON *j) { return cJSON_IsObject(j) && !is_object(j); }
+
+static fe_target *find_target(const reader *r, const char *name)
+{
+    for (size_t i = 0; i < r->train->target_count; i++) {
+        if (strcmp(r->train->target[i].name, name) == 0) return &r->train->target[i];
+    }
+    return NULL;
+}
+
+static bool report_output(const reader *r, const cJSON *j, const json_at *at)
+{
+    const char **known = arena_array(r->fe->arena, const char *, r->train->target_count + 1);
+    for (size_t i = 0; i < r->train->target_count; i++) known[i] = r->train->target[i].name;
+    const char *near = fe_nearest(j->string, r->train->target_count, known);
+    if (near != NULL)
+        return fe_error(r->fe, at, "unknown output \"%s\"; did you mean \"%s\"?", j->string, near);
+    return fe_error(r->fe, at, "expected the name of an output, as \"%s\", found \"%s\"",
+                    r->train->target_count > 0 ? known[0] : "", j->string);
+}
+
+/* Calls `each` with the entry of every output in a list with one entry an output, or a dict by name. */
+typedef bool (*entry_reader)(reader *r, fe_target *target, const cJSON *j, const json_at *at);
+
+static bool read_entries(reader *r, const cJSON *j, const json_at *at, entry_reader each)
+{
+    bool good = true;
+    int i = 0;
+    if (cJSON_IsArray(j) && cJSON_GetArraySize(j) != (int)r->train->target_count)
+        return fe_error(r->fe, at, "expected an entry for each of %zu outputs, found %d",
+                        r->train->target_count, cJSON_GetArraySize(j));
+    for (const cJSON *item = j->child; item != NULL; item = item->next, i++) {
+        const json_at item_at = {.up = at, .key = is_dict(j) ? item->string : NULL, .index = i};
+        fe_target *target = is_dict(j) ? find_target(r, item->string) : &r->train->target[i];
+        if (target == NULL)
+            good = report_output(r, item, &item_at);
+        else if (!cJSON_IsNull(item))
+            good = each(r, target, item, &item_at) && good;
+    }
+    return good;
+}
+
+/* ---- losses ----------------------------------------------------------------------------------------- */
+
+enum { MOST_LOSSES = 64 };
+
+static bool add_loss(reader *r, fe_target *target, const cJSON *j, const json_at *at)
+{
+    fe_loss loss;
+    if (target->loss_count == MOST_LOSSES)
+        return fe_error(r->fe, at, "expected at most %d losses of one output", MOST_LOSSES);
+    if (!fe_loss_read(r->fe, j, at, &loss)) return false;
+    arena_push(r->fe->arena, target->loss, target->loss_count, target->loss_capacity, loss);
+    return true;
+}
+
+static bool add_losses(reader *r, fe_target *target, const cJSON *j, const json_at *at)
+{
+    if (!cJSON_IsArray(j)) return add_loss(r, target, j, at);
+    if (r->train->target_count == 1 && cJSON_GetArraySize(j) != 1)
+        return fe_error(r->fe, at, "expected one loss for the only output, found %d", cJSON_GetArraySize(j));
+    bool good = true;
+    int i = 0;
+    for (const cJSON *item = j->child; item != NULL; item = item->next, i++) {
+        const json_at item_at = {.up = at, .index = i};
+        good = (cJSON_IsNull(item) || add_loss(r, target, item, &item_at)) && good;
+    }
+    return good;
+}
+
+static bool read_losses(reader *r, const cJSON *j, const json_at *at)
+{
+    bool single = r->train->target_count == 1;
+    if (is_dict(j) || (cJSON_IsArray(j) && !single)) return read_entries(r, j, at, add_losses);
+    if (single) return add_losses(r, &r->train->target[0], j, at);
+    bool good = true;
+    for (size_t i = 0; good && i < r->train->target_count; i++)
+        good = add_loss(r, &r->train->target[i], j, at);
+    return good;
+}
+
+static bool set_weight(reader *r, fe_target *target, const cJSON *j, const json_at *at)
+{
+    if (!cJSON_IsNumber(j)) return fe_error(r->fe, at, "expected a number, found %s", fe_json_show(r->fe, j));
+    if (target->loss_count != 1)
+        return fe_error(r->fe, at, "expected an output with one loss, found one with %zu",
+                        target->loss_count);
+    target->loss[0].weight = j->valuedouble;
+    return true;
+}
+
+static bool read_loss_weights(reader *r, const cJSON *losses, const cJSON *j, const json_at *at)
+{
+    if (cJSON_IsNumber(j) && r->train->target_count == 1) return set_weight(r, &r->train->target[0], j, at);
+    if (!cJSON_IsArray(j) && !is_dict(j))
+        return fe_error(r->fe, at, "expected a number for each output, found %s", fe_json_show(r->fe, j));
+    if (is_dict(j) && cJSON_IsArray(losses))
+        return fe_error(r->fe, at, "expected a list, as of the losses, found %s", fe_json_show(r->fe, j));
+    return read_entries(r, j, at, set_weight);
+}
+
+/* ---- metrics ---------------------------------------------------------------------------------------- */
+
+enum { MOST_METRICS = 256 };
+
+static bool add_metric(reader *r, fe_target *target, const cJSON *j, const json_at *at, bool weighted)
+{
+    fe_metric metric;
+    if (target->metric_count == MOST_METRICS)
+        return fe_error(r->fe, at, "expected at most %d metrics of one output", MOST_METRICS);
+    if (!fe_metric_read(r->fe, j, at, &metric)) return false;
+    metric.weighted = weighted;
+    arena_push(r->fe->arena, target->metric, target->metric_count, target->metric_capacity, metric);
+    return true;
+}
+
+enum { MOST_NESTED = 8 };
+
+/* All metrics in lists and dicts of any nesting. */
+static bool add_nested(reader *r, fe_target *target, const cJSON *j, const json_at *at, bool weighted,
+                       int depth)
+{
+    if (!cJSON_IsArray(j) && !is_dict(j)) return add_metric(r, target, j, at, weighted);
+    if (depth > MOST_NESTED) return fe_error(r->fe, at, "expected at most %d nested lists", MOST_NESTED);
+    bool good = true;
+    int i = 0;
+    for (const cJSON *item = j->child; item != NULL; item = item->next, i++) {
+        const json_at item_at = {.up = at, .key = is_dict(j) ? item->string : NULL, .index = i};
+        good = (cJSON_IsNull(item) || add_nested(r, target, item, &item_at, weighted, depth + 1)) && good;
+    }
+    return good;
+}
+
+static bool add_unweighted(reader *r, fe_target *target, const cJSON *j, const json_at *at)
+{
+    return add_nested(r, target, j, at, false, 0);
+}
+
+static bool add_weighted(reader *r, fe_target *target, const cJSON *j, const json_at *at)
+{
+    return add_nested(r, target, j, at, true, 0);
+}
+
+static bool read_metrics(reader *r, const cJSON *j, const json_at *at, bool weighted)
+{
+    if (j == NULL || cJSON_IsNull(j)) return true;
+    if (!cJSON_IsArray(j) && !is_dict(j))
+        return fe_error(r->fe, at, "expected a list or a dict by output name, found %s",
+                        fe_json_show(r->fe, j));
+    if (j->child == NULL) return true;
+    if (r->train->target_count == 1) return add_nested(r, &r->train->target[0], j, at, weighted, 0);
+    return read_entries(r, j, at, weighted ? add_weighted : add_unweighted);
+}
+
+/* Comma-separated names as a list of JSON strings. */
+static cJSON *list_names(fe *f, const char *names)
+{
+    cJSON *list = arena_new(f->arena, cJSON), *last = NULL;
+    list->type = cJSON_Array;
+    while (*names != '\0') {
+        size_t length = strcspn(names, ",");
+        cJSON *item = arena_new(f->arena, cJSON);
+        item->type = cJSON_String;
+        item->valuestring = arena_strndup(f->arena, names, length);
+        item->prev = last;
+        if (last != NULL)
+            last->next = item;
+        else
+            list->child = item;
+        last = item;
+        names += length + (names[length] == ',');
+    }
+    if (list->child != NULL) list->child->prev = last;
+    return list;
+}
+
+/* ---- names in the log ------------------------------------------------------------------------------- */
+
+static bool is_taken(const fe_train *t, const char *key)
+{
+    for (size_t i = 0; i < t->target_count; i++) {
+        for (size_t k = 0; k < t->target[i].metric_count; k++) {
+            const char *other = t->target[i].metric[k].key;
+            if (other != NULL && strcmp(other, key) == 0) return true;
+        }
+    }
+    return false;
+}
+
+/* Repeated names get a number; weighted ones the prefix "weighted_" first. */
+static void name_metric(fe *f, fe_train *t, const fe_target *target, fe_metric *metric)
+{
+    const char *prefix = t->target_count > 1 ? arena_printf(f->arena, "%s_", target->name) : "";
+    const char *key = arena_printf(f->arena, "%s%s", prefix, metric->name);
+    if (metric->weighted && is_taken(t, key))
+        key = arena_printf(f->arena, "%sweighted_%s", prefix, metric->name);
+    const char *base = key;
+    for (int i = 1; is_taken(t, key); i++) key = arena_printf(f->arena, "%s_%d", base, i);
+    metric->key = key;
+}
+
+static void name_metrics(fe *f, fe_train *t)
+{
+    for (int weighted = 0; weighted < 2; weighted++) {
+        for (size_t i = 0; i < t->target_count; i++) {
+            for (size_t k = 0; k < t->target[i].metric_count; k++) {
+                if (t->target[i].metric[k].weighted == (weighted == 1))
+                    name_metric(f, t, &t->target[i], &t->target[i].metric[k]);
+            }
+        }
+    }
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------- */
+
+static cJSON *make_name(fe *f, const char *name)
+{
+    cJSON *j = arena_new(f->arena, cJSON);
+    j->type = cJSON_String;
+    j->valuestring = arena_strdup(f->arena, name);
+    return j;
+}
+
+/* The field, or what the command line says instead. */
+static const cJSON *get_item(fe_config *c, const char *key, const char *option)
+{
+    const cJSON *j = fe_config_item(c, key);
+    return option != NULL ? make_name(c->fe, option) : j;
+}
+
+static bool read_all(reader *r, fe_config *c, const cJSON *losses)
+{
+    fe *f = r->fe;
+    const json_at at_optimizer = {.up = &c->at, .key = "optimizer"}, at_loss = {.up = &c->at, .key = "loss"};
+    const json_at at_weights = {.up = &c->at, .key = "loss_weights"},
+                  at_metrics = {.up = &c->at, .key = "metrics"};
+    const json_at at_weighted = {.up = &c->at, .key = "weighted_metrics"};
+    const cJSON *optimizer = get_item(c, "optimizer", f->options->optimizer),
+                *weights = fe_config_item(c, "loss_weights");
+    const cJSON *metrics = fe_config_item(c, "metrics"), *weighted = fe_config_item(c, "weighted_metrics");
+    if (f->options->metrics != NULL) metrics = list_names(f, f->options->metrics);
+    f->module->optimizer =
+        fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
+    bool good = f->module->optimizer != NULL;
+    bool has_losses = read_losses(r, losses, &at_loss);
+    if (has_losses && weights != NULL) good = read_loss_weights(r, losses, weights, &at_weights) && good;
+    good = read_metrics(r, metrics, &at_metrics, false) && good;
+    good = read_metrics(r, weighted, &at_weighted, true) && good;
+    return good && has_losses;
+}
+
+bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, fe_train **out)
+{
+    *out = NULL;
+    fe_config c;
+    f->layer = NULL;
+    if (at != NULL)
+        fe_config_init(&c, f, compile_config, at->up, at->key);
+    else
+        fe_config_init(&c, f, compile_config, NULL, NULL);
+    c.at.index = at != NULL ? at->index : 0;
+    const cJSON *losses = get_item(&c, "loss", f->options->loss);
+    if (losses == NULL) return true;
+    fe_train *t = arena_new(f->arena, fe_train);
+    *t = (fe_train){.target = arena_array(f->arena, fe_target, m->output_count + 1),
+                    .target_count = m->output_count,
+                    .file = f->diag->file};
+    for (size_t i = 0; i < m->output_count; i++)
+        t->target[i] = (fe_target){.name = m->output_name[i], .y_port = -1, .weight_port = -1};
+    reader r = {.fe = f, .model = m, .train = t};
+    fe_config_ignore(&c, "run_eagerly steps_per_execution jit_compile auto_scale_loss pss_evaluation_shards "
+                         "from_serialized is_compiled");
+    bool good = read_all(&r, &c, losses);
+    if (!fe_config_done(&c) || !good) return false;
+    name_metrics(f, t);
+    t->loss_scale = ir_record_number(f->module->optimizer, "loss_scale_factor", 1);
+    *out = t;
+    return true;
+}

@@ -1,0 +1,56 @@
+/* evaluate.c: loss and metrics on a data set. */
+#include "number.h"
+#include "session.h"
+#include "verbs.h"
+
+#include <stdio.h>
+
+static void print_json(const session_log *l)
+{
+    char text[NUMBER_ROOM];
+    printf("{");
+    for (uint64_t i = 0; i < l->count; i++) {
+        printf("%s\"%s\": %s", i > 0 ? ", " : "", l->key[i], number_show(l->value[i], text));
+    }
+    printf("}\n");
+}
+
+static void print_plain(const session_log *l)
+{
+    for (uint64_t i = 0; i < l->count; i++) printf("%s%s: %.6g", i > 0 ? " - " : "", l->key[i], l->value[i]);
+    printf("\n");
+}
+
+static bool evaluate(model *m, const dataset *data, const options *o)
+{
+    step eval;
+    session_log log;
+    batches b;
+    if (!step_open(&eval, m, "eval_step") || !session_log_open(&log, m)) return false;
+    if (!batches_open(&b, m, data, o->batch_size, false)) return false;
+    session_evaluate(&eval, &b, &log);
+    if (o->json)
+        print_json(&log);
+    else
+        print_plain(&log);
+    return true;
+}
+
+bool verb_evaluate(rt *r, const options *o)
+{
+    static const char *const graphs[] = {"eval_step", "metrics"};
+    dataset data;
+    model m;
+    if (!rt_find_graph(r, "eval_step"))
+        return rt_wrong(r, "the model was compiled without a loss: it can only predict");
+    if (!options_require(r, o->data, "--data") || !dataset_read(&data, r, o->data, DATASET_ALL)) return false;
+    const model_options open = {.threads = (int)o->threads,
+                                .seed = o->seed,
+                                .rows = data.rows < o->batch_size ? data.rows : o->batch_size,
+                                .weights = o->weights,
+                                .graph = graphs,
+                                .graph_count = (int)RT_COUNT(graphs)};
+    bool ok = model_open(&m, r, &open) && evaluate(&m, &data, o);
+    model_close(&m);
+    return ok;
+}

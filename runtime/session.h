@@ -1,0 +1,31 @@
+/* session.h: passes over data sets, as fit and evaluate share them. */
+#ifndef RT_SESSION_H
+#define RT_SESSION_H
+
+#include "batches.h"
+#include "step.h"
+
+/* The graph "metrics": the numbers of the log. */
+typedef struct session_log {
+    step step;
+    uint64_t count;
+    const char **key;
+    double *value; /* of the last session_log_read */
+} session_log;
+
+bool session_log_open(session_log *l, model *m);
+void session_log_read(session_log *l);
+
+/* The number of the output "loss" of a step that must have one. */
+bool session_find_loss(const step *s, int64_t *out_output);
+/* Resets the metrics, runs eval_step over all batches, reads the log. Ends early when a signal came. */
+void session_evaluate(step *eval, batches *b, session_log *l);
+
+/* SIGINT and SIGTERM are remembered instead of ending the program; a second one ends it. */
+void session_catch_signals(void);
+int session_signal(void); /* 0: none came */
+
+/* Fails early when a file that is only written at the end could not be written. */
+bool session_check_output(rt *r, const char *path);
+
+#endif
