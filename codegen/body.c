@@ -21,7 +21,7 @@ bool *cg_memory_map(arena *a, const ir_graph *g)
     for (size_t v = 0; v < g->count; v++) {
         const ir_node *n = &g->node[v];
         memory[v] |= n->op == OP_parameter || n->op == OP_variable || (n->op == OP_constant && !is_splat(n));
-        memory[v] |= n->op == OP_reshape && memory[n->in[0]];
+        memory[v] |= (n->op == OP_reshape || n->op == OP_get) && memory[n->in[0]];
     }
     return memory;
 }
@@ -168,7 +168,7 @@ static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
 {
     for (int r = 0; r < k->root_count; r++) {
         const ir_node *n = &g->node[k->root[r]];
-        if (n->op != OP_scan && n->op != OP_while) continue;
+        if (n->op != OP_scan && n->op != OP_while && n->op != OP_sort) continue;
         const ir_origin *o = g->module && n->origin ? &g->module->origin[n->origin] : NULL;
         return diag_error(d, o ? o->path : NULL, "operation %s is not supported yet by the code generator",
                           ir_op_name(n->op));

@@ -268,7 +268,14 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define CPU_VIEW(f) {.read = cg_read_##f}
 #define CPU_REDUCE(f) {0} /* kernels of their own kinds: reduce.c, row.c, cpu_dot.c, cpu_convolution.c */
 #define CPU_CONTRACT(f) {0}
-#define CPU_NEST(f) {.nest = cg_nest_##f}
+#define CPU_NEST(f) {.nest = NEST_##f}
+#define NEST_reduce_window cg_nest_reduce_window
+#define NEST_select_and_scatter cg_nest_select_and_scatter
+#define NEST_cumulative cg_nest_cumulative
+#define NEST_scatter cg_nest_scatter
+#define NEST_sort NULL /* body.c refuses these three by name */
+#define NEST_while NULL
+#define NEST_scan NULL
 #define CPU_TUPLE(f) {0}
 static const cg_rule rules[OP_COUNT] = {
 #define OP(name, class, in, shape, attrs, grad, prec, cpu) [OP_##name] = CPU_##class(cpu),

@@ -10,13 +10,14 @@
 typedef struct memo_entry {
     ir_value v;
     int32_t older; /* next older entry of v, + 1; 0: none */
+    size_t serial; /* ascending, also across clears: marks stay meaningful */
     cg_index index;
     cg_value value;
 } memo_entry;
 
 struct cg_memo {
     memo_entry *entry;
-    size_t count, capacity;
+    size_t count, capacity, serial;
     int32_t *newest; /* per value, + 1; 0: none */
 };
 
@@ -29,13 +30,14 @@ static cg_memo *memo_of(cg *c)
     return c->memo;
 }
 
-size_t cg_memo_mark(const cg *c) { return c->memo ? c->memo->count : 0; }
+size_t cg_memo_mark(const cg *c) { return c->memo ? c->memo->serial : 0; }
 
 void cg_memo_release(cg *c, size_t mark)
 {
-    while (c->memo && c->memo->count > mark) {
-        const memo_entry *e = &c->memo->entry[--c->memo->count];
-        c->memo->newest[e->v] = e->older;
+    cg_memo *m = c->memo;
+    while (m && m->count && m->entry[m->count - 1].serial > mark) {
+        const memo_entry *e = &m->entry[--m->count];
+        m->newest[e->v] = e->older;
     }
 }
 
@@ -62,7 +64,7 @@ static cg_value find_memo(cg *c, ir_value v, const cg_index *index)
 static void add_memo(cg *c, ir_value v, const cg_index *index, cg_value value)
 {
     cg_memo *m = memo_of(c);
-    memo_entry e = {.v = v, .older = m->newest[v], .index = *index, .value = value};
+    memo_entry e = {.v = v, .older = m->newest[v], .serial = ++m->serial, .index = *index, .value = value};
     arena_push(&c->scratch, m->entry, m->count, m->capacity, e);
     m->newest[v] = (int32_t)m->count;
 }

@@ -1,12 +1,12 @@
 /* walk.c: loops over some dims of a shape. */
 #include "codegen/cg.h"
 
-typedef struct turn {
+typedef struct vector_turn {
     const cg_walk *walk;
     const cg_value *at; /* coordinates of all dims but the last walked */
     cg_walk_step *step;
     void *context;
-} turn;
+} vector_turn;
 
 ir_dim cg_dims_product(const ir_type *t, int count, const int *dim)
 {
@@ -20,7 +20,7 @@ ir_dim cg_dims_product(const ir_type *t, int count, const int *dim)
 
 static void emit_turn(cg *c, cg_value position, int lanes, int number, cg_value *value, void *context)
 {
-    const turn *t = context;
+    const vector_turn *t = context;
     const int last = t->walk->dim[t->walk->count - 1];
     cg_index x = cg_index_make(lanes, t->walk->shape->rank, t->at);
     x.at[last].base = position;
@@ -33,7 +33,7 @@ static void walk_last(cg *c, const cg_walk *w, const cg_value *at, cg_value begi
                       void *context)
 {
     const ir_dim d = w->shape->dim[w->dim[w->count - 1]];
-    turn t = {.walk = w, .at = at, .step = step, .context = context};
+    vector_turn t = {.walk = w, .at = at, .step = step, .context = context};
     cg_span s = {.begin = begin, .end = end, .extent = -1, .lanes = w->lanes, .unroll = w->unroll};
     int64_t from, to;
     if (!begin) s.begin = cg_i64(c, 0);

@@ -1,6 +1,7 @@
-/* activations.c: Keras's activation functions by name, and the activation layers that may stand in their place
- * (`activation=LeakyReLU(0.1)`). The formulas give TensorFlow's gradients also where a branch meets another: select
- * rather than maximum, and no overflow in the branch that is not taken. */
+/* activations.c: Keras's activation functions by name, and the activation layers that may stand in their
+ * place
+ * (`activation=LeakyReLU(0.1)`). The formulas give TensorFlow's gradients also where a branch meets another:
+ * select rather than maximum, and no overflow in the branch that is not taken. */
 #include "frontend/layers.h"
 
 #include <math.h>
@@ -13,8 +14,14 @@ typedef struct activation {
 } activation;
 
 static ir_value add(fe_lower *l, ir_value x, double b) { return ir_build_binary_scalar(l->g, OP_add, x, b); }
-static ir_value scale(fe_lower *l, ir_value x, double b) { return ir_build_binary_scalar(l->g, OP_multiply, x, b); }
-static ir_value number(fe_lower *l, ir_value like, double v) { return ir_build_scalar(l->g, fe_type(l, like).dtype, v); }
+static ir_value scale(fe_lower *l, ir_value x, double b)
+{
+    return ir_build_binary_scalar(l->g, OP_multiply, x, b);
+}
+static ir_value number(fe_lower *l, ir_value like, double v)
+{
+    return ir_build_scalar(l->g, fe_type(l, like).dtype, v);
+}
 
 static ir_value compare(fe_lower *l, const char *direction, ir_value x, double b)
 {
@@ -47,13 +54,17 @@ static ir_value leaky(fe_lower *l, ir_value x, double slope)
 
 static ir_value build_relu(fe_lower *l, const ir_record *r, ir_value x)
 {
-    const double slope = ir_record_number(r, "negative_slope", 0), most = ir_record_number(r, "max_value", INFINITY);
+    const double slope = ir_record_number(r, "negative_slope", 0),
+                 most = ir_record_number(r, "max_value", INFINITY);
     const double threshold = ir_record_number(r, "threshold", 0);
     if (slope != 0 && most == INFINITY && threshold == 0) return leaky(l, x, slope);
     ir_value y;
-    if (threshold != 0) y = choose(l, compare(l, "GT", x, threshold), x, number(l, x, 0));
-    else if (most == 6) y = build_relu6(l, r, x);
-    else y = fe_relu_build(l, x);
+    if (threshold != 0)
+        y = choose(l, compare(l, "GT", x, threshold), x, number(l, x, 0));
+    else if (most == 6)
+        y = build_relu6(l, r, x);
+    else
+        y = fe_relu_build(l, x);
     if (most != INFINITY && !(most == 6 && threshold == 0)) y = clip(l, y, 0, most);
     if (slope == 0) return y;
     const ir_value mirrored = ir_build_unary(l->g, OP_negate, x);
@@ -263,10 +274,13 @@ static ir_value build_log_softmax(fe_lower *l, const ir_record *r, ir_value x)
     const int64_t axis = resolve_axis(l, r, x);
     if (axis < 0) return IR_NONE;
     const ir_type shape = fe_type(l, x);
-    const ir_value top = ir_build_unary(g, OP_stop_gradient, ir_build_reduce(g, "maximum", x, 1, &axis, false));
+    const ir_value top =
+        ir_build_unary(g, OP_stop_gradient, ir_build_reduce(g, "maximum", x, 1, &axis, false));
     const ir_value shifted = ir_build_binary(g, OP_subtract, x, fe_spread(l, top, shape, 1, &axis));
-    const ir_value sum = ir_build_reduce(g, "add", ir_build_unary(g, OP_exponential, shifted), 1, &axis, false);
-    return ir_build_binary(g, OP_subtract, shifted, fe_spread(l, ir_build_unary(g, OP_log, sum), shape, 1, &axis));
+    const ir_value sum =
+        ir_build_reduce(g, "add", ir_build_unary(g, OP_exponential, shifted), 1, &axis, false);
+    return ir_build_binary(g, OP_subtract, shifted,
+                           fe_spread(l, ir_build_unary(g, OP_log, sum), shape, 1, &axis));
 }
 
 static ir_value build_glu(fe_lower *l, const ir_record *r, ir_value x)
@@ -296,7 +310,8 @@ static ir_value build_sparsemax(fe_lower *l, const ir_record *r, ir_value x)
     const ir_value sums = ir_build_cumulative(g, "add", sorted, (int)axis, false, false);
     const ir_value rank = add(l, ir_build_iota(g, t, (int)axis), 1);
     const ir_value mean = ir_build_binary(g, OP_divide, add(l, sums, -1), rank);
-    const ir_value support = ir_build_compare(g, "GT", ir_build_binary(g, OP_subtract, sorted, mean), number(l, x, 0));
+    const ir_value support =
+        ir_build_compare(g, "GT", ir_build_binary(g, OP_subtract, sorted, mean), number(l, x, 0));
     const ir_value k = ir_build_reduce(g, "add", ir_build_convert(g, support, t.dtype), 1, &axis, false);
     const ir_value chosen = choose(l, support, sums, number(l, x, 0));
     const ir_value total = add(l, ir_build_reduce(g, "add", chosen, 1, &axis, false), -1);
@@ -364,7 +379,8 @@ bool fe_activation_check(fe *f, const ir_record *r, const json_at *at)
         for (size_t i = 0; i < countof(activations); i++) known[i] = activations[i].name;
         const char *near = fe_nearest(r->name, countof(activations), known);
         if (near == NULL) return fe_error(f, at, "expected the name of an activation, found \"%s\"", r->name);
-        return fe_error(f, at, "expected the name of an activation, found \"%s\": did you mean \"%s\"", r->name, near);
+        return fe_error(f, at, "expected the name of an activation, found \"%s\": did you mean \"%s\"",
+                        r->name, near);
     }
     for (size_t i = 0; i < r->count; i++) {
         const ir_field *field = &r->field[i];
@@ -375,11 +391,14 @@ bool fe_activation_check(fe *f, const ir_record *r, const json_at *at)
             return fe_error(f, at, "expected a number as \"%s\" of activation \"%s\"", field->key, r->name);
         }
     }
-    if (strcmp(r->name, "threshold") == 0 && (!ir_record_find(r, "threshold") || !ir_record_find(r, "default_value"))) {
-        return fe_error(f, at, "expected activation \"threshold\" with its threshold and default_value, found neither");
+    if (strcmp(r->name, "threshold") == 0 &&
+        (!ir_record_find(r, "threshold") || !ir_record_find(r, "default_value"))) {
+        return fe_error(
+            f, at, "expected activation \"threshold\" with its threshold and default_value, found neither");
     }
     const double axis = ir_record_number(r, "axis", -1), alpha = ir_record_number(r, "alpha", 1);
-    if (axis != floor(axis) || fabs(axis) > IR_MAX_RANK) return fe_error(f, at, "expected an axis, found %g", axis);
+    if (axis != floor(axis) || fabs(axis) > IR_MAX_RANK)
+        return fe_error(f, at, "expected an axis, found %g", axis);
     if (!isfinite(alpha) || (a->build == build_celu && alpha == 0)) {
         return fe_error(f, at, "expected an alpha that is not 0, found %g", alpha);
     }
@@ -391,7 +410,8 @@ ir_value fe_activation_build(fe_lower *l, const ir_record *r, ir_value x)
     if (r == NULL) return x;
     const activation *a = find_activation(r->name);
     bug_if(a == NULL, "unchecked activation \"%s\"", r->name);
-    if (x != IR_NONE && !ir_dtype_is_float(fe_type(l, x).dtype) && a->build != build_linear && a->build != build_relu)
+    if (x != IR_NONE && !ir_dtype_is_float(fe_type(l, x).dtype) && a->build != build_linear &&
+        a->build != build_relu)
         x = ir_build_convert(l->g, x, l->layer->compute_dtype);
     return x == IR_NONE ? IR_NONE : a->build(l, r, x);
 }

@@ -209,6 +209,8 @@ struct fe_lower {
     size_t loss_count, loss_capacity;
     struct fe_logits *logits; /* what fe_logits_set was told */
     size_t logits_count, logits_capacity;
+    ir_value *unmasked;     /* values whose mask fe_mask_clear took away */
+    size_t unmasked_count, unmasked_capacity;
     size_t calls;           /* so far: hostile models are stopped by it */
 };
 
@@ -237,6 +239,8 @@ int fe_weight_variable(const fe_layer *layer, const char *name); /* module varia
 ir_value fe_variable_read(fe_lower *l, int variable);
 void fe_variable_assign(fe_lower *l, int variable, ir_value value); /* later reads see it; becomes an update of the graph */
 void fe_add_loss(fe_lower *l, ir_value scalar);
+/* From now on calls see `value` without its mask: Keras's MultiHeadAttention takes the masks off the tensors it is given. */
+void fe_mask_clear(fe_lower *l, ir_value value);
 
 /* A draw from the layer's SeedGenerator: its state i64[2] before the draw; the counter is advanced. Without has_seed: unseeded
  * (state is derived from --seed at run time). `h5_part`: e.g. "seed_generator". */

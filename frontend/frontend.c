@@ -39,7 +39,7 @@ static bool add_input(fe *f, const fe_layer *top, fe_layer *layer)
     fe_input *input = layer->state;
     ir_port port = {.name = layer->name, .kind = PORT_x, .type = input->type};
     if (input->any) {
-        return fe_layer_error(f, layer,
+        return fe_layer_error(f, top,
                               "expected a model whose input shape is known: add an InputLayer, or build it");
     }
     port.type.dim[0] = ir_batch(1);
@@ -237,6 +237,7 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
     fe_archive archive = {0};
     text t = {0};
     frontend_model *result = NULL;
+    if (!d->file) d->file = path;
     if (fe_archive_is(path)) {
         if (!fe_archive_read(&f, path, &archive)) return NULL;
         result = read_model(&f, arena_printf(a, "%s/config.json", path), archive.config, archive.config_size);

@@ -1,11 +1,19 @@
-/* initializers.c: which initializers and constraints there are, and their fields. The runtime runs initializers; the
- * optimizer pass builds constraints. */
+/* initializers.c: which initializers and constraints there are, and their fields. The runtime runs
+ * initializers; the optimizer pass builds constraints. */
 #include "frontend/layers.h"
 
 #include <math.h>
 #include <string.h>
 
-typedef enum field_rule { RULE_any, RULE_seed, RULE_positive, RULE_not_negative, RULE_axes, RULE_mode, RULE_distribution } field_rule;
+typedef enum field_rule {
+    RULE_any,
+    RULE_seed,
+    RULE_positive,
+    RULE_not_negative,
+    RULE_axes,
+    RULE_mode,
+    RULE_distribution
+} field_rule;
 
 typedef struct field_row {
     const char *owner, *key;
@@ -63,7 +71,8 @@ static const char *const constraints[] = {"max_norm", "non_neg", "unit_norm", "m
 static const initializer *find_initializer(const char *name)
 {
     for (size_t i = 0; i < countof(initializers); i++) {
-        if (strcmp(name, initializers[i].name) == 0 || strcmp(name, initializers[i].alias) == 0) return &initializers[i];
+        if (strcmp(name, initializers[i].name) == 0 || strcmp(name, initializers[i].alias) == 0)
+            return &initializers[i];
     }
     return NULL;
 }
@@ -82,22 +91,26 @@ static bool is_one_of(const ir_field *field, const char *spaced, fe *f)
     return field->kind == FIELD_TEXT && strstr(spaced, arena_printf(f->arena, " %s ", field->text)) != NULL;
 }
 
-static bool is_axis(double v)
-{
-    return v == floor(v) && fabs(v) <= IR_MAX_RANK;
-}
+static bool is_axis(double v) { return v == floor(v) && fabs(v) <= IR_MAX_RANK; }
 
 static bool follows(fe *f, const ir_field *field, field_rule rule)
 {
     const bool number = field->kind == FIELD_NUMBER && isfinite(field->number);
     switch (rule) {
-    case RULE_any: return number;
-    case RULE_seed: return number || field->kind == FIELD_RECORD;
-    case RULE_positive: return number && field->number > 0;
-    case RULE_not_negative: return number && field->number >= 0;
-    case RULE_mode: return is_one_of(field, " fan_in fan_out fan_avg ", f);
-    case RULE_distribution: return is_one_of(field, " truncated_normal untruncated_normal uniform normal ", f);
-    case RULE_axes: break;
+    case RULE_any:
+        return number;
+    case RULE_seed:
+        return number || field->kind == FIELD_RECORD;
+    case RULE_positive:
+        return number && field->number > 0;
+    case RULE_not_negative:
+        return number && field->number >= 0;
+    case RULE_mode:
+        return is_one_of(field, " fan_in fan_out fan_avg ", f);
+    case RULE_distribution:
+        return is_one_of(field, " truncated_normal untruncated_normal uniform normal ", f);
+    case RULE_axes:
+        break;
     }
     if (field->kind == FIELD_NUMBER) return is_axis(field->number);
     if (field->kind != FIELD_NUMBERS || field->count > IR_MAX_RANK) return false;
@@ -112,8 +125,10 @@ static bool check_fields(fe *f, const ir_record *r, bool draws, bool scales, con
     for (size_t i = 0; i < r->count; i++) {
         const ir_field *field = &r->field[i];
         const bool is_seed = draws && strcmp(field->key, "seed") == 0;
-        const bool is_axes = scales && (strcmp(field->key, "input_axes") == 0 || strcmp(field->key, "output_axes") == 0);
-        bool known = is_seed || is_axes, ok = is_seed ? follows(f, field, RULE_seed) : is_axes && follows(f, field, RULE_axes);
+        const bool is_axes =
+            scales && (strcmp(field->key, "input_axes") == 0 || strcmp(field->key, "output_axes") == 0);
+        bool known = is_seed || is_axes,
+             ok = is_seed ? follows(f, field, RULE_seed) : is_axes && follows(f, field, RULE_axes);
         for (size_t k = 0; !known && k < countof(fields); k++) {
             if (strcmp(fields[k].owner, r->name) != 0 || strcmp(fields[k].key, field->key) != 0) continue;
             known = true;
@@ -132,8 +147,8 @@ bool fe_initializer_check(fe *f, const ir_record *r, const json_at *at)
     const char *names[countof(initializers)];
     for (size_t i = 0; i < countof(initializers); i++) names[i] = initializers[i].name;
     const char *near = fe_nearest(r->name, countof(initializers), names);
-    return fe_error(f, at, "expected an initializer of Keras, found \"%s\"%s%s%s", r->name, near ? "; did you mean \"" : "",
-                    near ? near : "", near ? "\"?" : "");
+    return fe_error(f, at, "expected an initializer of Keras, found \"%s\"%s%s%s", r->name,
+                    near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at)
@@ -141,5 +156,7 @@ bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at)
     for (size_t i = 0; i < countof(constraints); i++) {
         if (strcmp(constraints[i], r->name) == 0) return check_fields(f, r, false, false, at);
     }
-    return fe_error(f, at, "expected a constraint of Keras (max_norm, non_neg, unit_norm, min_max_norm), found \"%s\"", r->name);
+    return fe_error(
+        f, at, "expected a constraint of Keras (max_norm, non_neg, unit_norm, min_max_norm), found \"%s\"",
+        r->name);
 }

@@ -1,20 +1,21 @@
-/* layers.h: private to frontend/. The layer builders of layers.def and what they share: reading common config fields,
- * checking inputs before IR is built, making weights, and the small graph idioms (softmax, bias, einsum) that several
- * families use. Every function that can fail returns false or IR_NONE after a diagnostic. */
+/* layers.h: private to frontend/. The layer builders of layers.def and what they share: reading common config
+ * fields, checking inputs before IR is built, making weights, and the small graph idioms (softmax, bias,
+ * einsum) that several families use. Every function that can fail returns false or IR_NONE after a
+ * diagnostic. */
 #ifndef TFCC_LAYERS_H
 #define TFCC_LAYERS_H
 
 #include "frontend/fe.h"
 
-#define LAYER(name, prefix, mask)                                                                  \
-    bool fe_read_##prefix(fe *f, fe_layer *layer, fe_config *config);                              \
+#define LAYER(name, prefix, mask)                                                                            \
+    bool fe_read_##prefix(fe *f, fe_layer *layer, fe_config *config);                                        \
     bool fe_call_##prefix(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
 #define REFUSED(name, reason)
 #include "frontend/layers.def"
 
 enum { FE_MAX_AXES = IR_MAX_RANK };
 
-/* ---- reading (layers_read.c) ----------------------------------------------------------------------------- */
+/* ---- reading (layers_read.c) ------------------------------------------------------------- */
 
 typedef struct fe_weight_config {
     const ir_record *initializer, *regularizer, *constraint;
@@ -37,19 +38,23 @@ typedef struct fe_seed {
     int64_t seed;
 } fe_seed;
 bool fe_seed_read(fe_config *c, fe_seed *out);
-bool fe_axes_read(fe_config *c, const char *key, int *out_count, int64_t *out_axes); /* default -1; at most FE_MAX_AXES */
+bool fe_axes_read(fe_config *c, const char *key, int *out_count,
+                  int64_t *out_axes);       /* default -1; at most FE_MAX_AXES */
 int fe_spatial_rank(const fe_layer *layer); /* the digit in the class name: Conv2DTranspose has 2 */
 /* The name as Keras writes the class in a config: snake case, with its aliases brought to one spelling. */
 const ir_record *fe_initializer_canonical(fe *f, const ir_record *r);
 
-/* ---- inputs and shapes (layers_shape.c) -------------------------------------------------------------------- */
+/* ---- inputs and shapes (layers_shape.c)
+ * -------------------------------------------------------------------- */
 
 /* The only input, of a rank in least .. most. */
 bool fe_input_get(fe_lower *l, fe_layer *layer, const fe_args *args, int least, int most, fe_tensor *out);
 /* A list of tensors; its length is in least .. most. In the arena. */
-bool fe_inputs_get(fe_lower *l, fe_layer *layer, const fe_args *args, int least, int most, int *out_count, fe_tensor **out);
+bool fe_inputs_get(fe_lower *l, fe_layer *layer, const fe_args *args, int least, int most, int *out_count,
+                   fe_tensor **out);
 /* The tensor at `position` or `name`: absent: IR_NONE in *out. */
-bool fe_tensor_find(fe_lower *l, fe_layer *layer, const fe_args *args, int position, const char *name, fe_tensor *out);
+bool fe_tensor_find(fe_lower *l, fe_layer *layer, const fe_args *args, int position, const char *name,
+                    fe_tensor *out);
 /* Brings axes (negative: from the end) to 0 .. rank - 1, sorted; `least` 1 keeps the batch dim out. */
 bool fe_axes_resolve(fe_lower *l, fe_layer *layer, int rank, int least, int count, int64_t *axes);
 /* Dim `axis` of t must be a fixed number. */
@@ -57,31 +62,37 @@ bool fe_dim_get(fe_lower *l, fe_layer *layer, const ir_type *t, int axis, int64_
 /* False with a message when a value of this type would be absurdly large. */
 bool fe_size_check(fe_lower *l, fe_layer *layer, const ir_type *t);
 bool fe_refuse(fe_lower *l, fe_layer *layer, const char *what); /* "<what> is not supported" */
-ir_type fe_type(fe_lower *l, ir_value v); /* a copy, for builders that add nodes */
+ir_type fe_type(fe_lower *l, ir_value v);                       /* a copy, for builders that add nodes */
 
-/* ---- graph idioms (layers_build.c) --------------------------------------------------------------------------- */
+/* ---- graph idioms (layers_build.c)
+ * --------------------------------------------------------------------------- */
 
 typedef struct fe_shape {
     int rank;
     int64_t dim[IR_MAX_RANK];
 } fe_shape;
-ir_value fe_layer_weight(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c, fe_shape shape);
-ir_value fe_layer_weight_kept(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c, fe_shape shape,
-                              bool trainable); /* in the variable dtype */
+ir_value fe_layer_weight(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c,
+                         fe_shape shape);
+ir_value fe_layer_weight_kept(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c,
+                              fe_shape shape, bool trainable);             /* in the variable dtype */
 bool fe_finish(fe_lower *l, ir_value value, ir_value mask, fe_value *out); /* false when value is IR_NONE */
-ir_value fe_bias_add(fe_lower *l, ir_value x, ir_value bias, int axis); /* bias of rank 1 along `axis` */
+ir_value fe_bias_add(fe_lower *l, ir_value x, ir_value bias, int axis);    /* bias of rank 1 along `axis` */
 /* Puts `reduced`, which lacks the dims `dims` of `shape` (sorted), back to that shape. */
 ir_value fe_spread(fe_lower *l, ir_value reduced, ir_type shape, int count, const int64_t *dims);
 ir_value fe_insert_dim(fe_lower *l, ir_value x, int at); /* a new dim of size 1 */
 ir_value fe_softmax_build(fe_lower *l, ir_value x, int count, const int64_t *dims);
 ir_value fe_relu_build(fe_lower *l, ir_value x);
-ir_value fe_normalize_build(fe_lower *l, ir_value x, int count, const int64_t *dims, double epsilon); /* order 2 */
+ir_value fe_normalize_build(fe_lower *l, ir_value x, int count, const int64_t *dims,
+                            double epsilon); /* order 2 */
 ir_value fe_square(fe_lower *l, ir_value x);
-ir_value fe_transpose_to(fe_lower *l, ir_value x, const int64_t *permutation); /* x itself when it is the identity */
-/* Two operands; letters without ellipsis, no letter twice in an operand. Shapes were checked by the caller. */
+ir_value fe_transpose_to(fe_lower *l, ir_value x,
+                         const int64_t *permutation); /* x itself when it is the identity */
+/* Two operands; letters without ellipsis, no letter twice in an operand. Shapes were checked by the caller.
+ */
 ir_value fe_einsum_build(fe_lower *l, const char *a_letters, const char *b_letters, const char *out_letters,
                          const ir_value operand[2]);
-/* Where the last two dims are (row, column): row >= column, i1. Window > 0: |row - column| < window instead. */
+/* Where the last two dims are (row, column): row >= column, i1. Window > 0: |row - column| < window instead.
+ */
 ir_value fe_causal_mask_build(fe_lower *l, ir_dim rows, ir_dim columns, int64_t window);
 /* Keras's random.dropout: NULL noise shape means that of x. `name` is the seed generator's. */
 ir_value fe_dropout_build(fe_lower *l, ir_value x, double rate, const ir_type *noise, const fe_seed *seed);
@@ -90,7 +101,7 @@ typedef struct fe_einsum_dense {
     const char *input, *weight, *output; /* letters; '.' first or last in input and output: an ellipsis */
     const char *bias_axes;               /* NULL: no bias */
     int partial_count;
-    int64_t partial[IR_MAX_RANK];        /* output shape without the batch dim; -1: from the input */
+    int64_t partial[IR_MAX_RANK]; /* output shape without the batch dim; -1: from the input */
     const ir_record *activation;
     fe_weight_config kernel, bias;
 } fe_einsum_dense;

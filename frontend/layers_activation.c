@@ -93,7 +93,8 @@ bool fe_read_prelu(fe *f, fe_layer *layer, fe_config *c)
     prelu_state *s = arena_new(f->arena, prelu_state);
     layer->state = s;
     if (!fe_weight_config_read(c, "alpha", "zeros", &s->alpha)) return false;
-    if (fe_config_has(c, "shared_axes") && !fe_axes_read(c, "shared_axes", &s->shared_count, s->shared)) return false;
+    if (fe_config_has(c, "shared_axes") && !fe_axes_read(c, "shared_axes", &s->shared_count, s->shared))
+        return false;
     return fe_config_done(c);
 }
 
@@ -108,13 +109,16 @@ bool fe_call_prelu(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     if (!fe_axes_resolve(l, layer, t.rank, 1, s->shared_count, shared)) return false;
     fe_shape shape = {.rank = t.rank - 1};
     for (int d = 1, next = 0; d < t.rank; d++) {
-        if (next < s->shared_count && shared[next] == d) shape.dim[d - 1] = 1, next++;
-        else if (!fe_dim_get(l, layer, &t, d, &shape.dim[d - 1])) return false;
+        if (next < s->shared_count && shared[next] == d)
+            shape.dim[d - 1] = 1, next++;
+        else if (!fe_dim_get(l, layer, &t, d, &shape.dim[d - 1]))
+            return false;
     }
     const ir_value alpha = fe_layer_weight(l, layer, "alpha", &s->alpha, shape);
     if (alpha == IR_NONE) return false;
     const ir_value mirrored = fe_relu_build(l, ir_build_unary(l->g, OP_negate, x.value));
-    const ir_value negative = ir_build_binary(l->g, OP_multiply, mirrored, ir_build_unary(l->g, OP_negate, alpha));
+    const ir_value negative =
+        ir_build_binary(l->g, OP_multiply, mirrored, ir_build_unary(l->g, OP_negate, alpha));
     return fe_finish(l, ir_build_binary(l->g, OP_add, fe_relu_build(l, x.value), negative), IR_NONE, out);
 }
 
@@ -135,9 +139,10 @@ static bool find_softmax_mask(fe_lower *l, fe_layer *layer, const fe_args *args,
     if (mask == IR_NONE) return true;
     const ir_type shape = fe_type(l, x.value);
     ir_type m = fe_type(l, mask), both;
-    if (m.rank > shape.rank || !ir_broadcast_shapes(&shape, &m, &both) || !ir_type_same_shape(&both, &shape)) {
-        return fe_layer_error(l->fe, layer, "expected a mask that fits %s, found %s", fe_shape_show(l->fe, &shape),
-                              fe_shape_show(l->fe, &m));
+    if (m.rank > shape.rank || !ir_broadcast_shapes(&shape, &m, &both) ||
+        !ir_type_same_shape(&both, &shape)) {
+        return fe_layer_error(l->fe, layer, "expected a mask that fits %s, found %s",
+                              fe_shape_show(l->fe, &shape), fe_shape_show(l->fe, &m));
     }
     if (m.dtype != DTYPE_i1) mask = ir_build_compare(l->g, "GT", mask, ir_build_scalar(l->g, m.dtype, 0.5));
     *out = ir_build_broadcast_to(l->g, mask, &shape);

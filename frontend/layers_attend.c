@@ -1,4 +1,5 @@
-/* layers_attend.c: Attention (dot product or sum of tanh) and AdditiveAttention, which have no projections. */
+/* layers_attend.c: Attention (dot product or sum of tanh) and AdditiveAttention, which have no projections.
+ */
 #include "frontend/layers.h"
 
 #include <string.h>
@@ -14,7 +15,8 @@ static bool read_common(fe_config *c, attend_state *s)
     const json_at at = fe_key(c, "dropout");
     bool ok = fe_config_bool_or(c, "use_scale", s->additive, &s->use_scale);
     ok = fe_config_number_or(c, "dropout", 0, &s->dropout) && ok;
-    if (ok && !(s->dropout >= 0 && s->dropout <= 1)) ok = fe_error(c->fe, &at, "expected a number in 0 .. 1, found %g", s->dropout);
+    if (ok && !(s->dropout >= 0 && s->dropout <= 1))
+        ok = fe_error(c->fe, &at, "expected a number in 0 .. 1, found %g", s->dropout);
     ok = fe_seed_read(c, &s->seed) && ok;
     fe_config_ignore(c, "causal");
     return fe_config_done(c) && ok;
@@ -39,7 +41,8 @@ bool fe_read_additive_attention(fe *f, fe_layer *layer, fe_config *c)
     return read_common(c, s);
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * ------------------------------------------------------------------------------------------------------- */
 
 /* [..., rows, width] and [..., columns, width] added to [..., rows, columns, width]. */
 static ir_value add_pairs(fe_lower *l, ir_value query, ir_value key)
@@ -92,7 +95,8 @@ static ir_value sum_pairs(fe_lower *l, fe_layer *layer, ir_value query, ir_value
     return ir_build_binary(g, OP_multiply, sum, weight);
 }
 
-/* Products over the last dim (`of_steps`: over the last of a with the step dim of b) with all leading dims as batch. */
+/* Products over the last dim (`of_steps`: over the last of a with the step dim of b) with all leading dims as
+ * batch. */
 static ir_value multiply(fe_lower *l, ir_value a, ir_value b, bool of_steps)
 {
     ir_dot dot = {.contracting_count = 1};
@@ -131,16 +135,21 @@ static bool get_inputs(fe_lower *l, fe_layer *layer, const fe_args *args, attend
     fe_tensor *list;
     int count = 0;
     if (!fe_inputs_get(l, layer, args, 2, 3, &count, &list)) return false;
-    for (int i = 0; i < count; i++) list[i].value = ir_build_convert(l->g, list[i].value, layer->compute_dtype);
+    for (int i = 0; i < count; i++)
+        list[i].value = ir_build_convert(l->g, list[i].value, layer->compute_dtype);
     *in = (attend_inputs){list[0], list[1], list[count - 1], find_flag(args, "use_causal_mask"),
                           find_flag(args, "return_attention_scores")};
-    const ir_type q = fe_type(l, in->query.value), v = fe_type(l, in->value.value), k = fe_type(l, in->key.value);
+    const ir_type q = fe_type(l, in->query.value), v = fe_type(l, in->value.value),
+                  k = fe_type(l, in->key.value);
     bool fits = q.rank >= 3 && q.rank < IR_MAX_RANK && v.rank == q.rank && k.rank == q.rank;
-    for (int d = 0; fits && d < q.rank - 2; d++) fits = ir_dim_equal(q.dim[d], k.dim[d]) && ir_dim_equal(q.dim[d], v.dim[d]);
-    fits = fits && ir_dim_equal(k.dim[q.rank - 2], v.dim[q.rank - 2]) && ir_dim_equal(q.dim[q.rank - 1], k.dim[q.rank - 1]);
+    for (int d = 0; fits && d < q.rank - 2; d++)
+        fits = ir_dim_equal(q.dim[d], k.dim[d]) && ir_dim_equal(q.dim[d], v.dim[d]);
+    fits = fits && ir_dim_equal(k.dim[q.rank - 2], v.dim[q.rank - 2]) &&
+           ir_dim_equal(q.dim[q.rank - 1], k.dim[q.rank - 1]);
     fits = fits && !q.dim[q.rank - 1].batch;
     if (!fits) {
-        return fe_layer_error(l->fe, layer, "expected query, value and key that fit together, found %s, %s and %s",
+        return fe_layer_error(l->fe, layer,
+                              "expected query, value and key that fit together, found %s, %s and %s",
                               fe_shape_show(l->fe, &q), fe_shape_show(l->fe, &v), fe_shape_show(l->fe, &k));
     }
     ir_type scores = q;
@@ -157,8 +166,10 @@ static bool hide_scores(fe_lower *l, fe_layer *layer, const attend_inputs *in, i
     ir_value keep = IR_NONE;
     if (in->value.mask != IR_NONE) {
         const ir_type m = fe_type(l, in->value.mask);
-        if (m.rank != 2 || t.rank != 3 || !ir_dim_equal(m.dim[0], t.dim[0]) || !ir_dim_equal(m.dim[1], t.dim[2])) {
-            return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s", fe_shape_show(l->fe, &m));
+        if (m.rank != 2 || t.rank != 3 || !ir_dim_equal(m.dim[0], t.dim[0]) ||
+            !ir_dim_equal(m.dim[1], t.dim[2])) {
+            return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s",
+                                  fe_shape_show(l->fe, &m));
         }
         const ir_type shape = ir_type_with_dtype(t, DTYPE_i1);
         keep = ir_build_broadcast_in_dim(g, in->value.mask, &shape, (int64_t[]){0, 2});

@@ -1,5 +1,5 @@
-/* layers_attention.c: MultiHeadAttention and GroupQueryAttention (projections, scaled scores, softmax, combination) over
- * any attention axes. One letter stands for each dim, as in Keras's einsum equations. */
+/* layers_attention.c: MultiHeadAttention and GroupQueryAttention (projections, scaled scores, softmax,
+ * combination) over any attention axes. One letter stands for each dim, as in Keras's einsum equations. */
 #include "frontend/layers.h"
 
 #include <math.h>
@@ -17,13 +17,16 @@ typedef struct attention_state {
     fe_layer *query, *key, *value, *gate, *project;
 } attention_state;
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 static bool read_common(fe_config *c, attention_state *s)
 {
     bool ok = fe_config_number_or(c, "dropout", 0, &s->dropout);
     const json_at at = fe_key(c, "dropout"), window_at = fe_key(c, "sliding_window");
-    if (ok && !(s->dropout >= 0 && s->dropout <= 1)) ok = fe_error(c->fe, &at, "expected a number in 0 .. 1, found %g", s->dropout);
+    if (ok && !(s->dropout >= 0 && s->dropout <= 1))
+        ok = fe_error(c->fe, &at, "expected a number in 0 .. 1, found %g", s->dropout);
     ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
     ok = fe_config_bool_or(c, "use_gate", false, &s->use_gate) && ok;
     ok = fe_config_int_or(c, "sliding_window", 1, 0, &s->window) && ok;
@@ -68,7 +71,8 @@ static bool read_axes(fe_config *c, const char *key, int64_t least, int *out_cou
     if (*out_count < 0) *out_count = 0;
     if (*out_count >= IR_MAX_RANK) return fe_error(c->fe, &at, "expected less than %d numbers", IR_MAX_RANK);
     for (int i = 0; i < *out_count; i++) {
-        if (items[i] < least || items[i] > INT32_MAX) return fe_error(c->fe, &at, "found the number %lld", (long long)items[i]);
+        if (items[i] < least || items[i] > INT32_MAX)
+            return fe_error(c->fe, &at, "found the number %lld", (long long)items[i]);
         out[i] = items[i];
     }
     return true;
@@ -111,10 +115,12 @@ bool fe_read_group_query_attention(fe *f, fe_layer *layer, fe_config *c)
     return true;
 }
 
-/* ---- projections ------------------------------------------------------------------------------------------------------ */
+/* ---- projections
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* "abc,cde->abde" for a rank, `bound` contracted last dims and `made` new ones. */
-static void set_equation(fe *f, fe_layer *projection, int rank, int bound, int made, bool use_bias, const int64_t *sizes)
+static void set_equation(fe *f, fe_layer *projection, int rank, int bound, int made, bool use_bias,
+                         const int64_t *sizes)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     fe_einsum_dense *e = projection->state;
@@ -127,7 +133,8 @@ static void set_equation(fe *f, fe_layer *projection, int rank, int bound, int m
     memcpy(e->partial, sizes, (size_t)made * sizeof *sizes);
 }
 
-static bool project(fe_lower *l, fe_layer *projection, ir_value x, int64_t heads, int64_t width, ir_value *out)
+static bool project(fe_lower *l, fe_layer *projection, ir_value x, int64_t heads, int64_t width,
+                    ir_value *out)
 {
     const attention_state *s = l->layer->state;
     fe_tensor y;
@@ -142,12 +149,16 @@ static ir_value repeat_heads(fe_lower *l, ir_value x, int64_t times)
 {
     ir_type t = fe_type(l, x);
     if (times == 1) return x;
-    ir_type spread = {.dtype = t.dtype, .rank = 5, .dim = {t.dim[0], t.dim[1], t.dim[2], ir_fixed(times), t.dim[3]}};
+    ir_type spread = {
+        .dtype = t.dtype, .rank = 5, .dim = {t.dim[0], t.dim[1], t.dim[2], ir_fixed(times), t.dim[3]}};
     t.dim[2].count *= times;
-    return ir_build_reshape(l->g, ir_build_broadcast_in_dim(l->g, x, &spread, (int64_t[]){0, 1, 2, 4}), t.rank, t.dim);
+    return ir_build_reshape(l->g, ir_build_broadcast_in_dim(l->g, x, &spread, (int64_t[]){0, 1, 2, 4}),
+                            t.rank, t.dim);
 }
 
-/* ---- masks --------------------------------------------------------------------------------------------------------------- */
+/* ---- masks
+ * ---------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct attention_inputs {
     fe_tensor query, value, key, mask; /* key.value IR_NONE: not given; mask: the argument attention_mask */
@@ -164,7 +175,8 @@ static bool check_mask_rank(fe_lower *l, fe_layer *layer, ir_value mask)
 {
     const ir_type t = fe_type(l, mask);
     if (t.rank >= 1 && t.rank < IR_MAX_RANK) return true;
-    return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s", fe_shape_show(l->fe, &t));
+    return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s",
+                          fe_shape_show(l->fe, &t));
 }
 
 /* The mask [N, query steps, key steps], or with dims of size 1; IR_NONE in *out: none. */
@@ -172,7 +184,8 @@ static bool build_mask(fe_lower *l, fe_layer *layer, const attention_inputs *in,
 {
     const attention_state *s = layer->state;
     const ir_type q = fe_type(l, in->query.value), v = fe_type(l, in->value.value);
-    const ir_value masks[3] = {in->query.mask, in->value.mask, in->key.value == IR_NONE ? IR_NONE : in->key.mask};
+    const ir_value masks[3] = {in->query.mask, in->value.mask,
+                               in->key.value == IR_NONE ? IR_NONE : in->key.mask};
     ir_value all = IR_NONE;
     for (int i = 0; i < 3; i++) {
         if (masks[i] == IR_NONE) continue;
@@ -192,15 +205,18 @@ static bool build_mask(fe_lower *l, fe_layer *layer, const attention_inputs *in,
         const ir_value steps = fe_causal_mask_build(l, q.dim[1], v.dim[1], windowed ? s->window : 0);
         const ir_type a = fe_type(l, steps), b = all == IR_NONE ? a : fe_type(l, all);
         ir_type both;
-        if (!ir_broadcast_shapes(&b, &a, &both)) return fe_refuse(l, layer, "a causal mask besides masks of this shape");
+        if (!ir_broadcast_shapes(&b, &a, &both))
+            return fe_refuse(l, layer, "a causal mask besides masks of this shape");
         all = unite(l, all, steps);
     }
     if (in->mask.value != IR_NONE) {
         ir_value given = in->mask.value;
         const ir_type g = fe_type(l, given), a = all == IR_NONE ? g : fe_type(l, all);
         ir_type both;
-        if (g.dtype != DTYPE_i1) given = ir_build_compare(l->g, "NE", given, ir_build_scalar(l->g, g.dtype, 0));
-        if (!ir_broadcast_shapes(&a, &g, &both)) return fe_refuse(l, layer, "an attention_mask of this shape");
+        if (g.dtype != DTYPE_i1)
+            given = ir_build_compare(l->g, "NE", given, ir_build_scalar(l->g, g.dtype, 0));
+        if (!ir_broadcast_shapes(&a, &g, &both))
+            return fe_refuse(l, layer, "an attention_mask of this shape");
         all = unite(l, given, all);
     }
     *out = all;
@@ -216,7 +232,8 @@ static bool spread_mask(fe_lower *l, fe_layer *layer, ir_value mask, ir_type sco
         t = fe_type(l, mask);
     }
     scores.dtype = DTYPE_i1;
-    if (t.rank > scores.rank || !ir_broadcast_shapes(&scores, &t, &both) || !ir_type_same_shape(&both, &scores)) {
+    if (t.rank > scores.rank || !ir_broadcast_shapes(&scores, &t, &both) ||
+        !ir_type_same_shape(&both, &scores)) {
         return fe_layer_error(l->fe, layer, "expected a mask that fits the scores %s, found %s",
                               fe_shape_show(l->fe, &scores), fe_shape_show(l->fe, &t));
     }
@@ -224,10 +241,12 @@ static bool spread_mask(fe_lower *l, fe_layer *layer, ir_value mask, ir_type sco
     return true;
 }
 
-/* ---- scores ---------------------------------------------------------------------------------------------------------------- */
+/* ---- scores
+ * ----------------------------------------------------------------------------------------------------------------
+ */
 
-/* Letters of the projected query ("abcd"), key and value ("aecd") and scores ("acbe"): attention axes get letters of their
- * own in the key, and stand last in the scores. */
+/* Letters of the projected query ("abcd"), key and value ("aecd") and scores ("acbe"): attention axes get
+ * letters of their own in the key, and stand last in the scores. */
 typedef struct equation {
     char query[IR_MAX_RANK + 1], key[IR_MAX_RANK + 1], scores[2 * IR_MAX_RANK + 1];
     int axes;
@@ -267,11 +286,13 @@ static bool check_shapes(fe_lower *l, fe_layer *layer, const ir_value qkv[3], co
     const ir_type q = fe_type(l, qkv[0]), k = fe_type(l, qkv[1]), v = fe_type(l, qkv[2]);
     bool fits = q.rank == k.rank && k.rank == v.rank;
     for (int d = 0; fits && d < q.rank - 1; d++) {
-        fits = ir_dim_equal(k.dim[d], v.dim[d]) && (e->query[d] != e->key[d] || ir_dim_equal(q.dim[d], k.dim[d]));
+        fits = ir_dim_equal(k.dim[d], v.dim[d]) &&
+               (e->query[d] != e->key[d] || ir_dim_equal(q.dim[d], k.dim[d]));
     }
     if (!fits) {
-        return fe_layer_error(l->fe, layer, "expected query, key and value that fit together, found %s, %s and %s projected",
-                              fe_shape_show(l->fe, &q), fe_shape_show(l->fe, &k), fe_shape_show(l->fe, &v));
+        return fe_layer_error(
+            l->fe, layer, "expected query, key and value that fit together, found %s, %s and %s projected",
+            fe_shape_show(l->fe, &q), fe_shape_show(l->fe, &k), fe_shape_show(l->fe, &v));
     }
     ir_type scores = {.dtype = q.dtype};
     for (const char *c = e->scores; *c != '\0'; c++) {
@@ -281,10 +302,11 @@ static bool check_shapes(fe_lower *l, fe_layer *layer, const ir_value qkv[3], co
     return fe_size_check(l, layer, &scores);
 }
 
-/* Keras computes the usual case with one fused operation: scale after the product, float32 scores, hidden scores at the
- * far end of the range. The other way scales the query, hides with -1e9 and sets hidden weights to 0. */
-static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], const equation *e, ir_value mask, bool fused,
-                          ir_value *out)
+/* Keras computes the usual case with one fused operation: scale after the product, float32 scores, hidden
+ * scores at the far end of the range. The other way scales the query, hides with -1e9 and sets hidden weights
+ * to 0. */
+static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], const equation *e,
+                          ir_value mask, bool fused, ir_value *out)
 {
     const attention_state *s = layer->state;
     ir_graph *g = l->g;
@@ -309,7 +331,9 @@ static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], c
     return true;
 }
 
-/* ---- calls -------------------------------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 static bool find_flag(const fe_args *args, const char *name)
 {
@@ -321,9 +345,11 @@ static bool get_inputs(fe_lower *l, fe_layer *layer, const fe_args *args, attent
 {
     const attention_state *s = layer->state;
     fe_tensor given;
-    if (!fe_tensor_find(l, layer, args, 0, "query", &in->query) || !fe_tensor_find(l, layer, args, 1, "value", &in->value) ||
+    if (!fe_tensor_find(l, layer, args, 0, "query", &in->query) ||
+        !fe_tensor_find(l, layer, args, 1, "value", &in->value) ||
         !fe_tensor_find(l, layer, args, 2, "key", &in->key) ||
-        !fe_tensor_find(l, layer, args, -1, "attention_mask", &in->mask)) return false;
+        !fe_tensor_find(l, layer, args, -1, "attention_mask", &in->mask))
+        return false;
     if (in->query.value == IR_NONE || in->value.value == IR_NONE) {
         return fe_layer_error(l->fe, layer, "expected a query and a value, found less");
     }
@@ -331,8 +357,10 @@ static bool get_inputs(fe_lower *l, fe_layer *layer, const fe_args *args, attent
     fe_tensor *const tensors[3] = {&in->query, &in->value, &in->key};
     for (int i = 0; i < 3; i++) {
         if (!fe_tensor_find(l, layer, args, -1, names[i], &given)) return false;
-        if (given.value == IR_NONE) continue;
-        if (fe_type(l, given.value).dtype != DTYPE_i1) return fe_refuse(l, layer, "a mask that is not of bools");
+        if (given.value == IR_NONE || (i == 0 && !s->grouped))
+            continue; /* Keras's MultiHeadAttention ignores that one */
+        if (fe_type(l, given.value).dtype != DTYPE_i1)
+            return fe_refuse(l, layer, "a mask that is not of bools");
         tensors[i]->mask = given.value;
     }
     in->causal = find_flag(args, "use_causal_mask");
@@ -341,7 +369,8 @@ static bool get_inputs(fe_lower *l, fe_layer *layer, const fe_args *args, attent
     const ir_type k = in->key.value == IR_NONE ? v : fe_type(l, in->key.value);
     const int most = s->grouped ? 3 : IR_MAX_RANK - 1;
     if (q.rank >= 3 && q.rank <= most && v.rank == q.rank && k.rank == q.rank) return true;
-    return fe_layer_error(l->fe, layer, "expected query, value and key of one rank in 3 .. %d, found %s, %s and %s", most,
+    return fe_layer_error(l->fe, layer,
+                          "expected query, value and key of one rank in 3 .. %d, found %s, %s and %s", most,
                           fe_shape_show(l->fe, &q), fe_shape_show(l->fe, &v), fe_shape_show(l->fe, &k));
 }
 
@@ -352,7 +381,8 @@ static bool project_output(fe_lower *l, fe_layer *layer, ir_value x, int64_t que
     const int made = s->output_count > 0 ? s->output_count : 1, rank = fe_type(l, x).rank;
     fe_tensor y;
     if (rank - 2 + made > IR_MAX_RANK) return fe_refuse(l, layer, "an output_shape of so many dims");
-    set_equation(l->fe, s->project, rank, 2, made, s->use_bias, s->output_count > 0 ? s->output : &query_width);
+    set_equation(l->fe, s->project, rank, 2, made, s->use_bias,
+                 s->output_count > 0 ? s->output : &query_width);
     if (!fe_call_tensor(l, s->project, (fe_tensor){x, IR_NONE}, &y)) return false;
     *out = y.value;
     return true;
@@ -367,6 +397,14 @@ static bool return_both(fe_lower *l, ir_value y, ir_value mask, ir_value scores,
     return true;
 }
 
+static void clear_masks(fe_lower *l, const attention_inputs *in)
+{
+    const fe_tensor tensors[3] = {in->query, in->value, in->key};
+    for (int i = 0; i < 3; i++) {
+        if (tensors[i].value != IR_NONE && tensors[i].mask != IR_NONE) fe_mask_clear(l, tensors[i].value);
+    }
+}
+
 static bool call_attention(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     const attention_state *s = layer->state;
@@ -378,13 +416,15 @@ static bool call_attention(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     const ir_type q = fe_type(l, in.query.value);
     const ir_value key = in.key.value == IR_NONE ? in.value.value : in.key.value;
     if (!fe_dim_get(l, layer, &q, q.rank - 1, &width) || !build_mask(l, layer, &in, &mask)) return false;
+    if (!s->grouped) clear_masks(l, &in);
     if (!project(l, s->query, in.query.value, s->heads, s->key_dim, &qkv[0])) return false;
     if (!project(l, s->key, key, s->key_heads, s->key_dim, &qkv[1])) return false;
     if (s->use_gate && !project(l, s->gate, in.query.value, s->heads, s->value_dim, &gate)) return false;
     if (!project(l, s->value, in.value.value, s->key_heads, s->value_dim, &qkv[2])) return false;
     qkv[1] = repeat_heads(l, qkv[1], s->heads / s->key_heads);
     qkv[2] = repeat_heads(l, qkv[2], s->heads / s->key_heads);
-    if (!make_equation(l, layer, fe_type(l, qkv[0]).rank, &e) || !check_shapes(l, layer, qkv, &e)) return false;
+    if (!make_equation(l, layer, fe_type(l, qkv[0]).rank, &e) || !check_shapes(l, layer, qkv, &e))
+        return false;
     const bool fused = s->dropout == 0 && !in.return_scores && fe_type(l, qkv[0]).rank == 4;
     if (!build_weights(l, layer, qkv, &e, mask, fused, &weights)) return false;
     const ir_value dropped = l->training ? fe_dropout_build(l, weights, s->dropout, NULL, &s->seed) : weights;

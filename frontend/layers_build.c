@@ -1,5 +1,6 @@
-/* layers_build.c: small graphs that several layer families are made of. Reductions drop their dims and fe_spread puts
- * them back with one broadcast_in_dim, so no reshape of size-1 dims stands between a reduction and its uses. */
+/* layers_build.c: small graphs that several layer families are made of. Reductions drop their dims and
+ * fe_spread puts them back with one broadcast_in_dim, so no reshape of size-1 dims stands between a reduction
+ * and its uses. */
 #include "frontend/layers.h"
 
 #include <string.h>
@@ -11,18 +12,29 @@ static ir_value get_weight(fe_lower *l, fe_layer *layer, const fe_weight_spec *s
     return fe_size_check(l, layer, &t) ? fe_weight_get(l, layer, spec) : IR_NONE;
 }
 
-ir_value fe_layer_weight(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c, fe_shape shape)
+ir_value fe_layer_weight(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c,
+                         fe_shape shape)
 {
-    const fe_weight_spec spec = {.name = name, .rank = shape.rank, .shape = shape.dim, .initializer = c->initializer,
-                                 .regularizer = c->regularizer, .constraint = c->constraint, .trainable = true};
+    const fe_weight_spec spec = {.name = name,
+                                 .rank = shape.rank,
+                                 .shape = shape.dim,
+                                 .initializer = c->initializer,
+                                 .regularizer = c->regularizer,
+                                 .constraint = c->constraint,
+                                 .trainable = true};
     return get_weight(l, layer, &spec);
 }
 
-ir_value fe_layer_weight_kept(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c, fe_shape shape,
-                              bool trainable)
+ir_value fe_layer_weight_kept(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c,
+                              fe_shape shape, bool trainable)
 {
-    const fe_weight_spec spec = {.name = name, .rank = shape.rank, .shape = shape.dim, .initializer = c->initializer,
-                                 .regularizer = c->regularizer, .constraint = c->constraint, .trainable = trainable,
+    const fe_weight_spec spec = {.name = name,
+                                 .rank = shape.rank,
+                                 .shape = shape.dim,
+                                 .initializer = c->initializer,
+                                 .regularizer = c->regularizer,
+                                 .constraint = c->constraint,
+                                 .trainable = trainable,
                                  .keep_dtype = true};
     return get_weight(l, layer, &spec);
 }
@@ -47,8 +59,10 @@ ir_value fe_spread(fe_lower *l, ir_value reduced, ir_type shape, int count, cons
     int64_t kept[IR_MAX_RANK];
     int kept_count = 0, next = 0;
     for (int d = 0; d < shape.rank; d++) {
-        if (next < count && dims[next] == d) next++;
-        else kept[kept_count++] = d;
+        if (next < count && dims[next] == d)
+            next++;
+        else
+            kept[kept_count++] = d;
     }
     shape.dtype = fe_type(l, reduced).dtype;
     return ir_build_broadcast_in_dim(l->g, reduced, &shape, kept);
@@ -67,9 +81,10 @@ ir_value fe_softmax_build(fe_lower *l, ir_value x, int count, const int64_t *dim
 {
     ir_graph *g = l->g;
     const ir_type shape = fe_type(l, x);
-    const ir_value top = ir_build_unary(g, OP_stop_gradient, ir_build_reduce(g, "maximum", x, count, dims, false));
-    const ir_value e = ir_build_unary(g, OP_exponential,
-                                      ir_build_binary(g, OP_subtract, x, fe_spread(l, top, shape, count, dims)));
+    const ir_value top =
+        ir_build_unary(g, OP_stop_gradient, ir_build_reduce(g, "maximum", x, count, dims, false));
+    const ir_value e = ir_build_unary(
+        g, OP_exponential, ir_build_binary(g, OP_subtract, x, fe_spread(l, top, shape, count, dims)));
     const ir_value sum = ir_build_reduce(g, "add", e, count, dims, false);
     return ir_build_binary(g, OP_divide, e, fe_spread(l, sum, shape, count, dims));
 }
@@ -81,16 +96,14 @@ ir_value fe_relu_build(fe_lower *l, ir_value x)
     return ir_build_select(l->g, ir_build_compare(l->g, "GT", x, zero), x, zero);
 }
 
-ir_value fe_square(fe_lower *l, ir_value x)
-{
-    return ir_build_binary(l->g, OP_multiply, x, x);
-}
+ir_value fe_square(fe_lower *l, ir_value x) { return ir_build_binary(l->g, OP_multiply, x, x); }
 
 ir_value fe_normalize_build(fe_lower *l, ir_value x, int count, const int64_t *dims, double epsilon)
 {
     ir_graph *g = l->g;
     const ir_value sum = ir_build_reduce(g, "add", fe_square(l, x), count, dims, false);
-    const ir_value inverse = ir_build_binary_scalar(g, OP_minimum, ir_build_unary(g, OP_rsqrt, sum), 1.0 / epsilon);
+    const ir_value inverse =
+        ir_build_binary_scalar(g, OP_minimum, ir_build_unary(g, OP_rsqrt, sum), 1.0 / epsilon);
     return ir_build_binary(g, OP_multiply, x, fe_spread(l, inverse, fe_type(l, x), count, dims));
 }
 
@@ -110,14 +123,17 @@ static int64_t letter_at(const char *letters, char c)
 }
 
 /* Sums the letters away that stand in this operand only; the rest is written to out_letters. */
-static ir_value sum_lone_letters(fe_lower *l, ir_value x, const char *letters, const char *others, char *out_letters)
+static ir_value sum_lone_letters(fe_lower *l, ir_value x, const char *letters, const char *others,
+                                 char *out_letters)
 {
     int64_t dims[IR_MAX_RANK];
     int count = 0;
     size_t kept = 0;
     for (int d = 0; letters[d] != '\0'; d++) {
-        if (strchr(others, letters[d]) == NULL) dims[count++] = d;
-        else out_letters[kept++] = letters[d];
+        if (strchr(others, letters[d]) == NULL)
+            dims[count++] = d;
+        else
+            out_letters[kept++] = letters[d];
     }
     out_letters[kept] = '\0';
     return count == 0 ? x : ir_build_reduce(l->g, "add", x, count, dims, false);
@@ -136,7 +152,8 @@ ir_value fe_einsum_build(fe_lower *l, const char *a_letters, const char *b_lette
     for (const char *c = a; *c != '\0'; c++) {
         if (strchr(b, *c) == NULL) continue;
         const bool batch = strchr(out_letters, *c) != NULL;
-        int64_t *lhs = batch ? dot.lhs_batch : dot.lhs_contracting, *rhs = batch ? dot.rhs_batch : dot.rhs_contracting;
+        int64_t *lhs = batch ? dot.lhs_batch : dot.lhs_contracting,
+                *rhs = batch ? dot.rhs_batch : dot.rhs_contracting;
         int *n = batch ? &dot.batch_count : &dot.contracting_count;
         lhs[*n] = letter_at(a, *c), rhs[*n] = letter_at(b, *c);
         (*n)++;

@@ -1,5 +1,6 @@
-/* layers_conv.c: Conv1D .. 3D, their transposes, depthwise and separable convolutions. Channel order is a matter of the
- * layout attributes, never of a transpose. A 1x1 convolution over channels in last place is a matrix product. */
+/* layers_conv.c: Conv1D .. 3D, their transposes, depthwise and separable convolutions. Channel order is a
+ * matter of the layout attributes, never of a transpose. A 1x1 convolution over channels in last place is a
+ * matrix product. */
 #include "frontend/layers.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ typedef struct conv_state {
     fe_weight_config weight, pointwise, bias;
 } conv_state;
 
-/* ---- reading ------------------------------------------------------------------------------------------------------ */
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------------ */
 
 static bool is_large(const int64_t *sizes, int count)
 {
@@ -32,7 +34,8 @@ static bool read_window(fe_config *c, conv_state *s, bool causal)
     const json_at at = fe_key(c, "padding"), kernel_at = fe_key(c, "kernel_size");
     int choice = 0;
     bool ok = true;
-    if (!fe_config_has(c, "kernel_size")) ok = fe_error(c->fe, &kernel_at, "expected the size of the kernel, found none");
+    if (!fe_config_has(c, "kernel_size"))
+        ok = fe_error(c->fe, &kernel_at, "expected the size of the kernel, found none");
     ok = fe_sizes_read(c, "kernel_size", s->spatial, 1, 1, s->kernel) && ok;
     ok = fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides) && ok;
     ok = fe_sizes_read(c, "dilation_rate", s->spatial, 1, 1, s->dilation) && ok;
@@ -127,7 +130,8 @@ bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
     return read_rest(c, s) && ok;
 }
 
-/* ---- geometry -------------------------------------------------------------------------------------------------------- */
+/* ---- geometry
+ * -------------------------------------------------------------------------------------------------------- */
 
 static int channel_axis(const conv_state *s) { return s->channels_first ? 1 : s->spatial + 1; }
 static int spatial_axis(const conv_state *s, int i) { return i + (s->channels_first ? 2 : 1); }
@@ -154,7 +158,8 @@ static ir_window make_window(const conv_state *s)
 }
 
 /* Fills in the padding and checks the result's size. */
-static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_type t, int64_t filters, ir_window *w)
+static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_type t, int64_t filters,
+                         ir_window *w)
 {
     for (int i = 0; i < s->spatial; i++) {
         int64_t size = 0, result;
@@ -168,7 +173,8 @@ static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_t
         } else {
             if (s->padding == PADDING_causal) w->low[i] = reach(s, i) - 1;
             if (size + w->low[i] < reach(s, i)) {
-                return fe_layer_error(l->fe, layer, "expected an input that the kernel fits in (%lld wide), found %s",
+                return fe_layer_error(l->fe, layer,
+                                      "expected an input that the kernel fits in (%lld wide), found %s",
                                       (long long)reach(s, i), fe_shape_show(l->fe, &t));
             }
             result = (size + w->low[i] - reach(s, i)) / s->strides[i] + 1;
@@ -179,8 +185,8 @@ static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_t
     return fe_size_check(l, layer, &t);
 }
 
-static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, const conv_state *s, int64_t *out_channels,
-                      ir_value *out)
+static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, const conv_state *s,
+                      int64_t *out_channels, ir_value *out)
 {
     fe_tensor x;
     if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
@@ -223,7 +229,9 @@ static fe_shape shape_kernel(const conv_state *s, int64_t a, int64_t b)
     return shape;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------------- */
+/* ---- calls
+ * -------------------------------------------------------------------------------------------------------------
+ */
 
 bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
@@ -241,19 +249,23 @@ bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *o
     const fe_shape shape = shape_kernel(s, channels / s->groups, s->filters);
     const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
     if (kernel == IR_NONE) return false;
-    const bool pointwise = s->groups == 1 && !is_large(s->kernel, s->spatial) && !is_large(s->strides, s->spatial);
-    const ir_value y = pointwise ? apply_pointwise(l, s, x, kernel) : ir_build_convolution(l->g, x, kernel, &w);
+    const bool pointwise =
+        s->groups == 1 && !is_large(s->kernel, s->spatial) && !is_large(s->strides, s->spatial);
+    const ir_value y =
+        pointwise ? apply_pointwise(l, s, x, kernel) : ir_build_convolution(l->g, x, kernel, &w);
     return finish(l, layer, s, y, out);
 }
 
 /* One filter or more for each channel: groups of one channel each. kernel: [..., channels, multiplier]. */
-static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x, const char *name)
+static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x,
+                                const char *name)
 {
     const ir_type t = fe_type(l, x);
     const int64_t channels = t.dim[channel_axis(s)].count;
     ir_window w = make_window(s);
     if (channels > INT32_MAX || !place_window(l, layer, s, t, channels * s->multiplier, &w)) return IR_NONE;
-    const ir_value kernel = fe_layer_weight(l, layer, name, &s->weight, shape_kernel(s, channels, s->multiplier));
+    const ir_value kernel =
+        fe_layer_weight(l, layer, name, &s->weight, shape_kernel(s, channels, s->multiplier));
     if (kernel == IR_NONE) return IR_NONE;
     ir_type k = fe_type(l, kernel);
     k.dim[s->spatial] = ir_fixed(1);
@@ -292,16 +304,17 @@ bool fe_call_separable_conv(fe_lower *l, fe_layer *layer, const fe_args *args, f
 }
 
 /* The gradient of a convolution with respect to its input, from `size` to the size TensorFlow makes of it. */
-static bool place_transpose(fe_lower *l, fe_layer *layer, const conv_state *s, int i, int64_t size, int64_t *out_size,
-                            ir_window *w)
+static bool place_transpose(fe_lower *l, fe_layer *layer, const conv_state *s, int i, int64_t size,
+                            int64_t *out_size, ir_window *w)
 {
     const int64_t k = reach(s, i), stride = s->strides[i], extra = s->output_padding[i];
     int64_t result, skipped = 0;
     if (s->padding == PADDING_same) {
         result = s->has_output_padding ? (size - 1) * stride + k % 2 + extra : size * stride;
         if (base_ceil_div(result, stride) != size) {
-            return fe_layer_error(l->fe, layer, "expected an output_padding that fits the kernel and the strides, found %lld",
-                                  (long long)extra);
+            return fe_layer_error(
+                l->fe, layer, "expected an output_padding that fits the kernel and the strides, found %lld",
+                (long long)extra);
         }
         skipped = base_max((size - 1) * stride + k - result, 0) / 2;
     } else {
@@ -330,13 +343,15 @@ bool fe_call_conv_transpose(fe_lower *l, fe_layer *layer, const fe_args *args, f
         const int axis = spatial_axis(s, i);
         int64_t size = 0, result = 0;
         if (!fe_dim_get(l, layer, &t, axis, &size)) return false;
-        if (size > (int64_t)1 << 32) return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
+        if (size > (int64_t)1 << 32)
+            return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
         if (!place_transpose(l, layer, s, i, size, &result, &w)) return false;
         t.dim[axis] = ir_fixed(result);
     }
     t.dim[channel_axis(s)] = ir_fixed(s->filters);
     if (!fe_size_check(l, layer, &t)) return false;
-    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape_kernel(s, s->filters, channels));
+    const ir_value kernel =
+        fe_layer_weight(l, layer, "kernel", &s->weight, shape_kernel(s, s->filters, channels));
     if (kernel == IR_NONE) return false;
     return finish(l, layer, s, ir_build_convolution(l->g, x, kernel, &w), out);
 }

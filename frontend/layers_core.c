@@ -34,7 +34,8 @@ bool fe_call_identity(fe_lower *l, fe_layer *layer, const fe_args *args, fe_valu
     return true;
 }
 
-/* ---- Dense ------------------------------------------------------------------------------------------------- */
+/* ---- Dense
+ * ------------------------------------------------------------------------------------------------- */
 
 bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -70,7 +71,8 @@ bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }
 
-/* ---- Embedding ----------------------------------------------------------------------------------------------- */
+/* ---- Embedding
+ * ----------------------------------------------------------------------------------------------- */
 
 bool fe_read_embedding(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -95,15 +97,16 @@ bool fe_call_embedding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     if (s->mask_zero) mask = ir_build_compare(g, "NE", x.value, ir_build_scalar(g, t.dtype, 0));
     t.dim[t.rank++] = ir_fixed(s->columns);
     if (!fe_size_check(l, layer, &t)) return false;
-    const ir_value table =
-        fe_layer_weight_kept(l, layer, "embeddings", &s->embeddings, (fe_shape){2, {s->rows, s->columns}}, true);
+    const ir_value table = fe_layer_weight_kept(l, layer, "embeddings", &s->embeddings,
+                                                (fe_shape){2, {s->rows, s->columns}}, true);
     if (table == IR_NONE) return false;
     const ir_value rows = t.dtype == DTYPE_i64 ? x.value : ir_build_convert(g, x.value, DTYPE_i32);
     const ir_value y = ir_build_convert(g, ir_build_take_rows(g, table, rows), layer->compute_dtype);
     return fe_finish(l, y, mask, out);
 }
 
-/* ---- Masking --------------------------------------------------------------------------------------------------- */
+/* ---- Masking
+ * --------------------------------------------------------------------------------------------------- */
 
 bool fe_read_masking(fe *f, fe_layer *layer, fe_config *c)
 {

@@ -19,8 +19,10 @@ static bool split_equation(fe *f, const char *equation, char part[3][IR_MAX_RANK
             continue;
         }
         const bool ellipsis = c[0] == '.' && c[1] == '.' && c[2] == '.';
-        if (ellipsis) c += 2;
-        else if (!isalpha((unsigned char)*c)) return false;
+        if (ellipsis)
+            c += 2;
+        else if (!isalpha((unsigned char)*c))
+            return false;
         if (n > IR_MAX_RANK) return false;
         part[p][n++] = ellipsis ? '.' : *c;
     }
@@ -40,7 +42,9 @@ static bool has_twice(const char *letters)
 static bool is_known_form(const char *input, const char *weight, const char *output)
 {
     const char *in_dots = strchr(input, '.'), *out_dots = strchr(output, '.');
-    if (weight[0] == '\0' || strlen(weight) > IR_MAX_RANK || strchr(weight, '.') != NULL || (in_dots == NULL) != (out_dots == NULL)) return false;
+    if (weight[0] == '\0' || strlen(weight) > IR_MAX_RANK || strchr(weight, '.') != NULL ||
+        (in_dots == NULL) != (out_dots == NULL))
+        return false;
     if (in_dots == NULL) return input[0] != '\0' && output[0] != '\0';
     const bool front = in_dots == input && out_dots == output;
     const bool behind = in_dots[1] == '\0' && out_dots[1] == '\0' && in_dots > input && out_dots > output;
@@ -55,19 +59,23 @@ static bool read_equation(fe *f, fe_config *c, fe_einsum_dense *s)
     if (!fe_config_text_or(c, "equation", NULL, &equation)) return false;
     if (equation == NULL) return fe_error(f, &at, "expected an equation, found none");
     if (!split_equation(f, equation, part) || !is_known_form(part[0], part[1], part[2])) {
-        return fe_error(f, &at, "expected an equation of the form X,Y->Z with one letter a dim, found \"%s\"", equation);
+        return fe_error(f, &at, "expected an equation of the form X,Y->Z with one letter a dim, found \"%s\"",
+                        equation);
     }
     if (has_twice(part[0]) || has_twice(part[1]) || has_twice(part[2])) {
         return fe_error(f, &at, "expected no letter twice in an operand, found \"%s\"", equation);
     }
     for (const char *letter = part[1]; *letter != '\0'; letter++) {
         if (strchr(part[0], *letter) == NULL && strchr(part[2], *letter) == NULL) {
-            return fe_error(f, &at, "expected every letter of the weight in the input or the output, found \"%s\"", equation);
+            return fe_error(f, &at,
+                            "expected every letter of the weight in the input or the output, found \"%s\"",
+                            equation);
         }
     }
     for (const char *letter = part[2]; *letter != '\0'; letter++) {
         if (*letter != '.' && strchr(part[0], *letter) == NULL && strchr(part[1], *letter) == NULL) {
-            return fe_error(f, &at, "expected every letter of the output in an operand, found \"%s\"", equation);
+            return fe_error(f, &at, "expected every letter of the output in an operand, found \"%s\"",
+                            equation);
         }
     }
     s->input = arena_strdup(f->arena, part[0]);
@@ -82,12 +90,14 @@ static bool read_output_shape(fe *f, fe_config *c, fe_einsum_dense *s)
     const json_at at = fe_key(c, "output_shape");
     const cJSON *j = fe_config_item(c, "output_shape");
     if (j == NULL) return fe_error(f, &at, "expected the shape of the output, found none");
-    for (const cJSON *item = cJSON_IsArray(j) ? j->child : j; item != NULL; item = cJSON_IsArray(j) ? item->next : NULL) {
+    for (const cJSON *item = cJSON_IsArray(j) ? j->child : j; item != NULL;
+         item = cJSON_IsArray(j) ? item->next : NULL) {
         int64_t size = -1;
         if (!cJSON_IsNull(item) && (!fe_json_int(item, &size) || size < 1 || size > INT32_MAX)) {
             return fe_error(f, &at, "expected sizes of 1 .. %d, found %s", INT32_MAX, fe_json_show(f, item));
         }
-        if (s->partial_count == IR_MAX_RANK) return fe_error(f, &at, "expected at most %d sizes", IR_MAX_RANK);
+        if (s->partial_count == IR_MAX_RANK)
+            return fe_error(f, &at, "expected at most %d sizes", IR_MAX_RANK);
         s->partial[s->partial_count++] = size;
     }
     return true;
@@ -102,7 +112,8 @@ static bool read_bias_axes(fe *f, fe_config *c, fe_einsum_dense *s)
     for (const char *letter = s->bias_axes; *letter != '\0'; letter++) {
         ok = ok && isalpha((unsigned char)*letter) && strchr(s->output, *letter) != NULL;
     }
-    return ok || fe_error(f, &at, "expected letters of the output \"%s\", found \"%s\"", s->output, s->bias_axes);
+    return ok ||
+           fe_error(f, &at, "expected letters of the output \"%s\", found \"%s\"", s->output, s->bias_axes);
 }
 
 bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
@@ -116,10 +127,11 @@ bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c) && ok;
 }
 
-/* ---- call ---------------------------------------------------------------------------------------------------- */
+/* ---- call
+ * ---------------------------------------------------------------------------------------------------- */
 
-/* The equation for one input rank: the ellipsis is written out with letters that occur nowhere else, and every letter of
- * the output has its size. */
+/* The equation for one input rank: the ellipsis is written out with letters that occur nowhere else, and
+ * every letter of the output has its size. */
 typedef struct einsum {
     char input[IR_MAX_RANK + 1], output[2 * IR_MAX_RANK + 1];
     ir_dim output_dim[2 * IR_MAX_RANK];
@@ -135,14 +147,17 @@ static bool expand_letters(const fe_einsum_dense *s, int rank, einsum *e)
     int count = 0;
     if (elided < 0 || (dots == NULL && elided != 0)) return false;
     for (char c = 'A'; c <= 'z' && count < elided; c++) {
-        if (!isalpha((unsigned char)c) || strchr(s->input, c) || strchr(s->weight, c) || strchr(s->output, c)) continue;
+        if (!isalpha((unsigned char)c) || strchr(s->input, c) || strchr(s->weight, c) || strchr(s->output, c))
+            continue;
         extra[count++] = c;
     }
     extra[count] = '\0';
     const bool front = dots == s->input;
     if ((int)strlen(s->output) - (dots != NULL) + elided > IR_MAX_RANK) return false;
-    if (dots == NULL) strcpy(e->input, s->input), strcpy(e->output, s->output);
-    else if (front) strcat(strcpy(e->input, extra), s->input + 1), strcat(strcpy(e->output, extra), s->output + 1);
+    if (dots == NULL)
+        strcpy(e->input, s->input), strcpy(e->output, s->output);
+    else if (front)
+        strcat(strcpy(e->input, extra), s->input + 1), strcat(strcpy(e->output, extra), s->output + 1);
     else {
         strncat(strcpy(e->input, ""), s->input, (size_t)(dots - s->input));
         strncat(strcpy(e->output, ""), s->output, strlen(s->output) - 1);
@@ -153,12 +168,14 @@ static bool expand_letters(const fe_einsum_dense *s, int rank, einsum *e)
 }
 
 /* Sizes of the output's letters: those of the input's letters, else from the layer's output shape. */
-static bool measure_output(fe_lower *l, fe_layer *layer, const fe_einsum_dense *s, const ir_type *t, einsum *e)
+static bool measure_output(fe_lower *l, fe_layer *layer, const fe_einsum_dense *s, const ir_type *t,
+                           einsum *e)
 {
     const int rank = (int)strlen(e->output);
     const int stated = rank - e->elided; /* output_shape speaks of the last of these dims */
     if (s->partial_count > stated) {
-        return fe_layer_error(l->fe, layer, "expected at most %d sizes in output_shape, found %d", stated, s->partial_count);
+        return fe_layer_error(l->fe, layer, "expected at most %d sizes in output_shape, found %d", stated,
+                              s->partial_count);
     }
     for (int d = 0; d < rank; d++) {
         const char *in = strchr(e->input, e->output[d]);
@@ -167,26 +184,29 @@ static bool measure_output(fe_lower *l, fe_layer *layer, const fe_einsum_dense *
         if (in != NULL) {
             e->output_dim[d] = t->dim[in - e->input];
             if (size > 0 && !ir_dim_equal(e->output_dim[d], ir_fixed(size))) {
-                return fe_layer_error(l->fe, layer, "expected dim '%c' of size %lld as in output_shape, found %s",
+                return fe_layer_error(l->fe, layer,
+                                      "expected dim '%c' of size %lld as in output_shape, found %s",
                                       e->output[d], (long long)size, fe_shape_show(l->fe, t));
             }
         } else if (size > 0) {
             e->output_dim[d] = ir_fixed(size);
         } else {
-            return fe_layer_error(l->fe, layer, "expected a size of dim '%c' in output_shape, found none", e->output[d]);
+            return fe_layer_error(l->fe, layer, "expected a size of dim '%c' in output_shape, found none",
+                                  e->output[d]);
         }
     }
     return true;
 }
 
-static bool measure_weight(fe_lower *l, fe_layer *layer, const fe_einsum_dense *s, const ir_type *t, const einsum *e,
-                           fe_shape *out)
+static bool measure_weight(fe_lower *l, fe_layer *layer, const fe_einsum_dense *s, const ir_type *t,
+                           const einsum *e, fe_shape *out)
 {
     out->rank = (int)strlen(s->weight);
     for (int d = 0; d < out->rank; d++) {
         const char *in = strchr(e->input, s->weight[d]), *made = strchr(e->output, s->weight[d]);
         const ir_dim dim = made != NULL ? e->output_dim[made - e->output] : t->dim[in - e->input];
-        if (dim.batch) return fe_layer_error(l->fe, layer, "expected a weight without the batch dim '%c'", s->weight[d]);
+        if (dim.batch)
+            return fe_layer_error(l->fe, layer, "expected a weight without the batch dim '%c'", s->weight[d]);
         out->dim[d] = dim.count;
     }
     return true;
@@ -207,23 +227,27 @@ static fe_shape measure_bias(const fe_einsum_dense *s, const einsum *e)
     return shape;
 }
 
-/* Initializers that scale by the fans count them along the equation's axes: the weight's dims that are contracted, and the
- * others. */
+/* Initializers that scale by the fans count them along the equation's axes: the weight's dims that are
+ * contracted, and the others. */
 static const ir_record *place_fans(fe *f, const ir_record *r, const fe_einsum_dense *s, const einsum *e)
 {
-    static const char *const scaling[] = {"variance_scaling", "glorot_uniform", "glorot_normal", "lecun_uniform",
-                                          "lecun_normal", "he_uniform", "he_normal"};
+    static const char *const scaling[] = {"variance_scaling", "glorot_uniform", "glorot_normal",
+                                          "lecun_uniform",    "lecun_normal",   "he_uniform",
+                                          "he_normal"};
     bool is_scaling = false;
     for (size_t i = 0; i < countof(scaling); i++) is_scaling = is_scaling || strcmp(r->name, scaling[i]) == 0;
     if (!is_scaling || ir_record_find(r, "input_axes") || ir_record_find(r, "output_axes")) return r;
     double in[IR_MAX_RANK], out[IR_MAX_RANK];
     int in_count = 0, out_count = 0;
     for (int d = 0; s->weight[d] != '\0'; d++) {
-        if (strchr(e->output, s->weight[d]) != NULL) out[out_count++] = d;
-        else in[in_count++] = d;
+        if (strchr(e->output, s->weight[d]) != NULL)
+            out[out_count++] = d;
+        else
+            in[in_count++] = d;
     }
     ir_record *made = ir_record_new(f->arena, r->name);
-    for (size_t i = 0; i < r->count; i++) arena_push(f->arena, made->field, made->count, made->capacity, r->field[i]);
+    for (size_t i = 0; i < r->count; i++)
+        arena_push(f->arena, made->field, made->count, made->capacity, r->field[i]);
     ir_record_add_numbers(f->arena, made, "input_axes", in_count, arena_copy(f->arena, in, sizeof in));
     ir_record_add_numbers(f->arena, made, "output_axes", out_count, arena_copy(f->arena, out, sizeof out));
     return made;
@@ -248,8 +272,8 @@ bool fe_call_einsum_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
     if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
     const ir_type t = fe_type(l, x.value);
     if (!expand_letters(s, t.rank, &e)) {
-        return fe_layer_error(l->fe, layer, "expected an input that fits \"%s,%s->%s\", found %s", s->input, s->weight,
-                              s->output, fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, layer, "expected an input that fits \"%s,%s->%s\", found %s", s->input,
+                              s->weight, s->output, fe_shape_show(l->fe, &t));
     }
     if (!measure_output(l, layer, s, &t, &e) || !measure_weight(l, layer, s, &t, &e, &shape)) return false;
     const ir_type result = ir_type_make(t.dtype, (int)strlen(e.output), e.output_dim);

@@ -1,5 +1,6 @@
-/* layers_merge.c: Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate, Dot, with Keras's rules for masks:
- * an element that its own input's mask hides does not take part where another input has one to show. */
+/* layers_merge.c: Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate, Dot, with Keras's rules
+ * for masks: an element that its own input's mask hides does not take part where another input has one to
+ * show. */
 #include "frontend/layers.h"
 
 #include <string.h>
@@ -18,7 +19,8 @@ bool fe_read_merge(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c);
 }
 
-/* ---- elementwise ------------------------------------------------------------------------------------------------- */
+/* ---- elementwise
+ * ------------------------------------------------------------------------------------------------- */
 
 static ir_value insert_dims(fe_lower *l, ir_value x, int rank)
 {
@@ -26,7 +28,8 @@ static ir_value insert_dims(fe_lower *l, ir_value x, int rank)
     ir_dim dim[IR_MAX_RANK];
     if (t.rank == rank || t.rank == 0) return x;
     bug_if(rank > IR_MAX_RANK, "a rank of %d", rank);
-    for (int d = 0; d < rank; d++) dim[d] = d == 0 ? t.dim[0] : d <= rank - t.rank ? ir_fixed(1) : t.dim[d - (rank - t.rank)];
+    for (int d = 0; d < rank; d++)
+        dim[d] = d == 0 ? t.dim[0] : d <= rank - t.rank ? ir_fixed(1) : t.dim[d - (rank - t.rank)];
     return ir_build_reshape(l->g, x, rank, dim);
 }
 
@@ -104,7 +107,8 @@ static fe_tensor merge_extremes(fe_lower *l, ir_op op, int count, const fe_tenso
         ir_value x = in[i].value;
         if (mask != IR_NONE) x = ir_build_select(g, mask, x, out);
         if (out_mask != IR_NONE) out = ir_build_select(g, out_mask, out, x);
-        out_mask = mask != IR_NONE && out_mask != IR_NONE ? ir_build_binary(g, OP_or, out_mask, mask) : IR_NONE;
+        out_mask =
+            mask != IR_NONE && out_mask != IR_NONE ? ir_build_binary(g, OP_or, out_mask, mask) : IR_NONE;
         out = ir_build_binary(g, op, out, x);
     }
     return (fe_tensor){out, out_mask == IR_NONE ? IR_NONE : any_last(l, out_mask)};
@@ -139,14 +143,17 @@ static bool call_elementwise(fe_lower *l, fe_layer *layer, const fe_args *args, 
     if (!fe_inputs_get(l, layer, args, op == OP_subtract ? 2 : 1, most, &count, &in)) return false;
     const ir_value mask = unite_masks(l, layer, count, in);
     if (!prepare_inputs(l, layer, count, in)) return false;
-    if (op == OP_maximum || op == OP_minimum) y = merge_extremes(l, op, count, in);
-    else if (op == OP_multiply) y = merge_products(l, count, in);
+    if (op == OP_maximum || op == OP_minimum)
+        y = merge_extremes(l, op, count, in);
+    else if (op == OP_multiply)
+        y = merge_products(l, count, in);
     else {
         y.value = in[0].value;
         for (int i = 1; i < count; i++) y.value = ir_build_binary(l->g, op, y.value, in[i].value);
     }
     if (average) {
-        if (!ir_dtype_is_float(fe_type(l, y.value).dtype)) y.value = ir_build_convert(l->g, y.value, layer->compute_dtype);
+        if (!ir_dtype_is_float(fe_type(l, y.value).dtype))
+            y.value = ir_build_convert(l->g, y.value, layer->compute_dtype);
         y.value = ir_build_binary_scalar(l->g, OP_divide, y.value, count);
     }
     return fe_finish(l, y.value, y.mask != IR_NONE ? y.mask : mask, out);
@@ -157,15 +164,17 @@ bool fe_call_merge(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     static const struct {
         const char *name;
         ir_op op;
-    } ops[] = {{"Add", OP_add}, {"Average", OP_add}, {"Subtract", OP_subtract}, {"Multiply", OP_multiply},
-               {"Maximum", OP_maximum}, {"Minimum", OP_minimum}};
+    } ops[] = {{"Add", OP_add},           {"Average", OP_add},     {"Subtract", OP_subtract},
+               {"Multiply", OP_multiply}, {"Maximum", OP_maximum}, {"Minimum", OP_minimum}};
     for (size_t i = 0; i < countof(ops); i++) {
-        if (strcmp(ops[i].name, layer->class->name) == 0) return call_elementwise(l, layer, args, ops[i].op, out);
+        if (strcmp(ops[i].name, layer->class->name) == 0)
+            return call_elementwise(l, layer, args, ops[i].op, out);
     }
     bug("no operation for merge layer %s", layer->class->name);
 }
 
-/* ---- Concatenate ------------------------------------------------------------------------------------------------------ */
+/* ---- Concatenate
+ * ------------------------------------------------------------------------------------------------------ */
 
 bool fe_read_concatenate(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -186,7 +195,8 @@ static bool check_concatenation(fe_lower *l, fe_layer *layer, int count, const f
         for (int d = 0; fits && d < t.rank; d++) fits = d == axis || ir_dim_equal(t.dim[d], all.dim[d]);
         if (!fits) {
             const ir_type first = fe_type(l, in[0].value);
-            return fe_layer_error(l->fe, layer, "expected inputs of one shape but for axis %lld, found %s and %s",
+            return fe_layer_error(l->fe, layer,
+                                  "expected inputs of one shape but for axis %lld, found %s and %s",
                                   (long long)axis, fe_shape_show(l->fe, &first), fe_shape_show(l->fe, &t));
         }
         if (i > 0) all.dim[axis].count += t.dim[axis].count;
@@ -195,7 +205,8 @@ static bool check_concatenation(fe_lower *l, fe_layer *layer, int count, const f
     return true;
 }
 
-/* Masks stand for all elements of their step, joined along the axis like the values; then any element shows the step. */
+/* Masks stand for all elements of their step, joined along the axis like the values; then any element shows
+ * the step. */
 static ir_value join_masks(fe_lower *l, int count, const fe_tensor *in, int64_t axis)
 {
     ir_value *part = arena_array(l->fe->arena, ir_value, (size_t)count);
@@ -203,7 +214,8 @@ static ir_value join_masks(fe_lower *l, int count, const fe_tensor *in, int64_t 
     for (int i = 0; i < count; i++) {
         any = any || in[i].mask != IR_NONE;
         part[i] = spread_mask(l, in[i]);
-        if (part[i] == IR_NONE) part[i] = ir_build_fill(l->g, ir_type_with_dtype(fe_type(l, in[i].value), DTYPE_i1), 1);
+        if (part[i] == IR_NONE)
+            part[i] = ir_build_fill(l->g, ir_type_with_dtype(fe_type(l, in[i].value), DTYPE_i1), 1);
     }
     return any ? any_last(l, ir_build_concatenate(l->g, count, part, (int)axis)) : IR_NONE;
 }
@@ -216,7 +228,8 @@ bool fe_call_concatenate(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     int64_t axis = s->axes[0];
     if (!fe_inputs_get(l, layer, args, 1, MAX_INPUTS, &count, &in)) return false;
     const int rank = fe_type(l, in[0].value).rank;
-    if (!fe_axes_resolve(l, layer, rank, 0, 1, &axis) || !check_concatenation(l, layer, count, in, axis)) return false;
+    if (!fe_axes_resolve(l, layer, rank, 0, 1, &axis) || !check_concatenation(l, layer, count, in, axis))
+        return false;
     ir_dtype dtype = fe_type(l, in[0].value).dtype;
     for (int i = 1; i < count; i++) dtype = fe_result_type(dtype, fe_type(l, in[i].value).dtype);
     ir_value *part = arena_array(l->fe->arena, ir_value, (size_t)count);
@@ -226,7 +239,9 @@ bool fe_call_concatenate(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     return fe_finish(l, y, mask, out);
 }
 
-/* ---- Dot ------------------------------------------------------------------------------------------------------------------ */
+/* ---- Dot
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 bool fe_read_dot(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -251,12 +266,15 @@ bool fe_call_dot(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *ou
     for (int i = 0; i < 2; i++) {
         t[i] = fe_type(l, in[i].value);
         x[i] = ir_build_convert(l->g, in[i].value, layer->compute_dtype);
-        if (t[i].rank < 2) return fe_layer_error(l->fe, layer, "expected inputs of rank 2 or more, found %s", fe_shape_show(l->fe, &t[i]));
+        if (t[i].rank < 2)
+            return fe_layer_error(l->fe, layer, "expected inputs of rank 2 or more, found %s",
+                                  fe_shape_show(l->fe, &t[i]));
         if (!fe_axes_resolve(l, layer, t[i].rank, 1, 1, &axis[i])) return false;
     }
     if (!ir_dim_equal(t[0].dim[0], t[1].dim[0]) || !ir_dim_equal(t[0].dim[axis[0]], t[1].dim[axis[1]])) {
-        return fe_layer_error(l->fe, layer, "expected equal sizes of axes %lld and %lld, found %s and %s", (long long)axis[0],
-                              (long long)axis[1], fe_shape_show(l->fe, &t[0]), fe_shape_show(l->fe, &t[1]));
+        return fe_layer_error(l->fe, layer, "expected equal sizes of axes %lld and %lld, found %s and %s",
+                              (long long)axis[0], (long long)axis[1], fe_shape_show(l->fe, &t[0]),
+                              fe_shape_show(l->fe, &t[1]));
     }
     ir_type result = {.dtype = t[0].dtype, .rank = 1, .dim = {t[0].dim[0]}};
     if (t[0].rank + t[1].rank - 3 > IR_MAX_RANK) return fe_refuse(l, layer, "a result of so many dims");

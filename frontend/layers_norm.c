@@ -1,5 +1,5 @@
-/* layers_norm.c: batch, layer, group, RMS and unit normalization. Statistics are computed in float32 at least, with the
- * variance in a second pass around the mean, as TensorFlow does. */
+/* layers_norm.c: batch, layer, group, RMS and unit normalization. Statistics are computed in float32 at
+ * least, with the variance in a second pass around the mean, as TensorFlow does. */
 #include "frontend/layers.h"
 
 #include <string.h>
@@ -17,7 +17,8 @@ typedef struct moments {
     ir_value mean, variance; /* without the reduced dims */
 } moments;
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------------------------- */
 
 static norm_state *make_state(fe *f, fe_layer *layer)
 {
@@ -31,7 +32,8 @@ static bool read_common(fe_config *c, norm_state *s, double epsilon)
     const json_at at = fe_key(c, "epsilon");
     bool ok = fe_axes_read(c, "axis", &s->axis_count, s->axes);
     ok = fe_config_number_or(c, "epsilon", epsilon, &s->epsilon) && ok;
-    if (ok && !(s->epsilon >= 0)) ok = fe_error(c->fe, &at, "expected a number that is not negative, found %g", s->epsilon);
+    if (ok && !(s->epsilon >= 0))
+        ok = fe_error(c->fe, &at, "expected a number that is not negative, found %g", s->epsilon);
     return ok;
 }
 
@@ -63,7 +65,8 @@ bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
     ok = fe_config_bool_or(c, "synchronized", false, &synchronized) && ok;
     fe_config_ignore(c, "renorm_clipping renorm_momentum");
     if (renorm) ok = fe_error(f, &renorm_at, "batch renormalization is not supported");
-    if (synchronized) ok = fe_error(f, &synchronized_at, "statistics over several replicas are not supported");
+    if (synchronized)
+        ok = fe_error(f, &synchronized_at, "statistics over several replicas are not supported");
     return fe_config_done(c) && ok;
 }
 
@@ -98,18 +101,18 @@ bool fe_read_unit_normalization(fe *f, fe_layer *layer, fe_config *c)
     return fe_axes_read(c, "axis", &s->axis_count, s->axes) && fe_config_done(c);
 }
 
-/* ---- shared --------------------------------------------------------------------------------------------------------- */
+/* ---- shared
+ * ---------------------------------------------------------------------------------------------------------
+ */
 
-static ir_dtype statistics_dtype(ir_dtype t)
-{
-    return t == DTYPE_f64 ? DTYPE_f64 : DTYPE_f32;
-}
+static ir_dtype statistics_dtype(ir_dtype t) { return t == DTYPE_f64 ? DTYPE_f64 : DTYPE_f32; }
 
 static moments build_moments(fe_lower *l, ir_value x, int count, const int64_t *dims)
 {
     ir_graph *g = l->g;
     const ir_value mean = ir_build_mean(g, x, count, dims, false);
-    const ir_value fixed = fe_spread(l, ir_build_unary(g, OP_stop_gradient, mean), fe_type(l, x), count, dims);
+    const ir_value fixed =
+        fe_spread(l, ir_build_unary(g, OP_stop_gradient, mean), fe_type(l, x), count, dims);
     const ir_value distance = ir_build_binary(g, OP_subtract, x, fixed);
     return (moments){mean, ir_build_mean(g, fe_square(l, distance), count, dims, false)};
 }
@@ -126,15 +129,16 @@ static ir_value along(fe_lower *l, ir_value vector, ir_type shape, const int64_t
 }
 
 /* gamma or beta in the dtype of the statistics. */
-static ir_value get_affine(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c, fe_shape shape,
-                           ir_dtype dtype)
+static ir_value get_affine(fe_lower *l, fe_layer *layer, const char *name, const fe_weight_config *c,
+                           fe_shape shape, ir_dtype dtype)
 {
     const ir_value w = fe_layer_weight_kept(l, layer, name, c, shape, true);
     return w == IR_NONE ? IR_NONE : ir_build_convert(l->g, w, dtype);
 }
 
 /* The sizes of the axes of t, which are resolved into out_axes. */
-static bool measure_axes(fe_lower *l, fe_layer *layer, const ir_type *t, int64_t *out_axes, fe_shape *out_shape)
+static bool measure_axes(fe_lower *l, fe_layer *layer, const ir_type *t, int64_t *out_axes,
+                         fe_shape *out_shape)
 {
     const norm_state *s = layer->state;
     memcpy(out_axes, s->axes, sizeof s->axes);
@@ -146,10 +150,11 @@ static bool measure_axes(fe_lower *l, fe_layer *layer, const ir_type *t, int64_t
     return true;
 }
 
-/* ---- BatchNormalization ------------------------------------------------------------------------------------------------ */
+/* ---- BatchNormalization
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct batch_norm {
-    ir_type type;        /* of the input in statistics dtype */
+    ir_type type; /* of the input in statistics dtype */
     int64_t axis;
     int count;
     int64_t dims[IR_MAX_RANK]; /* all but the axis */
@@ -186,7 +191,8 @@ static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value varian
     for (int i = 1; i < b->count; i++) others *= b->type.dim[b->dims[i]].count;
     ir_value n = ir_build_convert(g, ir_build_dimension_size(g, b->x, 0), b->type.dtype);
     n = ir_build_binary_scalar(g, OP_multiply, n, (double)others);
-    const ir_value less = ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_subtract, n, 1), 1);
+    const ir_value less =
+        ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_subtract, n, 1), 1);
     return ir_build_binary(g, OP_multiply, variance, ir_build_binary(g, OP_divide, n, less));
 }
 
@@ -196,7 +202,8 @@ static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_val
     const ir_value kept = ir_build_binary_scalar(l->g, OP_multiply, old, s->momentum);
     const ir_value fresh = ir_build_binary_scalar(l->g, OP_multiply, batch, 1 - s->momentum);
     const ir_value next = ir_build_binary(l->g, OP_add, kept, fresh);
-    fe_variable_assign(l, fe_weight_variable(layer, name), ir_build_convert(l->g, next, layer->variable_dtype));
+    fe_variable_assign(l, fe_weight_variable(layer, name),
+                       ir_build_convert(l->g, next, layer->variable_dtype));
 }
 
 /* The statistics to normalize with; in training also the update of the moving ones. */
@@ -213,11 +220,13 @@ static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_sh
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
     update_moving(l, layer, "moving_mean", mean, out->mean);
     const bool fused = l->fe->is_keras2 && b->mask == IR_NONE && b->type.rank >= 4;
-    update_moving(l, layer, "moving_variance", variance, fused ? build_unbiased(l, b, out->variance) : out->variance);
+    update_moving(l, layer, "moving_variance", variance,
+                  fused ? build_unbiased(l, b, out->variance) : out->variance);
     return true;
 }
 
-static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args, batch_norm *b, fe_shape *shape)
+static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args, batch_norm *b,
+                               fe_shape *shape)
 {
     fe_tensor x;
     int64_t axes[FE_MAX_AXES];
@@ -267,7 +276,8 @@ bool fe_call_batch_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, ir_build_convert(g, z, layer->compute_dtype), IR_NONE, out);
 }
 
-/* ---- LayerNormalization -------------------------------------------------------------------------------------------------- */
+/* ---- LayerNormalization
+ * -------------------------------------------------------------------------------------------------- */
 
 bool fe_call_layer_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
@@ -303,15 +313,16 @@ bool fe_call_layer_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, ir_build_convert(g, y, layer->compute_dtype), IR_NONE, out);
 }
 
-/* ---- GroupNormalization ---------------------------------------------------------------------------------------------------- */
+/* ---- GroupNormalization
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bool check_groups(fe_lower *l, fe_layer *layer, int64_t channels, int64_t *out_groups)
 {
     const norm_state *s = layer->state;
     *out_groups = s->groups == -1 ? channels : s->groups;
     if (channels % *out_groups == 0) return true;
-    return fe_layer_error(l->fe, layer, "expected groups that divide the %lld channels, found %lld", (long long)channels,
-                          (long long)*out_groups);
+    return fe_layer_error(l->fe, layer, "expected groups that divide the %lld channels, found %lld",
+                          (long long)channels, (long long)*out_groups);
 }
 
 /* A vector over the channels, seen as [groups, channels of a group], in the grouped shape. */
@@ -331,12 +342,14 @@ bool fe_call_group_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     int count = 0;
     if (!fe_input_get(l, layer, args, 2, IR_MAX_RANK - 1, &in)) return false;
     const ir_type t = fe_type(l, in.value);
-    if (!measure_axes(l, layer, &t, axes, &shape) || !check_groups(l, layer, shape.dim[0], &groups)) return false;
+    if (!measure_axes(l, layer, &t, axes, &shape) || !check_groups(l, layer, shape.dim[0], &groups))
+        return false;
     ir_type grouped = {.dtype = statistics_dtype(t.dtype), .rank = t.rank + 1};
     const int64_t axis = axes[0];
     for (int d = 0; d < grouped.rank; d++) {
-        grouped.dim[d] = d == axis ? ir_fixed(groups) : d == axis + 1 ? ir_fixed(shape.dim[0] / groups)
-                                                                      : t.dim[d < axis ? d : d - 1];
+        grouped.dim[d] = d == axis       ? ir_fixed(groups)
+                         : d == axis + 1 ? ir_fixed(shape.dim[0] / groups)
+                                         : t.dim[d < axis ? d : d - 1];
         if (d != 0 && d != axis) dims[count++] = d;
     }
     const ir_value split = ir_build_reshape(g, in.value, grouped.rank, grouped.dim);
@@ -360,7 +373,8 @@ bool fe_call_group_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, y, IR_NONE, out);
 }
 
-/* ---- RMSNormalization, UnitNormalization ----------------------------------------------------------------------------------- */
+/* ---- RMSNormalization, UnitNormalization
+ * ----------------------------------------------------------------------------------- */
 
 bool fe_call_rms_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
@@ -381,7 +395,8 @@ bool fe_call_rms_normalization(fe_lower *l, fe_layer *layer, const fe_args *args
     ir_type both;
     /* Keras multiplies by the scale as it is: it meets the last dims whatever the axes are. */
     if (!ir_broadcast_shapes(&t, &scale_type, &both) || !ir_type_same_shape(&both, &t)) {
-        return fe_layer_error(l->fe, layer, "expected axes whose sizes fit the last dims of %s", fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, layer, "expected axes whose sizes fit the last dims of %s",
+                              fe_shape_show(l->fe, &t));
     }
     const ir_value x = ir_build_convert(g, in.value, t.dtype);
     const ir_value mean = ir_build_mean(g, fe_square(l, x), s->axis_count, axes, false);

@@ -25,8 +25,10 @@ bool fe_read_pool(fe *f, fe_layer *layer, fe_config *c)
     int padding = 0;
     if (!fe_sizes_read(c, "pool_size", s->spatial, 1, 2, s->size)) return false;
     memcpy(s->strides, s->size, sizeof s->strides);
-    if (fe_config_has(c, "strides") && !fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides)) return false;
-    if (!fe_config_choice(c, "padding", paddings, &padding) || !fe_channels_first_read(c, &s->channels_first)) return false;
+    if (fe_config_has(c, "strides") && !fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides))
+        return false;
+    if (!fe_config_choice(c, "padding", paddings, &padding) || !fe_channels_first_read(c, &s->channels_first))
+        return false;
     s->same = padding == 1;
     return fe_config_done(c);
 }
@@ -34,8 +36,8 @@ bool fe_read_pool(fe *f, fe_layer *layer, fe_config *c)
 bool fe_read_global_pool(fe *f, fe_layer *layer, fe_config *c)
 {
     pool_state *s = make_state(f, layer);
-    return fe_channels_first_read(c, &s->channels_first) && fe_config_bool_or(c, "keepdims", false, &s->keep_dims) &&
-           fe_config_done(c);
+    return fe_channels_first_read(c, &s->channels_first) &&
+           fe_config_bool_or(c, "keepdims", false, &s->keep_dims) && fe_config_done(c);
 }
 
 /* One entry per dim of the operand. */
@@ -55,14 +57,16 @@ static bool place_window(fe_lower *l, fe_layer *layer, const pool_state *s, cons
         if (!fe_dim_get(l, layer, t, d, &size)) return false;
         w->size[d] = s->size[i];
         w->strides[d] = s->strides[i];
-        if (s->same && size > INT32_MAX) return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
+        if (s->same && size > INT32_MAX)
+            return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
         if (s->same) {
             const int64_t result = base_ceil_div(size, s->strides[i]);
             const int64_t total = base_max((result - 1) * s->strides[i] + s->size[i] - size, 0);
             w->low[d] = total / 2;
             w->high[d] = total - w->low[d];
         } else if (size < s->size[i]) {
-            return fe_layer_error(l->fe, layer, "expected an input that the pool fits in (%lld wide), found %s",
+            return fe_layer_error(l->fe, layer,
+                                  "expected an input that the pool fits in (%lld wide), found %s",
                                   (long long)s->size[i], fe_shape_show(l->fe, t));
         }
     }
@@ -140,15 +144,17 @@ bool fe_call_global_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     if (given.value != IR_NONE) x.mask = given.value;
     for (int i = 0; i < s->spatial; i++) dims[i] = i + (s->channels_first ? 2 : 1);
     if (s->maximum) {
-        return fe_finish(l, ir_build_reduce(l->g, "maximum", x.value, s->spatial, dims, s->keep_dims), IR_NONE, out);
+        return fe_finish(l, ir_build_reduce(l->g, "maximum", x.value, s->spatial, dims, s->keep_dims),
+                         IR_NONE, out);
     }
     if (s->spatial > 1 || x.mask == IR_NONE) {
         return fe_finish(l, ir_build_mean(l->g, x.value, s->spatial, dims, s->keep_dims), IR_NONE, out);
     }
     const ir_type t = fe_type(l, x.value), m = fe_type(l, x.mask);
-    if (m.rank != 2 || m.dtype != DTYPE_i1 || !ir_dim_equal(m.dim[0], t.dim[0]) || !ir_dim_equal(m.dim[1], t.dim[dims[0]])) {
-        return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s for %s", fe_shape_show(l->fe, &m),
-                              fe_shape_show(l->fe, &t));
+    if (m.rank != 2 || m.dtype != DTYPE_i1 || !ir_dim_equal(m.dim[0], t.dim[0]) ||
+        !ir_dim_equal(m.dim[1], t.dim[dims[0]])) {
+        return fe_layer_error(l->fe, layer, "expected a mask of one bool a step, found %s for %s",
+                              fe_shape_show(l->fe, &m), fe_shape_show(l->fe, &t));
     }
     return fe_finish(l, masked_mean(l, s, x), IR_NONE, out);
 }

@@ -52,8 +52,10 @@ bool fe_size_read(fe_config *c, const char *key, int64_t otherwise, int64_t *out
 {
     const json_at at = fe_key(c, key);
     int64_t v = 0;
-    if (otherwise > 0 ? !fe_config_int_or(c, key, 1, otherwise, &v) : !fe_config_int(c, key, 1, &v)) return false;
-    if (v > INT32_MAX) return fe_error(c->fe, &at, "expected at most %d, found %lld", INT32_MAX, (long long)v);
+    if (otherwise > 0 ? !fe_config_int_or(c, key, 1, otherwise, &v) : !fe_config_int(c, key, 1, &v))
+        return false;
+    if (v > INT32_MAX)
+        return fe_error(c->fe, &at, "expected at most %d, found %lld", INT32_MAX, (long long)v);
     *out = v;
     return true;
 }
@@ -72,8 +74,10 @@ bool fe_sizes_read(fe_config *c, const char *key, int count, int64_t least, int6
 
 static bool read_edge(fe_config *c, const json_at *at, const cJSON *j, int64_t *out)
 {
-    if (!cJSON_IsNumber(j) || j->valuedouble != floor(j->valuedouble) || j->valuedouble < 0 || j->valuedouble > MAX_WINDOW) {
-        return fe_error(c->fe, at, "expected an integer in 0 .. %d, found %s", MAX_WINDOW, fe_json_show(c->fe, j));
+    if (!cJSON_IsNumber(j) || j->valuedouble != floor(j->valuedouble) || j->valuedouble < 0 ||
+        j->valuedouble > MAX_WINDOW) {
+        return fe_error(c->fe, at, "expected an integer in 0 .. %d, found %s", MAX_WINDOW,
+                        fe_json_show(c->fe, j));
     }
     *out = (int64_t)j->valuedouble;
     return true;

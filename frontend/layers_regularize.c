@@ -7,7 +7,7 @@
 typedef struct noise_state {
     double rate; /* or the standard deviation */
     fe_seed seed;
-    int noise_rank; /* 0: as the input */
+    int noise_rank;             /* 0: as the input */
     int64_t noise[IR_MAX_RANK]; /* -1: the input's dim */
     int spatial;
     bool channels_first;
@@ -32,7 +32,8 @@ static bool read_noise_shape(fe_config *c, noise_state *s)
     for (const cJSON *item = j->child; item != NULL; item = item->next) {
         int64_t size = -1;
         if (!cJSON_IsNull(item) && (!fe_json_int(item, &size) || size < 1)) {
-            return fe_error(c->fe, &at, "expected positive integers or null, found %s", fe_json_show(c->fe, item));
+            return fe_error(c->fe, &at, "expected positive integers or null, found %s",
+                            fe_json_show(c->fe, item));
         }
         s->noise[s->noise_rank++] = size;
     }
@@ -86,7 +87,8 @@ bool fe_read_gaussian_noise(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c) && ok;
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------------------ */
+/* ---- calls
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* The input; *out_done when the layer passes it on as it is: *out holds it. */
 static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, fe_tensor *x, bool *out_done)
@@ -114,7 +116,8 @@ static bool shape_noise(fe_lower *l, fe_layer *layer, const ir_type *t, ir_type 
         if (s->noise[d] >= 0) out->dim[d] = ir_fixed(s->noise[d]);
         fits = ir_dim_equal(out->dim[d], t->dim[d]) || ir_dim_equal(out->dim[d], ir_fixed(1));
     }
-    return fits || fe_layer_error(l->fe, layer, "expected a noise_shape that fits %s", fe_shape_show(l->fe, t));
+    return fits ||
+           fe_layer_error(l->fe, layer, "expected a noise_shape that fits %s", fe_shape_show(l->fe, t));
 }
 
 static bool call_dropout(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
@@ -176,7 +179,8 @@ bool fe_call_gaussian_dropout(fe_lower *l, fe_layer *layer, const fe_args *args,
     return fe_finish(l, ir_build_binary(l->g, OP_multiply, x.value, noise), IR_NONE, out);
 }
 
-/* Dropped elements get SELU's low end, and the result is scaled and shifted back to the input's mean and variance. */
+/* Dropped elements get SELU's low end, and the result is scaled and shifted back to the input's mean and
+ * variance. */
 bool fe_call_alpha_dropout(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     const double low = -1.6732632423543772848170429916717 * 1.0507009873554804934193349852946;
@@ -199,7 +203,8 @@ bool fe_call_alpha_dropout(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     return fe_finish(l, ir_build_binary_scalar(g, OP_add, y, b), IR_NONE, out);
 }
 
-/* ---- ActivityRegularization ------------------------------------------------------------------------------------------ */
+/* ---- ActivityRegularization
+ * ------------------------------------------------------------------------------------------ */
 
 bool fe_read_activity_regularization(fe *f, fe_layer *layer, fe_config *c)
 {

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Flatten, Reshape, Permute, RepeatVector ------------------------------------------------------------------ */
+/* ---- Flatten, Reshape, Permute, RepeatVector
+ * ------------------------------------------------------------------ */
 
 typedef struct format_state {
     bool channels_first;
@@ -72,7 +73,8 @@ static bool read_dims(fe_config *c, const char *key, dims_state *s)
     if (!fe_config_int_list(c, key, &s->count, &items)) return false;
     if (s->count < 0) return fe_error(c->fe, &at, "expected a list of integers, found none");
     if (s->count >= IR_MAX_RANK) {
-        return fe_error(c->fe, &at, "expected at most %d dims besides the batch, found %d", IR_MAX_RANK - 1, s->count);
+        return fe_error(c->fe, &at, "expected at most %d dims besides the batch, found %d", IR_MAX_RANK - 1,
+                        s->count);
     }
     for (int i = 0; i < s->count; i++) s->dims[i] = items[i];
     return true;
@@ -88,7 +90,8 @@ bool fe_read_reshape(fe *f, fe_layer *layer, fe_config *c)
     for (int i = 0; i < s->count; i++) {
         unknown += s->dims[i] == -1;
         if (s->dims[i] < -1 || s->dims[i] > INT32_MAX) {
-            return fe_error(f, &at, "expected sizes of 0 .. %d, or -1, found %lld", INT32_MAX, (long long)s->dims[i]);
+            return fe_error(f, &at, "expected sizes of 0 .. %d, or -1, found %lld", INT32_MAX,
+                            (long long)s->dims[i]);
         }
     }
     if (unknown > 1) return fe_error(f, &at, "expected at most one -1, found %d", unknown);
@@ -108,13 +111,18 @@ bool fe_call_reshape(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value
     int unknown = -1;
     for (int i = 0; i < s->count; i++) {
         dim[i + 1] = ir_fixed(s->dims[i]);
-        if (s->dims[i] == -1) unknown = i + 1;
-        else if (s->dims[i] != 0 && known > INT64_MAX / s->dims[i]) known = 0;
-        else known *= s->dims[i];
+        if (s->dims[i] == -1)
+            unknown = i + 1;
+        else if (s->dims[i] != 0 && known > INT64_MAX / s->dims[i])
+            known = 0;
+        else
+            known *= s->dims[i];
     }
-    if (unknown >= 0 && known != 0 && total % known == 0) dim[unknown] = ir_fixed(total / known);
+    if (unknown >= 0 && known != 0 && total % known == 0)
+        dim[unknown] = ir_fixed(total / known);
     else if (unknown >= 0 || known != total) {
-        return fe_layer_error(l->fe, layer, "expected a target_shape of %lld elements a row, found another for %s",
+        return fe_layer_error(l->fe, layer,
+                              "expected a target_shape of %lld elements a row, found another for %s",
                               (long long)total, fe_shape_show(l->fe, &t));
     }
     return fe_finish(l, ir_build_reshape(l->g, x.value, s->count + 1, dim), IR_NONE, out);
@@ -129,7 +137,8 @@ bool fe_read_permute(fe *f, fe_layer *layer, fe_config *c)
     bool seen[IR_MAX_RANK] = {false};
     for (int i = 0; i < s->count; i++) {
         if (s->dims[i] < 1 || s->dims[i] > s->count || seen[s->dims[i]]) {
-            return fe_error(f, &at, "expected each of 1 .. %d once, found %lld", s->count, (long long)s->dims[i]);
+            return fe_error(f, &at, "expected each of 1 .. %d once, found %lld", s->count,
+                            (long long)s->dims[i]);
         }
         seen[s->dims[i]] = true;
     }
@@ -164,7 +173,8 @@ bool fe_call_repeat_vector(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     return fe_finish(l, ir_build_broadcast_in_dim(l->g, x.value, &t, (int64_t[]){0, 2}), IR_NONE, out);
 }
 
-/* ---- UpSampling --------------------------------------------------------------------------------------------------- */
+/* ---- UpSampling
+ * --------------------------------------------------------------------------------------------------- */
 
 typedef struct upsampling_state {
     int spatial;
@@ -174,7 +184,8 @@ typedef struct upsampling_state {
 
 bool fe_read_up_sampling(fe *f, fe_layer *layer, fe_config *c)
 {
-    static const char *const interpolations[] = {"nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", NULL};
+    static const char *const interpolations[] = {"nearest",  "bilinear", "bicubic",
+                                                 "lanczos3", "lanczos5", NULL};
     upsampling_state *s = arena_new(f->arena, upsampling_state);
     const json_at at = fe_key(c, "interpolation");
     int interpolation = 0;
@@ -182,9 +193,11 @@ bool fe_read_up_sampling(fe *f, fe_layer *layer, fe_config *c)
     s->spatial = fe_spatial_rank(layer);
     if (!fe_sizes_read(c, "size", s->spatial, 1, 2, s->size)) return false;
     if (s->spatial > 1 && !fe_channels_first_read(c, &s->channels_first)) return false;
-    if (s->spatial == 2 && !fe_config_choice(c, "interpolation", interpolations, &interpolation)) return false;
+    if (s->spatial == 2 && !fe_config_choice(c, "interpolation", interpolations, &interpolation))
+        return false;
     if (interpolation > 1) {
-        return fe_error(f, &at, "expected \"nearest\" or \"bilinear\", found \"%s\"", interpolations[interpolation]);
+        return fe_error(f, &at, "expected \"nearest\" or \"bilinear\", found \"%s\"",
+                        interpolations[interpolation]);
     }
     s->bilinear = interpolation == 1;
     return fe_config_done(c);
@@ -200,7 +213,8 @@ static ir_value repeat_nearest(fe_lower *l, ir_value x, const upsampling_state *
         const int axis = d - first;
         at[d] = spread.rank;
         spread.dim[spread.rank++] = t.dim[d];
-        if (axis >= 0 && axis < s->spatial && s->size[axis] > 1) spread.dim[spread.rank++] = ir_fixed(s->size[axis]);
+        if (axis >= 0 && axis < s->spatial && s->size[axis] > 1)
+            spread.dim[spread.rank++] = ir_fixed(s->size[axis]);
     }
     if (spread.rank == t.rank) return x;
     return ir_build_reshape(l->g, ir_build_broadcast_in_dim(l->g, x, &spread, at), result->rank, result->dim);
@@ -245,7 +259,8 @@ bool fe_call_up_sampling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
         int64_t size = 0;
         if (!fe_dim_get(l, layer, &t, first + i, &size)) return false;
         if (s->bilinear && (size > INT32_MAX || size * size > MAX_MATRIX / s->size[i])) {
-            return fe_layer_error(l->fe, layer, "expected a smaller image to resize, found %s", fe_shape_show(l->fe, &t));
+            return fe_layer_error(l->fe, layer, "expected a smaller image to resize, found %s",
+                                  fe_shape_show(l->fe, &t));
         }
         t.dim[first + i] = ir_fixed(size > INT64_MAX / s->size[i] ? INT64_MAX : size * s->size[i]);
     }
@@ -256,7 +271,8 @@ bool fe_call_up_sampling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     return fe_finish(l, s->channels_first ? move_channels_first(l, y) : y, IR_NONE, out);
 }
 
-/* ---- ZeroPadding, Cropping ------------------------------------------------------------------------------------------ */
+/* ---- ZeroPadding, Cropping
+ * ------------------------------------------------------------------------------------------ */
 
 typedef struct edge_state {
     int spatial;
@@ -269,8 +285,8 @@ static bool read_edges(fe *f, fe_layer *layer, fe_config *c, const char *key, in
     edge_state *s = arena_new(f->arena, edge_state);
     layer->state = s;
     s->spatial = fe_spatial_rank(layer);
-    return fe_pairs_read(c, key, s->spatial, otherwise, s->edge) && fe_channels_first_read(c, &s->channels_first) &&
-           fe_config_done(c);
+    return fe_pairs_read(c, key, s->spatial, otherwise, s->edge) &&
+           fe_channels_first_read(c, &s->channels_first) && fe_config_done(c);
 }
 
 bool fe_read_zero_padding(fe *f, fe_layer *layer, fe_config *c)
@@ -318,7 +334,8 @@ bool fe_call_cropping(fe_lower *l, fe_layer *layer, const fe_args *args, fe_valu
         start[d] = s->edge[i][0];
         limit[d] = size - s->edge[i][1];
         if (start[d] >= limit[d]) {
-            return fe_layer_error(l->fe, layer, "expected a cropping smaller than %lld on axis %d, found %lld + %lld",
+            return fe_layer_error(l->fe, layer,
+                                  "expected a cropping smaller than %lld on axis %d, found %lld + %lld",
                                   (long long)size, d, (long long)s->edge[i][0], (long long)s->edge[i][1]);
         }
     }

@@ -20,7 +20,8 @@ static bool read_inner(fe *f, fe_layer *layer, fe_config *c)
     return true;
 }
 
-/* ---- SpectralNormalization ---------------------------------------------------------------------------------------- */
+/* ---- SpectralNormalization
+ * ---------------------------------------------------------------------------------------- */
 
 bool fe_read_spectral_normalization(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -30,7 +31,8 @@ bool fe_read_spectral_normalization(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     bool ok = fe_config_int_or(c, "power_iterations", 1, 1, &s->power_iterations);
     if (ok && s->power_iterations > MAX_ITERATIONS) {
-        ok = fe_error(f, &at, "expected at most %d, found %lld", MAX_ITERATIONS, (long long)s->power_iterations);
+        ok = fe_error(f, &at, "expected at most %d, found %lld", MAX_ITERATIONS,
+                      (long long)s->power_iterations);
     }
     ok = read_inner(f, layer, c) && ok;
     return fe_config_done(c) && ok;
@@ -55,8 +57,8 @@ static ir_value get_vector(fe_lower *l, fe_layer *layer, int kernel)
     return fe_layer_weight_kept(l, layer, "vector_u", &c, shape, false);
 }
 
-/* Divides the kernel by its largest singular value, estimated by power iterations, and stores both: the layer inside then
- * reads the new kernel, and the optimizer changes that. */
+/* Divides the kernel by its largest singular value, estimated by power iterations, and stores both: the layer
+ * inside then reads the new kernel, and the optimizer changes that. */
 static bool normalize_kernel(fe_lower *l, fe_layer *layer, int kernel)
 {
     const wrap_state *s = layer->state;
@@ -92,10 +94,13 @@ bool fe_call_spectral_normalization(fe_lower *l, fe_layer *layer, const fe_args 
     fe_tensor x, y;
     if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
     const char *name = find_kernel_name(inner);
-    if (l->training && name != NULL && !normalize_kernel(l, layer, fe_weight_variable(inner, name))) return false;
+    if (l->training && name != NULL && !normalize_kernel(l, layer, fe_weight_variable(inner, name)))
+        return false;
     if (!fe_call_tensor(l, inner, x, &y)) return false;
     name = find_kernel_name(inner);
-    if (name == NULL) return fe_layer_error(l->fe, layer, "expected a layer with a kernel or embeddings, found %s", inner->class->name);
+    if (name == NULL)
+        return fe_layer_error(l->fe, layer, "expected a layer with a kernel or embeddings, found %s",
+                              inner->class->name);
     fe_weight_share(l, layer, inner, name);
     if (get_vector(l, layer, fe_weight_variable(inner, name)) == IR_NONE) return false;
     const ir_dtype dtype = fe_type(l, x.value).dtype;
@@ -103,7 +108,8 @@ bool fe_call_spectral_normalization(fe_lower *l, fe_layer *layer, const fe_args 
     return fe_finish(l, y.value, IR_NONE, out);
 }
 
-/* ---- TimeDistributed ---------------------------------------------------------------------------------------------------- */
+/* ---- TimeDistributed
+ * ---------------------------------------------------------------------------------------------------- */
 
 bool fe_read_time_distributed(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -117,8 +123,8 @@ bool fe_read_time_distributed(fe *f, fe_layer *layer, fe_config *c)
 /* Steps must be run one by one when they are not independent (statistics, random draws). */
 static bool has_state(const fe_layer *layer)
 {
-    static const char *const parts[] = {"BatchNormalization", "Dropout", "Noise", "SpectralNormalization", "Attention",
-                                        "LSTM", "GRU", "RNN"};
+    static const char *const parts[] = {"BatchNormalization", "Dropout", "Noise", "SpectralNormalization",
+                                        "Attention",          "LSTM",    "GRU",   "RNN"};
     for (size_t i = 0; i < countof(parts); i++) {
         if (strstr(layer->class->name, parts[i]) != NULL) return true;
     }
@@ -144,7 +150,8 @@ static bool call_as_rows(fe_lower *l, fe_layer *inner, ir_value x, ir_value *out
     if (!fe_call_tensor(l, inner, in, &y)) return false;
     const ir_type r = fe_type(l, y.value);
     if (r.rank < 1 || r.rank >= IR_MAX_RANK || !ir_dim_equal(r.dim[0], rows)) {
-        return fe_layer_error(l->fe, l->layer, "expected a layer that keeps the batch, found %s", fe_shape_show(l->fe, &r));
+        return fe_layer_error(l->fe, l->layer, "expected a layer that keeps the batch, found %s",
+                              fe_shape_show(l->fe, &r));
     }
     dim[0] = t.dim[0];
     dim[1] = t.dim[1];
@@ -164,7 +171,8 @@ static bool call_by_step(fe_lower *l, fe_layer *inner, fe_tensor x, ir_value *ou
         const ir_value step = ir_build_slice_dim(l->g, x.value, 1, i, i + 1);
         fe_tensor in = {ir_build_reshape(l->g, step, t.rank - 1, dim), IR_NONE}, y;
         if (!fe_call_tensor(l, inner, in, &y)) return false;
-        if (fe_type(l, y.value).rank >= IR_MAX_RANK) return fe_refuse(l, l->layer, "a result of so many dims");
+        if (fe_type(l, y.value).rank >= IR_MAX_RANK)
+            return fe_refuse(l, l->layer, "a result of so many dims");
         part[i] = fe_insert_dim(l, y.value, 1);
     }
     *out = ir_build_concatenate(l->g, steps, part, 1);
@@ -183,8 +191,8 @@ bool fe_call_time_distributed(fe_lower *l, fe_layer *layer, const fe_args *args,
     if (!fe_dim_get(l, layer, &t, 1, &steps) || !fe_size_check(l, layer, &t)) return false;
     if (!has_state(inner)) return call_as_rows(l, inner, x.value, &y) && fe_finish(l, y, x.mask, out);
     if (steps > MAX_STEPS) {
-        return fe_layer_error(l->fe, layer, "expected at most %d steps for %s, found %lld", MAX_STEPS, inner->class->name,
-                              (long long)steps);
+        return fe_layer_error(l->fe, layer, "expected at most %d steps for %s, found %lld", MAX_STEPS,
+                              inner->class->name, (long long)steps);
     }
     return call_by_step(l, inner, x, &y) && fe_finish(l, y, x.mask, out);
 }

@@ -24,6 +24,29 @@ static fe_value cast_value(fe_lower *l, const fe_value *v, ir_dtype dtype)
     return cast;
 }
 
+void fe_mask_clear(fe_lower *l, ir_value value)
+{
+    arena_push(l->fe->arena, l->unmasked, l->unmasked_count, l->unmasked_capacity, value);
+}
+
+static bool is_unmasked(const fe_lower *l, ir_value value)
+{
+    for (size_t i = 0; i < l->unmasked_count; i++) {
+        if (l->unmasked[i] == value) return true;
+    }
+    return false;
+}
+
+static fe_value strip_masks(fe_lower *l, const fe_value *v)
+{
+    fe_value out = *v;
+    if (v->kind == FE_TENSOR && v->tensor.mask != IR_NONE && is_unmasked(l, v->tensor.value)) out.tensor.mask = IR_NONE;
+    if (v->count == 0) return out;
+    out.item = arena_array(l->fe->arena, fe_value, (size_t)v->count);
+    for (int i = 0; i < v->count; i++) out.item[i] = strip_masks(l, &v->item[i]);
+    return out;
+}
+
 static ir_value make_mask(fe_lower *l, ir_value mask)
 {
     const ir_type t = *ir_type_of(l->g, mask);
@@ -42,9 +65,13 @@ static void attach_mask(fe_lower *l, fe_value *v, const fe_value *mask)
 static void prepare_args(fe_lower *l, const fe_layer *layer, const fe_args *given, fe_args *out)
 {
     *out = *given;
+    if (l->unmasked_count > 0) {
+        out->arg = strip_masks(l, &given->arg);
+        out->kwarg = strip_masks(l, &given->kwarg);
+    }
     if (!fe_layer_op(layer) && !layer->model) {
-        out->arg = cast_value(l, &given->arg, layer->compute_dtype);
-        out->kwarg = cast_value(l, &given->kwarg, layer->compute_dtype);
+        out->arg = cast_value(l, &out->arg, layer->compute_dtype);
+        out->kwarg = cast_value(l, &out->kwarg, layer->compute_dtype);
     }
     const fe_value *mask = fe_args_find(out, -1, "mask");
     if (!mask || out->arg.count == 0) return;

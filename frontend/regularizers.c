@@ -41,14 +41,16 @@ static ir_value build_orthogonal(fe_lower *l, const ir_record *r, ir_value w)
     const bool rows = strcmp(ir_record_text(r, "mode", "rows"), "rows") == 0;
     const int64_t along = rows ? 1 : 0;
     if (t.rank != 2 || t.dim[0].batch || t.dim[1].batch) {
-        fe_layer_error(l->fe, l->layer, "expected a matrix for OrthogonalRegularizer, found %s", fe_shape_show(l->fe, &t));
+        fe_layer_error(l->fe, l->layer, "expected a matrix for OrthogonalRegularizer, found %s",
+                       fe_shape_show(l->fe, &t));
         return IR_NONE;
     }
     const ir_value unit = fe_normalize_build(l, w, 1, &along, 1e-7);
     const ir_dot dot = {.contracting_count = 1, .lhs_contracting = {along}, .rhs_contracting = {along}};
     const ir_value product = ir_build_dot_general(g, unit, unit, &dot);
     const ir_type square = ir_type_with_dtype(fe_type(l, product), DTYPE_i32);
-    const ir_value diagonal = ir_build_compare(g, "EQ", ir_build_iota(g, square, 0), ir_build_iota(g, square, 1));
+    const ir_value diagonal =
+        ir_build_compare(g, "EQ", ir_build_iota(g, square, 0), ir_build_iota(g, square, 1));
     const ir_value others = ir_build_select(g, diagonal, ir_build_scalar(g, t.dtype, 0), product);
     const double size = (double)square.dim[0].count, pairs = size * (size - 1) / 2;
     return penalize(l, others, OP_abs, ir_record_number(r, "factor", 0.01) * 0.5 / pairs);
@@ -74,10 +76,13 @@ static const struct regularizer *find_regularizer(const char *name)
     return NULL;
 }
 
-static bool check_field(fe *f, const struct regularizer *known, const ir_record *r, const ir_field *field, const json_at *at)
+static bool check_field(fe *f, const struct regularizer *known, const ir_record *r, const ir_field *field,
+                        const json_at *at)
 {
     if (known->text[0] != '\0' && strcmp(field->key, known->text) == 0) {
-        if (field->kind == FIELD_TEXT && (strcmp(field->text, "rows") == 0 || strcmp(field->text, "columns") == 0)) return true;
+        if (field->kind == FIELD_TEXT &&
+            (strcmp(field->text, "rows") == 0 || strcmp(field->text, "columns") == 0))
+            return true;
         return fe_error(f, at, "expected \"rows\" or \"columns\" as \"%s\" of %s", field->key, r->name);
     }
     if (strcmp(field->key, known->number) != 0 && strcmp(field->key, known->other_number) != 0) {
@@ -90,7 +95,10 @@ static bool check_field(fe *f, const struct regularizer *known, const ir_record 
 bool fe_regularizer_check(fe *f, const ir_record *r, const json_at *at)
 {
     const struct regularizer *known = find_regularizer(r->name);
-    if (known == NULL) return fe_error(f, at, "expected a regularizer of Keras (l1, l2, l1l2, orthogonal_regularizer), found \"%s\"", r->name);
+    if (known == NULL)
+        return fe_error(
+            f, at, "expected a regularizer of Keras (l1, l2, l1l2, orthogonal_regularizer), found \"%s\"",
+            r->name);
     for (size_t i = 0; i < r->count; i++) {
         if (!check_field(f, known, r, &r->field[i], at)) return false;
     }

@@ -16,8 +16,7 @@ static interp_cell zero_of(ir_dtype dtype)
     return ir_dtype_is_float(dtype) ? interp_float(0) : interp_int(0);
 }
 
-/* ---- dot_general
- * -------------------------------------------------------------------------------- */
+/* ---- dot_general -------------------------------------------------------------------------- */
 
 typedef struct dot_side {
     const ir_array *x;
@@ -91,8 +90,7 @@ static void contract_dot_general(const interp *c)
     } while (interp_next(out, at));
 }
 
-/* ---- convolution
- * -------------------------------------------------------------------------------- */
+/* ---- convolution -------------------------------------------------------------------------- */
 
 /* Where the letters of a layout lie: of the image b, f; of the kernel o, i; and the spatial
  * dims. */

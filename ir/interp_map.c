@@ -29,8 +29,7 @@ static uint64_t plain_bits(ir_dtype t, interp_cell x)
     return x.u & (UINT64_MAX >> (64 - bits_of(t)));
 }
 
-/* ---- operations on floats only
- * --------------------------------------------------------------------- */
+/* ---- operations on floats only ------------------------------------------------------------ */
 
 static double logistic(double x)
 {
@@ -116,8 +115,7 @@ static interp_cell map_atan2(const map_step *s)
     return interp_float(atan2(s->x[0].f, s->x[1].f));
 }
 
-/* ---- operations on all numbers
- * ---------------------------------------------------------------------- */
+/* ---- operations on all numbers ------------------------------------------------------------ */
 
 static interp_cell map_abs(const map_step *s)
 {
@@ -227,8 +225,7 @@ static interp_cell map_minimum(const map_step *s)
     return interp_combine_get("minimum")(s->from, s->x[0], s->x[1]);
 }
 
-/* ---- bits and decisions
- * ------------------------------------------------------------------------------- */
+/* ---- bits and decisions ------------------------------------------------------------------- */
 
 static interp_cell map_not(const map_step *s)
 {
@@ -299,8 +296,7 @@ static interp_cell map_select(const map_step *s)
     return s->x[0].u ? s->x[1] : s->x[2];
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------ */
+/* ---- the table ---------------------------------------------------------------------------- */
 
 #define ROW_SOURCE(name)
 #define ROW_MAP(name) [OP_##name] = map_##name,

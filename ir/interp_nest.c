@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- cumulative
- * ----------------------------------------------------------------------------------- */
+/* ---- cumulative --------------------------------------------------------------------------- */
 
 /* The lines of x along one dim: line i has `length` elements, `step` apart. */
 typedef struct lines {
@@ -47,8 +46,7 @@ void interp_nest_cumulative(const interp *c)
     }
 }
 
-/* ---- scatter
- * --------------------------------------------------------------------------------------- */
+/* ---- scatter ------------------------------------------------------------------------------ */
 
 static bool is_among(const int64_t *item, int count, int64_t value)
 {
@@ -273,8 +271,7 @@ void interp_nest_scan(const interp *c)
     }
 }
 
-/* ---- the table
- * ------------------------------------------------------------------------------------------ */
+/* ---- the table ---------------------------------------------------------------------------- */
 
 #define ROW_SOURCE(name)
 #define ROW_MAP(name)

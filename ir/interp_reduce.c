@@ -138,8 +138,7 @@ interp_cell interp_identity(const char *kind, ir_dtype dtype)
     return kinds[find_kind(kind)].identity(dtype);
 }
 
-/* ---- the operations
- * ----------------------------------------------------------------------------------- */
+/* ---- the operations ----------------------------------------------------------------------- */
 
 /* The dims of `x` as two types: those reduced and those kept, and where each lies in x. */
 typedef struct reduce_dims {

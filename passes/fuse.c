@@ -4,7 +4,8 @@
  *
  * In steps: every output and update gets a value of its own; fuse_memory.c chooses what is in memory; each
  * such value is a group; groups merge (fuse_row.c, fuse_merge.c); updates find their place (fuse_update.c);
- * what is left is ordered. A wish for in-place updates never overrides correctness: a copy is always right. */
+ * what is left is ordered. A wish for in-place updates never overrides correctness: a copy is always right.
+ */
 #include "passes/fuse.h"
 
 #include <stdlib.h>
@@ -43,7 +44,8 @@ static void claim_results(ir_graph *g, arena *scratch)
         g->output[i].value = claim_value(g, claimed, g->output[i].value);
 }
 
-/* ---- order ---------------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------------------
+ */
 
 /* A kernel whose needs are met waits with this key; the lowest runs first. Updates run as soon as they can:
  * that ends the life of their gradient. The rest keeps the order of the graph. */
@@ -54,8 +56,8 @@ typedef struct ready_item {
 
 typedef struct order {
     fuse *f;
-    int *missing;      /* per group: needs not yet run */
-    int **user;        /* per group: who needs it */
+    int *missing; /* per group: needs not yet run */
+    int **user;   /* per group: who needs it */
     size_t *user_count, *user_capacity;
     ready_item *heap;
     size_t heap_count;
@@ -65,8 +67,7 @@ static void push_ready(order *o, int group)
 {
     const fuse_group *k = &o->f->groups[group];
     ready_item item = {0, group};
-    for (size_t i = 0; i < k->root_count; i++)
-        item.key = base_max(item.key, k->root[i]);
+    for (size_t i = 0; i < k->root_count; i++) item.key = base_max(item.key, k->root[i]);
     if (k->writes_variable) item.key -= INT32_MAX;
     size_t at = o->heap_count++;
     for (; at > 0 && o->heap[(at - 1) / 2].key > item.key; at = (at - 1) / 2)
@@ -103,14 +104,13 @@ static void add_needs(order *o, int group)
     ir_value item;
     for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
         const fuse_leaves *l = fuse_leaves_of(o->f, item);
-        for (size_t j = 0; j < l->count; j++)
-            add_need(o, group, o->f->group[l->leaf[j].base]);
+        for (size_t j = 0; j < l->count; j++) add_need(o, group, o->f->group[l->leaf[j].base]);
     }
-    for (size_t i = 0; i < k->after_count; i++)
-        add_need(o, group, k->after[i]);
+    for (size_t i = 0; i < k->after_count; i++) add_need(o, group, k->after[i]);
 }
 
-/* ---- kernels ------------------------------------------------------------------------------------------------ */
+/* ---- kernels
+ * ------------------------------------------------------------------------------------------------ */
 
 static int compare_values(const void *a, const void *b)
 {
@@ -138,7 +138,8 @@ static void write_kernel(fuse *f, int group)
 {
     ir_graph *g = f->g;
     const fuse_group *k = &f->groups[group];
-    ir_kernel out = {.kind = k->kind, .main = k->main, .columns = k->columns, .root_count = (int)k->root_count};
+    ir_kernel out = {
+        .kind = k->kind, .main = k->main, .columns = k->columns, .root_count = (int)k->root_count};
     out.root = arena_copy(g->arena, k->root, k->root_count * sizeof *k->root);
     qsort(out.root, k->root_count, sizeof *out.root, compare_values);
     write_reads(f, group, &out);
@@ -185,8 +186,7 @@ static void allocate_tables(fuse *f)
     f->leaves = arena_array(f->scratch, fuse_leaves, f->capacity);
     f->stamp[0] = arena_array(f->scratch, int, f->capacity);
     f->stamp[1] = arena_array(f->scratch, int, f->capacity);
-    for (size_t i = 0; i < f->capacity; i++)
-        f->group[i] = -1;
+    for (size_t i = 0; i < f->capacity; i++) f->group[i] = -1;
 }
 
 bool pass_fuse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)

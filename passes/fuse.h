@@ -24,9 +24,9 @@ typedef struct fuse_group {
     int columns;
     ir_value *root; /* unordered until the kernels are written; a main that is not a root is not here */
     size_t root_count, root_capacity;
-    int *after;     /* groups that must run before it though it reads nothing of theirs */
+    int *after; /* groups that must run before it though it reads nothing of theirs */
     size_t after_count, after_capacity;
-    bool gone;      /* joined another group */
+    bool gone; /* joined another group */
     bool writes_variable;
 } fuse_group;
 
@@ -35,15 +35,15 @@ typedef struct fuse {
     arena *scratch;
     size_t capacity; /* of the tables: the nodes, and a copy per update */
     bool *live;
-    bool *memory;   /* in memory, views included */
-    bool *required; /* an output or an update */
-    int *uses;      /* nodes that use the value, those behind a view included */
-    int *demand;    /* DEMAND_* bits */
-    int *cost;      /* of computing one element, down to memory */
-    ir_value *carries; /* the contraction whose result only this chain of maps uses, or IR_NONE */
-    int *group;     /* the group that writes the value, or -1 */
+    bool *memory;        /* in memory, views included */
+    bool *required;      /* an output or an update */
+    int *uses;           /* nodes that use the value, those behind a view included */
+    int *demand;         /* DEMAND_* bits */
+    int *cost;           /* of computing one element, down to memory */
+    ir_value *carries;   /* the contraction whose result only this chain of maps uses, or IR_NONE */
+    int *group;          /* the group that writes the value, or -1 */
     fuse_leaves *leaves; /* per root or main */
-    int *stamp[2];  /* per value: last walk that reached it moved, aligned */
+    int *stamp[2];       /* per value: last walk that reached it moved, aligned */
     ir_value *stack;
     size_t stack_count, stack_capacity;
     int walk;

@@ -14,10 +14,14 @@ int fuse_add_group(fuse *f, ir_kernel_kind kind, ir_value main, ir_value root)
 static ir_kernel_kind kind_of_root(const ir_node *n)
 {
     switch (ir_op_class(n->op)) {
-    case CLASS_REDUCE: return KERNEL_reduce;
-    case CLASS_CONTRACT: return n->op == OP_convolution ? KERNEL_convolution : KERNEL_dot;
-    case CLASS_NEST: return KERNEL_nest;
-    default: return KERNEL_loop;
+    case CLASS_REDUCE:
+        return KERNEL_reduce;
+    case CLASS_CONTRACT:
+        return n->op == OP_convolution ? KERNEL_convolution : KERNEL_dot;
+    case CLASS_NEST:
+        return KERNEL_nest;
+    default:
+        return KERNEL_loop;
     }
 }
 
@@ -55,8 +59,7 @@ static void push_value(fuse *f, ir_value v, bool aligned)
 static void push_operands(fuse *f, const ir_node *n, bool aligned)
 {
     if (n->op == OP_dimension_size) return;
-    for (int i = 0; i < n->in_count; i++)
-        push_value(f, n->in[i], aligned && ir_op_class(n->op) == CLASS_MAP);
+    for (int i = 0; i < n->in_count; i++) push_value(f, n->in[i], aligned && ir_op_class(n->op) == CLASS_MAP);
 }
 
 static void add_leaf(fuse *f, fuse_leaves *to, ir_value v, bool aligned)
@@ -98,7 +101,8 @@ bool fuse_reads_aligned(fuse *f, int reader, int writer)
     for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)
-            if (f->group[l->leaf[j].base] == writer && (l->leaf[j].moved || l->leaf[j].value != l->leaf[j].base))
+            if (f->group[l->leaf[j].base] == writer &&
+                (l->leaf[j].moved || l->leaf[j].value != l->leaf[j].base))
                 return false;
     }
     return true;

@@ -12,8 +12,7 @@ enum {
 
 ir_value fuse_base(const ir_graph *g, ir_value v)
 {
-    while (passes_is_view(&g->node[v]))
-        v = g->node[v].in[0];
+    while (passes_is_view(&g->node[v])) v = g->node[v].in[0];
     return v;
 }
 
@@ -25,11 +24,22 @@ bool fuse_is_source_memory(const ir_node *n)
 static int cost_of_op(const ir_node *n)
 {
     switch (n->op) {
-    case OP_rng_philox: return 24;
-    case OP_divide: case OP_remainder: case OP_sqrt: case OP_rsqrt: return 3;
-    case OP_gather: case OP_dynamic_update_slice: return 3;
-    case OP_constant: case OP_broadcast_in_dim: case OP_reshape: return 0;
-    default: return ir_op_precision(n->op) == PRECISION_WIDEN ? 8 : 1;
+    case OP_rng_philox:
+        return 24;
+    case OP_divide:
+    case OP_remainder:
+    case OP_sqrt:
+    case OP_rsqrt:
+        return 3;
+    case OP_gather:
+    case OP_dynamic_update_slice:
+        return 3;
+    case OP_constant:
+    case OP_broadcast_in_dim:
+    case OP_reshape:
+        return 0;
+    default:
+        return ir_op_precision(n->op) == PRECISION_WIDEN ? 8 : 1;
     }
 }
 
@@ -38,20 +48,36 @@ static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
 {
     bool many, few;
     switch (ir_op_class(n->op)) {
-    case CLASS_CONTRACT: case CLASS_NEST: return DEMAND_MEMORY;
-    case CLASS_SOURCE: return DEMAND_REPEAT;
-    case CLASS_MAP: case CLASS_REDUCE: case CLASS_VIEW: case CLASS_TUPLE: return 0;
-    case CLASS_MOVE: break;
+    case CLASS_CONTRACT:
+    case CLASS_NEST:
+        return DEMAND_MEMORY;
+    case CLASS_SOURCE:
+        return DEMAND_REPEAT;
+    case CLASS_MAP:
+    case CLASS_REDUCE:
+    case CLASS_VIEW:
+    case CLASS_TUPLE:
+        return 0;
+    case CLASS_MOVE:
+        break;
     }
     switch (n->op) {
     case OP_broadcast_in_dim:
         return passes_elements(&n->type, &many) != passes_elements(ir_type_of(g, n->in[0]), &few) ||
-                       many != few ? DEMAND_REPEAT : 0;
-    case OP_gather: return slot == 0 ? DEMAND_MEMORY : DEMAND_REPEAT;
-    case OP_dynamic_slice: return slot == 0 ? 0 : DEMAND_REPEAT;
-    case OP_dynamic_update_slice: return slot > 1 ? DEMAND_REPEAT : DEMAND_CHEAP;
-    case OP_concatenate: case OP_pad: return DEMAND_CHEAP;
-    default: return 0;
+                       many != few
+                   ? DEMAND_REPEAT
+                   : 0;
+    case OP_gather:
+        return slot == 0 ? DEMAND_MEMORY : DEMAND_REPEAT;
+    case OP_dynamic_slice:
+        return slot == 0 ? 0 : DEMAND_REPEAT;
+    case OP_dynamic_update_slice:
+        return slot > 1 ? DEMAND_REPEAT : DEMAND_CHEAP;
+    case OP_concatenate:
+    case OP_pad:
+        return DEMAND_CHEAP;
+    default:
+        return 0;
     }
 }
 
@@ -98,8 +124,7 @@ static int cost_of_chain(const fuse *f, const ir_node *n)
 {
     int cost = cost_of_op(n);
     if (n->op == OP_dimension_size) return cost;
-    for (int i = 0; i < n->in_count && cost < 10 * COST_CHAIN; i++)
-        cost += f->cost[n->in[i]];
+    for (int i = 0; i < n->in_count && cost < 10 * COST_CHAIN; i++) cost += f->cost[n->in[i]];
     return cost;
 }
 

@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-    MERGE_ROOTS = 16, /* roots of one loop: more would spill */
+    MERGE_ROOTS = 16,    /* roots of one loop: more would spill */
     MERGE_LOOK_BACK = 16 /* how many earlier groups are tried as partners without a data edge */
 };
 
@@ -78,10 +78,12 @@ static bool reduce_alike(fuse *f, ir_value a, ir_value b)
     const ir_node *x = &f->g->node[a], *y = &f->g->node[b];
     int count, other;
     if (x->op != OP_reduce || y->op != OP_reduce) return false;
-    const int64_t *p = ir_attr_ints(x, ATTR_dimensions, &count), *q = ir_attr_ints(y, ATTR_dimensions, &other);
+    const int64_t *p = ir_attr_ints(x, ATTR_dimensions, &count),
+                  *q = ir_attr_ints(y, ATTR_dimensions, &other);
     return count == other && memcmp(p, q, (size_t)count * sizeof *p) == 0 &&
            ir_attr_int(x, ATTR_splits, 0) == ir_attr_int(y, ATTR_splits, 0) &&
-           ir_type_same_shape(ir_type_of(f->g, x->in[0]), ir_type_of(f->g, y->in[0])) && share_a_leaf(f, a, b);
+           ir_type_same_shape(ir_type_of(f->g, x->in[0]), ir_type_of(f->g, y->in[0])) &&
+           share_a_leaf(f, a, b);
 }
 
 static bool are_independent(fuse *f, int a, int b)
@@ -99,7 +101,8 @@ void fuse_merge_reduces(fuse *f)
         for (size_t j = 0; j < count && j < MERGE_LOOK_BACK && !merged; j++) {
             const int other = recent[j];
             if (f->groups[other].root_count < MERGE_ROOTS &&
-                reduce_alike(f, f->groups[other].root[0], f->groups[i].root[0]) && are_independent(f, other, i)) {
+                reduce_alike(f, f->groups[other].root[0], f->groups[i].root[0]) &&
+                are_independent(f, other, i)) {
                 fuse_merge(f, other, i);
                 merged = true;
             }
@@ -108,7 +111,8 @@ void fuse_merge_reduces(fuse *f)
     }
 }
 
-/* ---- loops ---------------------------------------------------------------------------------------------- */
+/* ---- loops ----------------------------------------------------------------------------------------------
+ */
 
 /* Per value: the roots whose chains read it, in any group. */
 typedef struct reader_list {
@@ -157,7 +161,8 @@ static bool has_update(const fuse *f, int group)
  * its kernel: those others may be readers of the variable. */
 static bool delays_update(const fuse *f, const reader_list *readers, int a, int b)
 {
-    return (has_update(f, a) && feeds_others(f, readers, b, a, b)) || (has_update(f, b) && feeds_others(f, readers, a, a, b));
+    return (has_update(f, a) && feeds_others(f, readers, b, a, b)) ||
+           (has_update(f, b) && feeds_others(f, readers, a, a, b));
 }
 
 static bool can_join_loops(fuse *f, int a, int b)
@@ -205,13 +210,13 @@ void fuse_merge_loops(fuse *f)
     for (int i = 0; i < (int)f->group_count; i++) {
         int from;
         if (f->groups[i].gone || f->groups[i].kind != KERNEL_loop) continue;
-        while ((from = find_feeder(f, readers, i)) >= 0)
-            fuse_merge(f, i, from);
+        while ((from = find_feeder(f, readers, i)) >= 0) fuse_merge(f, i, from);
     }
     merge_scalars(f);
 }
 
-/* ---- roots that need no memory ---------------------------------------------------------------------------- */
+/* ---- roots that need no memory ----------------------------------------------------------------------------
+ */
 
 enum { READ_INSIDE = 1, READ_ELSEWHERE = 2 };
 
@@ -224,7 +229,8 @@ static void note_readers(fuse *f, int *readers)
             const fuse_leaves *l = fuse_leaves_of(f, item);
             for (size_t p = 0; p < l->count; p++) {
                 const fuse_leaf *leaf = &l->leaf[p];
-                const bool inside = f->group[leaf->base] == (int)i && !leaf->moved && leaf->value == leaf->base;
+                const bool inside =
+                    f->group[leaf->base] == (int)i && !leaf->moved && leaf->value == leaf->base;
                 readers[leaf->base] |= inside ? READ_INSIDE : READ_ELSEWHERE;
             }
         }
@@ -245,8 +251,7 @@ static void drop_roots(fuse *f, fuse_group *k, const int *readers)
     }
     k->root_count = kept;
     ir_value item;
-    for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++)
-        f->leaves[item].known = false;
+    for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) f->leaves[item].known = false;
 }
 
 void fuse_drop_inner_roots(fuse *f)

@@ -132,8 +132,7 @@ static bool root_fits(row_check *c, ir_value root)
     f->walk++;
     bool fits = true;
     const ir_node *n = &f->g->node[root];
-    for (int i = 0; i < n->in_count; i++)
-        push_at(c, n->in[i], at);
+    for (int i = 0; i < n->in_count; i++) push_at(c, n->in[i], at);
     while (f->stack_count > 0) {
         const ir_value item = f->stack[--f->stack_count], v = item / 4;
         const row_at here = (row_at)(item % 4);
@@ -143,8 +142,7 @@ static bool root_fits(row_check *c, ir_value root)
         }
         n = &f->g->node[v];
         if (n->op == OP_dimension_size) continue;
-        for (int i = 0; i < n->in_count; i++)
-            push_at(c, n->in[i], follow(f->g, c->rows, n, here));
+        for (int i = 0; i < n->in_count; i++) push_at(c, n->in[i], follow(f->g, c->rows, n, here));
     }
     return fits;
 }
@@ -206,8 +204,7 @@ void fuse_form_rows(fuse *f)
         rows r;
         if (k->gone || k->kind != KERNEL_reduce || !find_rows(f->g, k->root[0], &r)) continue;
         bool grew = false;
-        while (grow_row(f, &r, i, seen))
-            grew = true;
+        while (grow_row(f, &r, i, seen)) grew = true;
         if (!grew) continue;
         f->groups[i].kind = KERNEL_row;
         f->groups[i].columns = r.columns;

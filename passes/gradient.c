@@ -4,7 +4,8 @@
  *
  * Ties and borders follow TensorFlow, since the conformance is to Keras on TensorFlow: maximum and minimum
  * give ties to the first operand, a maximum over dims shares among its ties, a maximum over windows gives all
- * to the first. A variable that the loss does not depend on has no gradient, and so no update, as in Keras. */
+ * to the first. A variable that the loss does not depend on has no gradient, and so no update, as in Keras.
+ */
 #include "passes/gradient.h"
 
 #include <string.h>
@@ -16,17 +17,12 @@ static const grad_rule grad_rules[OP_COUNT] = {
 #include "ir/ops.def"
 };
 
-/* ---- for rules ------------------------------------------------------------------------------------------ */
+/* ---- for rules ------------------------------------------------------------------------------------------
+ */
 
-bool adj_wants(const grad_ctx *c, const ir_node *n, int i)
-{
-    return c->wanted[n->in[i]];
-}
+bool adj_wants(const grad_ctx *c, const ir_node *n, int i) { return c->wanted[n->in[i]]; }
 
-ir_type adj_type(const grad_ctx *c, ir_value v)
-{
-    return c->g->node[v].type;
-}
+ir_type adj_type(const grad_ctx *c, ir_value v) { return c->g->node[v].type; }
 
 static void add_to(grad_ctx *c, ir_value *sum, const ir_type *type, ir_value gradient)
 {
@@ -46,20 +42,26 @@ void adj_refuse(grad_ctx *c, const ir_node *n, const char *why)
     bug_if(!c->diag, "%s: %s", ir_op_name(n->op), why);
     const ir_module *m = c->g->module;
     const char *layer = m && m->origin_count > 0 ? m->origin[n->origin].layer : NULL;
-    if (c->good) diag_error(c->diag, layer && *layer ? layer : NULL, "expected operations with a gradient, found %s: %s", ir_op_name(n->op), why);
+    if (c->good)
+        diag_error(c->diag, layer && *layer ? layer : NULL,
+                   "expected operations with a gradient, found %s: %s", ir_op_name(n->op), why);
     c->good = false;
 }
 
 ir_value adj_mul(grad_ctx *c, ir_value a, ir_value b) { return ir_build_binary(c->g, OP_multiply, a, b); }
 ir_value adj_div(grad_ctx *c, ir_value a, ir_value b) { return ir_build_binary(c->g, OP_divide, a, b); }
 ir_value adj_plus(grad_ctx *c, ir_value a, ir_value b) { return ir_build_binary(c->g, OP_add, a, b); }
-ir_value adj_scale(grad_ctx *c, ir_value a, double b) { return ir_build_binary_scalar(c->g, OP_multiply, a, b); }
+ir_value adj_scale(grad_ctx *c, ir_value a, double b)
+{
+    return ir_build_binary_scalar(c->g, OP_multiply, a, b);
+}
 ir_value adj_offset(grad_ctx *c, ir_value a, double b) { return ir_build_binary_scalar(c->g, OP_add, a, b); }
 ir_value adj_unary(grad_ctx *c, ir_op op, ir_value a) { return ir_build_unary(c->g, op, a); }
 ir_value adj_negate(grad_ctx *c, ir_value a) { return adj_unary(c, OP_negate, a); }
 ir_value adj_zeros(grad_ctx *c, const ir_type *type) { return ir_build_fill(c->g, *type, 0); }
 
-/* ---- rules that are not about arithmetic -------------------------------------------------------------------- */
+/* ---- rules that are not about arithmetic
+ * -------------------------------------------------------------------- */
 
 /* No gradient flows: the result does not change with the operands, or only in steps. */
 void grad_zero(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
@@ -79,8 +81,7 @@ void grad_get(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
     const int count = c->g->node[tuple].type.element_count;
     if (!c->element_adjoint[tuple]) {
         c->element_adjoint[tuple] = arena_array(c->scratch, ir_value, (size_t)count + 1);
-        for (int i = 0; i < count; i++)
-            c->element_adjoint[tuple][i] = IR_NONE;
+        for (int i = 0; i < count; i++) c->element_adjoint[tuple][i] = IR_NONE;
     }
     const ir_type type = adj_type(c, v);
     add_to(c, &c->element_adjoint[tuple][ir_attr_int(n, ATTR_index, 0)], &type, dy);
@@ -104,19 +105,18 @@ void grad_sort(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
     }
 }
 
-/* ---- the walk ------------------------------------------------------------------------------------------------- */
+/* ---- the walk
+ * ------------------------------------------------------------------------------------------------- */
 
 /* Forward: what depends on the values asked for, through operations that have a gradient. */
 static void mark_wanted(grad_ctx *c, ir_value last, int count, const ir_value *of)
 {
-    for (int i = 0; i < count; i++)
-        c->wanted[of[i]] = true;
+    for (int i = 0; i < count; i++) c->wanted[of[i]] = true;
     for (ir_value v = 0; v <= last; v++) {
         const ir_node *n = &c->g->node[v];
         const bool flows = n->type.rank < 0 || ir_dtype_is_float(n->type.dtype);
         if (!flows || grad_rules[n->op] == grad_zero) continue;
-        for (int i = 0; i < n->in_count; i++)
-            c->wanted[v] = c->wanted[v] || c->wanted[n->in[i]];
+        for (int i = 0; i < n->in_count; i++) c->wanted[v] = c->wanted[v] || c->wanted[n->in[i]];
     }
 }
 
@@ -130,25 +130,26 @@ static void walk_back(grad_ctx *c, ir_value last)
     }
 }
 
-bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient, diag *d)
+bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient,
+                    diag *d)
 {
     arena scratch = {0};
     const size_t size = (size_t)loss + 1;
     size_t reach = size;
-    for (int i = 0; i < count; i++)
-        reach = (size_t)base_max((int64_t)reach, of[i] + 1);
-    grad_ctx c = {.g = g, .scratch = &scratch, .diag = d, .good = true,
+    for (int i = 0; i < count; i++) reach = (size_t)base_max((int64_t)reach, of[i] + 1);
+    grad_ctx c = {.g = g,
+                  .scratch = &scratch,
+                  .diag = d,
+                  .good = true,
                   .wanted = arena_array(&scratch, bool, reach),
                   .adjoint = arena_array(&scratch, ir_value, reach),
                   .element_adjoint = arena_array(&scratch, ir_value *, reach)};
     const ir_origin_id origin = g->origin;
-    for (size_t i = 0; i < reach; i++)
-        c.adjoint[i] = IR_NONE;
+    for (size_t i = 0; i < reach; i++) c.adjoint[i] = IR_NONE;
     mark_wanted(&c, loss, count, of);
     if (c.wanted[loss]) c.adjoint[loss] = ir_build_fill(g, adj_type(&c, loss), 1);
     walk_back(&c, loss);
-    for (int i = 0; i < count; i++)
-        out_gradient[i] = c.adjoint[of[i]];
+    for (int i = 0; i < count; i++) out_gradient[i] = c.adjoint[of[i]];
     g->origin = origin;
     arena_done(&scratch);
     return c.good;
@@ -159,7 +160,8 @@ void passes_gradient(ir_graph *g, ir_value loss, int count, const ir_value *of, 
     gradient_build(g, loss, count, of, out_gradient, NULL);
 }
 
-/* ---- the pass ---------------------------------------------------------------------------------------------------- */
+/* ---- the pass
+ * ---------------------------------------------------------------------------------------------------- */
 
 static bool is_differentiated(const ir_module *m, const ir_graph *g, const ir_node *n)
 {
@@ -170,8 +172,8 @@ static bool is_differentiated(const ir_module *m, const ir_graph *g, const ir_no
     return m->variable[variable].trainable;
 }
 
-/* A weight that the forward graph itself sets (SpectralNormalization's kernel): the loss is differentiated by the new value,
- * which is also where the optimizer starts from. */
+/* A weight that the forward graph itself sets (SpectralNormalization's kernel): the loss is differentiated by
+ * the new value, which is also where the optimizer starts from. */
 static bool is_reset_weight(const ir_module *m, const ir_graph *g, const ir_binding *b)
 {
     return m->variable[b->variable].trainable && b->value <= g->loss &&

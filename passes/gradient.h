@@ -8,14 +8,14 @@
 typedef struct grad_ctx {
     ir_graph *g;
     arena *scratch;
-    diag *diag;        /* may be NULL: then what has no gradient is a bug of the caller */
-    bool *wanted;      /* per node of the forward graph: depends on what is differentiated for */
-    ir_value *adjoint; /* per such node: gradient so far, or IR_NONE */
+    diag *diag;                 /* may be NULL: then what has no gradient is a bug of the caller */
+    bool *wanted;               /* per node of the forward graph: depends on what is differentiated for */
+    ir_value *adjoint;          /* per such node: gradient so far, or IR_NONE */
     ir_value **element_adjoint; /* per such node that is a tuple: of each element */
     bool good;
 } grad_ctx;
 
-#define OP(name, class, in, shape, attrs, grad, ...)                                               \
+#define OP(name, class, in, shape, attrs, grad, ...)                                                         \
     void grad_##grad(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy);
 #include "ir/ops.def"
 

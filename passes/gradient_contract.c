@@ -1,12 +1,13 @@
-/* gradient_contract.c: rules of dot_general and convolution. Both gradients of a contraction are contractions;
- * they are written such that the gradient of a weight comes out in the weight's own layout. */
+/* gradient_contract.c: rules of dot_general and convolution. Both gradients of a contraction are
+ * contractions; they are written such that the gradient of a weight comes out in the weight's own layout. */
 #include "passes/gradient.h"
 
 #include <string.h>
 
 #define RULE(name) void grad_##name(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
 
-/* ---- dot_general --------------------------------------------------------------------------------------------- */
+/* ---- dot_general
+ * --------------------------------------------------------------------------------------------- */
 
 typedef struct side {
     int rank, free_count;
@@ -18,16 +19,15 @@ typedef struct product {
     side side[2];
 } product;
 
-static void read_side(const ir_node *n, ir_attr_name batch, ir_attr_name contracting, int rank, product *p, side *s)
+static void read_side(const ir_node *n, ir_attr_name batch, ir_attr_name contracting, int rank, product *p,
+                      side *s)
 {
     bool bound[IR_MAX_RANK] = {false};
     const int64_t *b = ir_attr_ints(n, batch, &p->batch_count);
     const int64_t *k = ir_attr_ints(n, contracting, &p->contracting_count);
     s->rank = rank;
-    for (int i = 0; i < p->batch_count; i++)
-        bound[s->batch[i] = b[i]] = true;
-    for (int i = 0; i < p->contracting_count; i++)
-        bound[s->contracting[i] = k[i]] = true;
+    for (int i = 0; i < p->batch_count; i++) bound[s->batch[i] = b[i]] = true;
+    for (int i = 0; i < p->contracting_count; i++) bound[s->contracting[i] = k[i]] = true;
     for (int i = 0; i < rank; i++)
         if (!bound[i]) s->free[s->free_count++] = i;
 }
@@ -37,15 +37,12 @@ static void read_side(const ir_node *n, ir_attr_name batch, ir_attr_name contrac
 static void order_dims(const product *p, const side *s, bool free_first, int64_t *out_permutation)
 {
     int place = p->batch_count;
-    for (int i = 0; i < p->batch_count; i++)
-        out_permutation[s->batch[i]] = i;
-    for (int i = 0; free_first && i < s->free_count; i++)
-        out_permutation[s->free[i]] = place++;
+    for (int i = 0; i < p->batch_count; i++) out_permutation[s->batch[i]] = i;
+    for (int i = 0; free_first && i < s->free_count; i++) out_permutation[s->free[i]] = place++;
     for (int d = 0; d < s->rank; d++)
         for (int i = 0; i < p->contracting_count; i++)
             if (s->contracting[i] == d) out_permutation[d] = place++;
-    for (int i = 0; !free_first && i < s->free_count; i++)
-        out_permutation[s->free[i]] = place++;
+    for (int i = 0; !free_first && i < s->free_count; i++) out_permutation[s->free[i]] = place++;
 }
 
 static ir_value transpose_unless_identity(grad_ctx *c, ir_value x, int rank, const int64_t *permutation)
@@ -115,7 +112,8 @@ RULE(dot_general)
     if (adj_wants(c, n, 1)) adj_add(c, n->in[1], dot_for_rhs(c, n, &p, dy));
 }
 
-/* ---- convolution ------------------------------------------------------------------------------------------------ */
+/* ---- convolution
+ * ------------------------------------------------------------------------------------------------ */
 
 static void read_ints(const ir_node *n, ir_attr_name name, int64_t *out)
 {
@@ -141,10 +139,7 @@ static ir_window read_window(const ir_node *n)
     return w;
 }
 
-static int find_letter(const char *layout, int letter)
-{
-    return (int)(strchr(layout, letter) - layout);
-}
+static int find_letter(const char *layout, int letter) { return (int)(strchr(layout, letter) - layout); }
 
 /* The layout with letters changed: each pair in `change` is from, to. */
 static const char *relabel(grad_ctx *c, const char *layout, const char *change)
@@ -173,7 +168,8 @@ static extent measure(const grad_ctx *c, const ir_node *n, const ir_window *w, i
                     (n->type.dim[find_letter(w->out_layout, '0' + i)].count - 1) * w->strides[i] + 1, kernel};
 }
 
-/* With groups, kernel[.., i, G * o] becomes [.., G * i, o]: what each group maps from becomes what it maps to. */
+/* With groups, kernel[.., i, G * o] becomes [.., G * i, o]: what each group maps from becomes what it maps
+ * to. */
 static ir_value swap_groups(grad_ctx *c, ir_value kernel, const ir_window *w)
 {
     const int64_t groups = w->feature_groups;
@@ -181,8 +177,7 @@ static ir_value swap_groups(grad_ctx *c, ir_value kernel, const ir_window *w)
     const ir_type k = adj_type(c, kernel);
     const int in_at = find_letter(w->rhs_layout, 'i'), out_at = find_letter(w->rhs_layout, 'o');
     ir_type split = k, merged = k;
-    for (int i = k.rank; i > out_at; i--)
-        split.dim[i] = k.dim[i - 1];
+    for (int i = k.rank; i > out_at; i--) split.dim[i] = k.dim[i - 1];
     split.rank = k.rank + 1;
     split.dim[out_at] = ir_fixed(groups);
     split.dim[out_at + 1] = ir_fixed(k.dim[out_at].count / groups);

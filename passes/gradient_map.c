@@ -18,29 +18,85 @@ static ir_value over_root(grad_ctx *c, ir_value dy, ir_value x, double sign, dou
     return adj_div(c, dy, adj_unary(c, OP_sqrt, inside));
 }
 
-RULE(abs) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_sign, n->in[0]))); }
-RULE(negate) { UNUSED; adj_add(c, n->in[0], adj_negate(c, dy)); }
-RULE(copy) { UNUSED; adj_add(c, n->in[0], dy); }
+RULE(abs)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_sign, n->in[0])));
+}
+RULE(negate)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_negate(c, dy));
+}
+RULE(copy)
+{
+    UNUSED;
+    adj_add(c, n->in[0], dy);
+}
 RULE(exponential) { adj_add(c, n->in[0], adj_mul(c, dy, v)); }
-RULE(exponential_minus_one) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_exponential, n->in[0]))); }
-RULE(log) { UNUSED; adj_add(c, n->in[0], adj_div(c, dy, n->in[0])); }
-RULE(log_plus_one) { UNUSED; adj_add(c, n->in[0], adj_div(c, dy, adj_offset(c, n->in[0], 1))); }
+RULE(exponential_minus_one)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_exponential, n->in[0])));
+}
+RULE(log)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_div(c, dy, n->in[0]));
+}
+RULE(log_plus_one)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_div(c, dy, adj_offset(c, n->in[0], 1)));
+}
 RULE(logistic) { adj_add(c, n->in[0], adj_mul(c, adj_mul(c, dy, v), one_minus(c, v))); }
 RULE(tanh) { adj_add(c, n->in[0], adj_mul(c, dy, one_minus(c, square(c, v)))); }
 RULE(sqrt) { adj_add(c, n->in[0], adj_div(c, adj_scale(c, dy, 0.5), v)); }
 RULE(rsqrt) { adj_add(c, n->in[0], adj_mul(c, adj_scale(c, dy, -0.5), adj_mul(c, square(c, v), v))); }
 RULE(cbrt) { adj_add(c, n->in[0], adj_div(c, dy, adj_scale(c, square(c, v), 3))); }
-RULE(sine) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_cosine, n->in[0]))); }
-RULE(cosine) { UNUSED; adj_add(c, n->in[0], adj_negate(c, adj_mul(c, dy, adj_unary(c, OP_sine, n->in[0])))); }
+RULE(sine)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_cosine, n->in[0])));
+}
+RULE(cosine)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_negate(c, adj_mul(c, dy, adj_unary(c, OP_sine, n->in[0]))));
+}
 RULE(tan) { adj_add(c, n->in[0], adj_mul(c, dy, adj_offset(c, square(c, v), 1))); }
-RULE(asin) { UNUSED; adj_add(c, n->in[0], over_root(c, dy, n->in[0], -1, 1)); }
-RULE(acos) { UNUSED; adj_add(c, n->in[0], adj_negate(c, over_root(c, dy, n->in[0], -1, 1))); }
-RULE(atan) { UNUSED; adj_add(c, n->in[0], adj_div(c, dy, adj_offset(c, square(c, n->in[0]), 1))); }
-RULE(sinh) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_cosh, n->in[0]))); }
-RULE(cosh) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_sinh, n->in[0]))); }
+RULE(asin)
+{
+    UNUSED;
+    adj_add(c, n->in[0], over_root(c, dy, n->in[0], -1, 1));
+}
+RULE(acos)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_negate(c, over_root(c, dy, n->in[0], -1, 1)));
+}
+RULE(atan)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_div(c, dy, adj_offset(c, square(c, n->in[0]), 1)));
+}
+RULE(sinh)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_cosh, n->in[0])));
+}
+RULE(cosh)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_sinh, n->in[0])));
+}
 RULE(asinh) { adj_add(c, n->in[0], adj_div(c, dy, adj_unary(c, OP_cosh, v))); }
 RULE(acosh) { adj_add(c, n->in[0], adj_div(c, dy, adj_unary(c, OP_sinh, v))); }
-RULE(atanh) { UNUSED; adj_add(c, n->in[0], adj_div(c, dy, one_minus(c, square(c, n->in[0])))); }
+RULE(atanh)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_div(c, dy, one_minus(c, square(c, n->in[0]))));
+}
 
 RULE(erf)
 {
@@ -55,7 +111,11 @@ RULE(erf_inv)
     adj_add(c, n->in[0], adj_mul(c, dy, adj_scale(c, bell, sqrt(acos(-1)) / 2)));
 }
 
-RULE(lgamma) { UNUSED; adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_digamma, n->in[0]))); }
+RULE(lgamma)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_digamma, n->in[0])));
+}
 
 RULE(convert)
 {
@@ -64,7 +124,8 @@ RULE(convert)
     if (adj_wants(c, n, 0)) adj_add(c, n->in[0], ir_build_convert(c->g, dy, from));
 }
 
-/* ---- two operands ------------------------------------------------------------------------------------------ */
+/* ---- two operands
+ * ------------------------------------------------------------------------------------------ */
 
 RULE(add)
 {
@@ -140,10 +201,19 @@ static void choose(grad_ctx *c, const ir_node *n, const char *direction, ir_valu
     if (adj_wants(c, n, 1)) adj_add(c, n->in[1], ir_build_select(c->g, first, zero, dy));
 }
 
-RULE(maximum) { UNUSED; choose(c, n, "GE", dy); }
-RULE(minimum) { UNUSED; choose(c, n, "LE", dy); }
+RULE(maximum)
+{
+    UNUSED;
+    choose(c, n, "GE", dy);
+}
+RULE(minimum)
+{
+    UNUSED;
+    choose(c, n, "LE", dy);
+}
 
-/* y = select(x > 0, x, 0): then y > 0 exactly where x > 0, so that x need not be kept for the backward pass. */
+/* y = select(x > 0, x, 0): then y > 0 exactly where x > 0, so that x need not be kept for the backward pass.
+ */
 static ir_value find_condition(grad_ctx *c, ir_value v, const ir_node *n)
 {
     const ir_node test = c->g->node[n->in[0]];

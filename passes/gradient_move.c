@@ -25,8 +25,7 @@ RULE(transpose)
     int count;
     int64_t inverse[IR_MAX_RANK];
     const int64_t *dimension = ir_attr_ints(n, ATTR_dimensions, &count);
-    for (int i = 0; i < count; i++)
-        inverse[dimension[i]] = i;
+    for (int i = 0; i < count; i++) inverse[dimension[i]] = i;
     adj_add(c, n->in[0], ir_build_transpose(c->g, dy, inverse));
 }
 
@@ -39,8 +38,7 @@ RULE(broadcast_in_dim)
     int count, reduced_count = 0, kept_count = 0;
     const int64_t *dimension = ir_attr_ints(n, ATTR_dimensions, &count);
     int source[IR_MAX_RANK];
-    for (int i = 0; i < n->type.rank; i++)
-        source[i] = -1;
+    for (int i = 0; i < n->type.rank; i++) source[i] = -1;
     for (int i = 0; i < count; i++)
         if (ir_dim_equal(from.dim[i], n->type.dim[dimension[i]])) source[dimension[i]] = i;
     int place[IR_MAX_RANK];
@@ -71,7 +69,9 @@ RULE(slice)
     for (int i = 0; i < from.rank; i++) {
         const int64_t count = n->type.dim[i].count;
         interior[i] = stride[i] - 1;
-        high[i] = n->type.dim[i].batch ? 0 : from.dim[i].count - start[i] - (count == 0 ? 0 : (count - 1) * stride[i] + 1);
+        high[i] = n->type.dim[i].batch
+                      ? 0
+                      : from.dim[i].count - start[i] - (count == 0 ? 0 : (count - 1) * stride[i] + 1);
     }
     adj_add(c, n->in[0], ir_build_pad(c->g, dy, ir_build_scalar(c->g, from.dtype, 0), start, high, interior));
 }
@@ -84,12 +84,14 @@ RULE(reverse)
     adj_add(c, n->in[0], ir_build_reverse(c->g, dy, count, dimension));
 }
 
-/* Padding by the negative amounts takes the edges off; a slice with strides then skips what was put between. */
+/* Padding by the negative amounts takes the edges off; a slice with strides then skips what was put between.
+ */
 static ir_value take_unpadded(grad_ctx *c, const ir_node *n, ir_value dy)
 {
     const int64_t *low = ir_attr_ints(n, ATTR_low, NULL), *high = ir_attr_ints(n, ATTR_high, NULL);
     const int64_t *interior = ir_attr_ints(n, ATTR_interior, NULL);
-    int64_t less_low[IR_MAX_RANK], less_high[IR_MAX_RANK], zero[IR_MAX_RANK] = {0}, all[IR_MAX_RANK], stride[IR_MAX_RANK];
+    int64_t less_low[IR_MAX_RANK], less_high[IR_MAX_RANK], zero[IR_MAX_RANK] = {0}, all[IR_MAX_RANK],
+                                                           stride[IR_MAX_RANK];
     bool edges = false, between = false;
     const ir_type dy_type = adj_type(c, dy);
     for (int i = 0; i < n->type.rank; i++) {
@@ -100,7 +102,8 @@ static ir_value take_unpadded(grad_ctx *c, const ir_node *n, ir_value dy)
         edges = edges || low[i] != 0 || high[i] != 0;
         between = between || interior[i] != 0;
     }
-    if (edges) dy = ir_build_pad(c->g, dy, ir_build_scalar(c->g, n->type.dtype, 0), less_low, less_high, zero);
+    if (edges)
+        dy = ir_build_pad(c->g, dy, ir_build_scalar(c->g, n->type.dtype, 0), less_low, less_high, zero);
     return between ? ir_build_slice(c->g, dy, zero, all, stride) : dy;
 }
 
@@ -115,7 +118,8 @@ RULE(pad)
     UNUSED;
     const ir_value inside = take_unpadded(c, n, dy);
     adj_add(c, n->in[0], inside);
-    if (adj_wants(c, n, 1)) adj_add(c, n->in[1], ir_build_binary(c->g, OP_subtract, sum_all(c, dy), sum_all(c, inside)));
+    if (adj_wants(c, n, 1))
+        adj_add(c, n->in[1], ir_build_binary(c->g, OP_subtract, sum_all(c, dy), sum_all(c, inside)));
 }
 
 RULE(concatenate)
@@ -129,7 +133,8 @@ RULE(concatenate)
             adj_add(c, n->in[i], dy);
             continue;
         }
-        if (adj_wants(c, n, i)) adj_add(c, n->in[i], ir_build_slice_dim(c->g, dy, dimension, at, at + part.count));
+        if (adj_wants(c, n, i))
+            adj_add(c, n->in[i], ir_build_slice_dim(c->g, dy, dimension, at, at + part.count));
         at += part.count;
     }
 }
@@ -158,13 +163,13 @@ RULE(dynamic_update_slice)
     ir_value in[IR_MAX_RANK + 1] = {dy};
     int64_t sizes[IR_MAX_RANK];
     memcpy(&in[1], &n->in[2], (size_t)part.rank * sizeof *in);
-    for (int i = 0; i < part.rank; i++)
-        sizes[i] = part.dim[i].batch ? -1 : part.dim[i].count;
+    for (int i = 0; i < part.rank; i++) sizes[i] = part.dim[i].batch ? -1 : part.dim[i].count;
     const ir_attr attr = {.name = ATTR_sizes, .ints = {part.rank, sizes}};
     adj_add(c, n->in[1], ir_build(c->g, OP_dynamic_slice, part.rank + 1, in, 1, &attr, NULL));
 }
 
-/* ---- gather and scatter ------------------------------------------------------------------------------------ */
+/* ---- gather and scatter
+ * ------------------------------------------------------------------------------------ */
 
 static ir_attr rename_attr(const ir_node *n, ir_attr_name from, ir_attr_name to)
 {
@@ -212,7 +217,8 @@ static ir_value gather_back(grad_ctx *c, const ir_node *n, ir_value dy)
     const int64_t *windows = ir_attr_ints(n, ATTR_update_window_dims, &window_count);
     int64_t sizes[IR_MAX_RANK];
     for (int i = 0; i < whole.rank; i++) {
-        const bool single = is_listed(n, ATTR_inserted_window_dims, i) || is_listed(n, ATTR_operand_batching_dims, i);
+        const bool single =
+            is_listed(n, ATTR_inserted_window_dims, i) || is_listed(n, ATTR_operand_batching_dims, i);
         const ir_dim dim = single ? ir_fixed(1) : updates.dim[windows[window]];
         if (!single) window++;
         sizes[i] = dim.batch ? -1 : dim.count;

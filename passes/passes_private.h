@@ -5,8 +5,7 @@
 
 #include "passes/passes.h"
 
-#define PASS(name, from, does)                                                                     \
-    bool pass_##name(ir_module *m, ir_graph *g, const passes_options *o, diag *d);
+#define PASS(name, from, does) bool pass_##name(ir_module *m, ir_graph *g, const passes_options *o, diag *d);
 #include "passes/passes.def"
 
 /* ---- rewriting a graph front to back (rewrite.c) ------------------------------------------------ */
@@ -24,11 +23,12 @@ void rewrite_end(rewrite *r);                  /* g becomes `to` */
 
 /* ---- small questions (rewrite.c) ------------------------------------------------------------------ */
 
-bool passes_is_splat(const ir_node *n);  /* a constant stored as one element */
-bool passes_is_view(const ir_node *n);   /* reshape or get: the operand's bytes */
+bool passes_is_splat(const ir_node *n);                     /* a constant stored as one element */
+bool passes_is_view(const ir_node *n);                      /* reshape or get: the operand's bytes */
 int64_t passes_elements(const ir_type *t, bool *out_batch); /* of the shape; INT64_MAX when not countable */
 
 /* As passes_gradient, but operations without a gradient become errors in d. */
-bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient, diag *d);
+bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient,
+                    diag *d);
 
 #endif

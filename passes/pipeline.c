@@ -25,10 +25,7 @@ static const pass_row *find_row(const char *name, size_t length)
     return NULL;
 }
 
-bool passes_is_known(const char *name)
-{
-    return find_row(name, strlen(name)) != NULL;
-}
+bool passes_is_known(const char *name) { return find_row(name, strlen(name)) != NULL; }
 
 void passes_list(FILE *to)
 {
@@ -67,13 +64,11 @@ static bool run_row(const pass_row *p, ir_module *m, const passes_options *o, di
     FILE *log = o->log ? o->log : stderr;
     const clock_t start = clock();
     bool good = true;
-    for (size_t i = 0; i < m->graph_count; i++)
-        good = p->run(m, m->graph[i], o, d) && good;
+    for (size_t i = 0; i < m->graph_count; i++) good = p->run(m, m->graph[i], o, d) && good;
     if (o->time)
         fprintf(log, "%-18s %8.2f ms\n", p->name, 1000.0 * (double)(clock() - start) / CLOCKS_PER_SEC);
     if (!good) return false;
-    for (size_t i = 0; i < m->graph_count && o->verify > 0; i++)
-        ir_graph_verify(m->graph[i], p->name);
+    for (size_t i = 0; i < m->graph_count && o->verify > 0; i++) ir_graph_verify(m->graph[i], p->name);
     if (o->verify > 1) check_round_trip(m, p->name);
     if (is_asked_for(o->print_after, p->name)) {
         text t = {0};

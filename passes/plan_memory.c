@@ -17,7 +17,7 @@ typedef struct block {
     int64_t size, offset;
     int first, last; /* kernels: written by, last read by */
     bool batch;
-    int reuses;      /* the block whose memory it takes over, or -1 */
+    int reuses; /* the block whose memory it takes over, or -1 */
 } block;
 
 typedef struct plan {
@@ -31,15 +31,11 @@ typedef struct plan {
 
 static ir_value find_base(const ir_graph *g, ir_value v)
 {
-    while (passes_is_view(&g->node[v]))
-        v = g->node[v].in[0];
+    while (passes_is_view(&g->node[v])) v = g->node[v].in[0];
     return v;
 }
 
-static int64_t align_up(int64_t size)
-{
-    return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
+static int64_t align_up(int64_t size) { return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
 /* Bytes of a value, per row when out_batch. False when they cannot be counted. */
 static bool count_bytes(const ir_type *t, int64_t *out_size, bool *out_batch)
@@ -105,7 +101,8 @@ static void place_constants(const plan *p)
     for (size_t v = 0; v < g->count; v++) {
         const ir_node *n = &g->node[v];
         if (n->op != OP_constant || passes_is_splat(n)) continue;
-        g->place[v] = (ir_place){SPACE_constant, add_constant(&blob, p->scratch, g->count, ir_attr_find(n, ATTR_data))};
+        g->place[v] =
+            (ir_place){SPACE_constant, add_constant(&blob, p->scratch, g->count, ir_attr_find(n, ATTR_data))};
     }
     if (blob.count > 0) {
         p->m->constants = arena_copy(p->m->arena, blob.bytes.data, blob.bytes.length);
@@ -126,7 +123,8 @@ static void place_sources(const plan *p)
     place_constants(p);
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------- */
+/* ---- blocks ----------------------------------------------------------------------------------------------
+ */
 
 static bool add_block(plan *p, ir_value v, int kernel, diag *d)
 {
@@ -139,7 +137,8 @@ static bool add_block(plan *p, ir_value v, int kernel, diag *d)
         ir_type_print(t, &shape);
         const ir_origin *origin = &p->m->origin[p->g->node[v].origin];
         diag_error(d, p->m->origin_count > 0 ? origin->layer : NULL,
-                   "expected a value of at most 2^57 bytes that grows with N at most once, found %s", text_get(&shape));
+                   "expected a value of at most 2^57 bytes that grows with N at most once, found %s",
+                   text_get(&shape));
         text_done(&shape);
         return false;
     }
@@ -156,7 +155,8 @@ static bool find_blocks(plan *p, diag *d)
     for (size_t k = 0; k < g->kernel_count; k++) {
         const ir_kernel *kernel = &g->kernel[k];
         for (int i = 0; i < kernel->root_count; i++)
-            if (g->place[kernel->root[i]].space == SPACE_none) good = add_block(p, kernel->root[i], (int)k, d) && good;
+            if (g->place[kernel->root[i]].space == SPACE_none)
+                good = add_block(p, kernel->root[i], (int)k, d) && good;
         for (int i = 0; i < kernel->read_count; i++) {
             const int b = p->block_of[find_base(g, kernel->read[i])];
             if (b >= 0) p->blocks[b].last = (int)k;
@@ -165,7 +165,8 @@ static bool find_blocks(plan *p, diag *d)
     return good;
 }
 
-/* ---- writing over a dying operand --------------------------------------------------------------------------- */
+/* ---- writing over a dying operand
+ * --------------------------------------------------------------------------- */
 
 /* What walk_index marks of the values below a root. */
 enum { AT_INDEX = 1, AT_OTHER = 2 };
@@ -177,11 +178,11 @@ static void walk_index(const plan *p, ir_value root, uint8_t *mark)
     mark[root] = AT_INDEX;
     for (ir_value v = root; v >= 0; v--) {
         const ir_node *n = &g->node[v];
-        if (!mark[v] || n->op == OP_dimension_size || (v != root && g->place[v].space != SPACE_none)) continue;
+        if (!mark[v] || n->op == OP_dimension_size || (v != root && g->place[v].space != SPACE_none))
+            continue;
         if (v != root && p->block_of[v] >= 0) continue;
         const bool map = ir_op_class(n->op) == CLASS_MAP;
-        for (int i = 0; i < n->in_count; i++)
-            mark[n->in[i]] |= map ? mark[v] : AT_OTHER;
+        for (int i = 0; i < n->in_count; i++) mark[n->in[i]] |= map ? mark[v] : AT_OTHER;
     }
 }
 
@@ -221,15 +222,20 @@ static void reuse_operands(plan *p)
                 const int over = p->block_of[find_base(g, kernel->read[j])];
                 if (over < 0 || over == own || p->blocks[over].last != (int)k) continue;
                 if (ir_dtype_size(g->node[p->blocks[over].value].type.dtype) !=
-                    ir_dtype_size(g->node[kernel->root[i]].type.dtype)) continue;
-                if (p->blocks[over].size != p->blocks[own].size || p->blocks[over].batch != p->blocks[own].batch) continue;
-                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark)) p->blocks[own].reuses = over;
+                    ir_dtype_size(g->node[kernel->root[i]].type.dtype))
+                    continue;
+                if (p->blocks[over].size != p->blocks[own].size ||
+                    p->blocks[over].batch != p->blocks[own].batch)
+                    continue;
+                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark))
+                    p->blocks[own].reuses = over;
             }
         }
     }
 }
 
-/* ---- offsets --------------------------------------------------------------------------------------------------- */
+/* ---- offsets
+ * --------------------------------------------------------------------------------------------------- */
 
 static int compare_blocks(const void *a, const void *b)
 {
@@ -249,15 +255,15 @@ static void insert_block(block **placed, size_t count, block *b)
     }
     b->offset = end;
     size_t at = count;
-    for (; at > 0 && placed[at - 1]->offset > end; at--)
-        placed[at] = placed[at - 1];
+    for (; at > 0 && placed[at - 1]->offset > end; at--) placed[at] = placed[at - 1];
     placed[at] = b;
 }
 
 /* Largest first: small blocks then fill the gaps. Returns the size of the slab. */
 static int64_t pack_blocks(const plan *p, bool batch)
 {
-    block **sorted = arena_array(p->scratch, block *, p->count + 1), **placed = arena_array(p->scratch, block *, p->count + 1);
+    block **sorted = arena_array(p->scratch, block *, p->count + 1),
+          **placed = arena_array(p->scratch, block *, p->count + 1);
     size_t count = 0;
     int64_t bytes = 0;
     for (size_t i = 0; i < p->count; i++)
@@ -272,8 +278,7 @@ static int64_t pack_blocks(const plan *p, bool batch)
 
 static block *find_owner(const plan *p, block *b)
 {
-    while (b->reuses >= 0)
-        b = &p->blocks[b->reuses];
+    while (b->reuses >= 0) b = &p->blocks[b->reuses];
     return b;
 }
 
@@ -310,8 +315,7 @@ bool pass_plan_memory(ir_module *m, ir_graph *g, const passes_options *o, diag *
 {
     arena scratch = {0};
     plan p = {.m = m, .g = g, .scratch = &scratch, .block_of = arena_array(&scratch, int, g->count + 1)};
-    for (size_t i = 0; i < g->count; i++)
-        p.block_of[i] = -1;
+    for (size_t i = 0; i < g->count; i++) p.block_of[i] = -1;
     g->place = arena_array(g->arena, ir_place, g->count + 1);
     place_sources(&p);
     for (size_t i = 0; i < g->update_count; i++)

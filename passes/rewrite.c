@@ -6,8 +6,7 @@ void rewrite_begin(rewrite *r, ir_graph *g, arena *scratch)
     r->from = g;
     r->to = ir_graph_new(g->arena, g->name, g->module);
     r->map = arena_array(scratch, ir_value, g->count + 1);
-    for (size_t i = 0; i < g->count; i++)
-        r->map[i] = IR_NONE;
+    for (size_t i = 0; i < g->count; i++) r->map[i] = IR_NONE;
 }
 
 ir_value rewrite_copy(rewrite *r, ir_value v)
@@ -24,10 +23,8 @@ void rewrite_end(rewrite *r)
     g->node = to->node;
     g->count = to->count;
     g->capacity = to->capacity;
-    for (size_t i = 0; i < g->output_count; i++)
-        g->output[i].value = r->map[g->output[i].value];
-    for (size_t i = 0; i < g->update_count; i++)
-        g->update[i].value = r->map[g->update[i].value];
+    for (size_t i = 0; i < g->output_count; i++) g->output[i].value = r->map[g->output[i].value];
+    for (size_t i = 0; i < g->update_count; i++) g->update[i].value = r->map[g->update[i].value];
     for (size_t i = 0; i < g->gradient_count; i++)
         if (g->gradient[i].value != IR_NONE) g->gradient[i].value = r->map[g->gradient[i].value];
     if (g->loss != IR_NONE) g->loss = r->map[g->loss];

@@ -1,7 +1,7 @@
-/* simplify.c: replaces nodes by simpler ones of the same value, bit for bit (simplify.h says what that takes),
- * and brings equal things to one form so that cse and fuse see them. Requires a graph without kernels, after
- * `gradient` (stop_gradient goes away here); leaves dead nodes. Values are simplified as they are copied to
- * a fresh graph; what rules build inside is seen by a second round. */
+/* simplify.c: replaces nodes by simpler ones of the same value, bit for bit (simplify.h says what that
+ * takes), and brings equal things to one form so that cse and fuse see them. Requires a graph without
+ * kernels, after `gradient` (stop_gradient goes away here); leaves dead nodes. Values are simplified as they
+ * are copied to a fresh graph; what rules build inside is seen by a second round. */
 #include "passes/simplify.h"
 
 enum { ROUNDS = 3, STEPS = 32 /* replacements of one node: rules make progress, this is a fuse */ };
@@ -87,8 +87,8 @@ static void run_round(ir_graph *g)
         for (int step = 0; step < STEPS && better != IR_NONE; step++) {
             v = better;
             better = apply_rules(&s, v);
-            bug_if(better != IR_NONE && !ir_type_equal(&type, ir_type_of(r.to, better)), "simplify changed the type of %s",
-                   ir_op_name(g->node[i].op));
+            bug_if(better != IR_NONE && !ir_type_equal(&type, ir_type_of(r.to, better)),
+                   "simplify changed the type of %s", ir_op_name(g->node[i].op));
         }
         r.map[i] = v;
     }
@@ -99,7 +99,6 @@ static void run_round(ir_graph *g)
 bool pass_simplify(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)m, (void)o, (void)d;
-    for (int i = 0; i < ROUNDS; i++)
-        run_round(g);
+    for (int i = 0; i < ROUNDS; i++) run_round(g);
     return true;
 }

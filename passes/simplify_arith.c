@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- constants -------------------------------------------------------------------------------------------- */
+/* ---- constants --------------------------------------------------------------------------------------------
+ */
 
 enum { FOLD_ELEMENTS = 1024 }; /* larger results would bloat the program more than they save */
 
@@ -16,7 +17,8 @@ static bool read_constant(const simplify *s, ir_value v, ir_array *out)
     const size_t size = ir_dtype_size(n->type.dtype), count = (size_t)simplify_fixed_elements(&n->type);
     char *bytes = arena_alloc(s->scratch, size * count + 8);
     for (size_t i = 0; i < count; i++)
-        memcpy(bytes + i * size, (const char *)data->data.bytes + (data->data.size == size ? 0 : i * size), size);
+        memcpy(bytes + i * size, (const char *)data->data.bytes + (data->data.size == size ? 0 : i * size),
+               size);
     *out = (ir_array){n->type, bytes};
     return true;
 }
@@ -25,7 +27,8 @@ static bool read_constant(const simplify *s, ir_value v, ir_array *out)
 ir_value simplify_fold(simplify *s, const ir_node *n)
 {
     const ir_class class = ir_op_class(n->op);
-    const bool can = class == CLASS_MAP || class == CLASS_MOVE || class == CLASS_VIEW || class == CLASS_REDUCE;
+    const bool can =
+        class == CLASS_MAP || class == CLASS_MOVE || class == CLASS_VIEW || class == CLASS_REDUCE;
     if (!can || n->op == OP_copy || n->op == OP_broadcast_in_dim || n->in_count == 0) return IR_NONE;
     if (simplify_fixed_elements(&n->type) > FOLD_ELEMENTS) return IR_NONE;
     ir_array *in = arena_array(s->scratch, ir_array, (size_t)n->in_count);
@@ -36,12 +39,14 @@ ir_value simplify_fold(simplify *s, const ir_node *n)
     return ir_build_constant(s->g, n->type, result.data);
 }
 
-/* ---- maps of broadcasts -------------------------------------------------------------------------------------- */
+/* ---- maps of broadcasts
+ * -------------------------------------------------------------------------------------- */
 
 static bool same_broadcast(const ir_graph *g, const ir_node *a, const ir_node *b)
 {
     int count, other;
-    const int64_t *p = ir_attr_ints(a, ATTR_dimensions, &count), *q = ir_attr_ints(b, ATTR_dimensions, &other);
+    const int64_t *p = ir_attr_ints(a, ATTR_dimensions, &count),
+                  *q = ir_attr_ints(b, ATTR_dimensions, &other);
     return count == other && (count == 0 || memcmp(p, q, (size_t)count * sizeof *p) == 0) &&
            ir_type_same_shape(ir_type_of(g, a->in[0]), ir_type_of(g, b->in[0]));
 }
@@ -80,7 +85,8 @@ ir_value simplify_hoist(simplify *s, const ir_node *n)
     return ir_build_broadcast_in_dim(s->g, once, &n->type, ir_attr_ints(&spread, ATTR_dimensions, NULL));
 }
 
-/* ---- identities ------------------------------------------------------------------------------------------------ */
+/* ---- identities
+ * ------------------------------------------------------------------------------------------------ */
 
 /* What added to anything changes nothing: -0.0, since -0.0 + 0.0 is 0.0. */
 static bool adds_nothing(const ir_graph *g, ir_value v)
@@ -88,10 +94,7 @@ static bool adds_nothing(const ir_graph *g, ir_value v)
     return simplify_is_number(g, v, ir_dtype_is_float(ir_type_of(g, v)->dtype) ? -0.0 : 0.0);
 }
 
-static bool is_op(const ir_graph *g, ir_value v, ir_op op)
-{
-    return g->node[v].op == op;
-}
+static bool is_op(const ir_graph *g, ir_value v, ir_op op) { return g->node[v].op == op; }
 
 ir_value simplify_add(simplify *s, const ir_node *n)
 {
@@ -135,7 +138,8 @@ ir_value simplify_divide(simplify *s, const ir_node *n)
 ir_value simplify_power(simplify *s, const ir_node *n)
 {
     if (simplify_is_number(s->g, n->in[1], 1)) return n->in[0];
-    return simplify_is_number(s->g, n->in[1], 2) ? ir_build_binary(s->g, OP_multiply, n->in[0], n->in[0]) : IR_NONE;
+    return simplify_is_number(s->g, n->in[1], 2) ? ir_build_binary(s->g, OP_multiply, n->in[0], n->in[0])
+                                                 : IR_NONE;
 }
 
 ir_value simplify_twice(simplify *s, const ir_node *n)
@@ -159,7 +163,8 @@ ir_value simplify_select(simplify *s, const ir_node *n)
     return test.op == OP_not ? ir_build_select(s->g, test.in[0], n->in[2], n->in[1]) : IR_NONE;
 }
 
-/* ---- convert --------------------------------------------------------------------------------------------------- */
+/* ---- convert
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Every value of `from` is a value of `to`. */
 static bool holds_all(ir_dtype from, ir_dtype to)
@@ -168,7 +173,8 @@ static bool holds_all(ir_dtype from, ir_dtype to)
     const size_t bits = 8 * ir_dtype_size(from);
     if (from == DTYPE_i1) return true;
     if (a == DTYPE_FLOAT) return to == DTYPE_f64 || (to == DTYPE_f32 && bits == 16);
-    if (b == DTYPE_FLOAT) return bits <= (to == DTYPE_f64 ? 32u : to == DTYPE_f32 ? 16u : 8u) && to != DTYPE_bf16;
+    if (b == DTYPE_FLOAT)
+        return bits <= (to == DTYPE_f64 ? 32u : to == DTYPE_f32 ? 16u : 8u) && to != DTYPE_bf16;
     if (b == DTYPE_BOOL) return false;
     if (a == b) return ir_dtype_size(to) >= ir_dtype_size(from);
     return a == DTYPE_UNSIGNED && ir_dtype_size(to) > ir_dtype_size(from);

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* ---- sources ------------------------------------------------------------------------------------------------ */
+/* ---- sources
+ * ------------------------------------------------------------------------------------------------ */
 
 /* A constant of equal elements is the broadcast of one. */
 ir_value simplify_constant(simplify *s, const ir_node *n)
@@ -29,7 +30,8 @@ ir_value simplify_dimension_size(simplify *s, const ir_node *n)
     if (s->g->node[n->in[0]].op == OP_parameter) return IR_NONE;
     for (ir_value v = 0; v < (ir_value)s->g->count; v++) {
         const ir_type *t = ir_type_of(s->g, v);
-        if (s->g->node[v].op != OP_parameter || t->rank == 0 || !t->dim[0].batch || t->dim[0].count != 1) continue;
+        if (s->g->node[v].op != OP_parameter || t->rank == 0 || !t->dim[0].batch || t->dim[0].count != 1)
+            continue;
         const ir_value size = ir_build_dimension_size(s->g, v, 0);
         if (dim.count == 1) return size;
         const ir_value count = ir_build_constant(s->g, ir_type_scalar(DTYPE_i64), &dim.count);
@@ -38,7 +40,8 @@ ir_value simplify_dimension_size(simplify *s, const ir_node *n)
     return IR_NONE;
 }
 
-/* ---- moves --------------------------------------------------------------------------------------------------- */
+/* ---- moves
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Moving the copies of a scalar about leaves copies of it. */
 ir_value simplify_move_of_scalar(simplify *s, const ir_node *n)
@@ -60,14 +63,12 @@ ir_value simplify_broadcast(simplify *s, const ir_node *n)
     int count;
     const int64_t *dimension = ir_attr_ints(n, ATTR_dimensions, &count);
     bool ascending = true;
-    for (int i = 1; i < count; i++)
-        ascending = ascending && dimension[i] > dimension[i - 1];
+    for (int i = 1; i < count; i++) ascending = ascending && dimension[i] > dimension[i - 1];
     if (ascending && ir_type_same_shape(&in.type, &n->type)) return n->in[0];
     if (in.op == OP_broadcast_in_dim) {
         int64_t composed[IR_MAX_RANK];
         const int64_t *inner = ir_attr_ints(&in, ATTR_dimensions, &count);
-        for (int i = 0; i < count; i++)
-            composed[i] = dimension[inner[i]];
+        for (int i = 0; i < count; i++) composed[i] = dimension[inner[i]];
         return ir_build_broadcast_in_dim(s->g, in.in[0], &n->type, composed);
     }
     if (in.type.rank == 0 || !ascending || !same_elements(&in.type, &n->type)) return IR_NONE;
@@ -97,12 +98,12 @@ ir_value simplify_transpose(simplify *s, const ir_node *n)
 {
     const ir_node in = s->g->node[n->in[0]];
     const int64_t *permutation = ir_attr_ints(n, ATTR_dimensions, NULL);
-    if (keeps_order(&in.type, permutation)) return ir_build_reshape(s->g, n->in[0], n->type.rank, n->type.dim);
+    if (keeps_order(&in.type, permutation))
+        return ir_build_reshape(s->g, n->in[0], n->type.rank, n->type.dim);
     if (in.op != OP_transpose) return IR_NONE;
     const int64_t *inner = ir_attr_ints(&in, ATTR_dimensions, NULL);
     int64_t composed[IR_MAX_RANK];
-    for (int i = 0; i < n->type.rank; i++)
-        composed[i] = inner[permutation[i]];
+    for (int i = 0; i < n->type.rank; i++) composed[i] = inner[permutation[i]];
     return ir_build_transpose(s->g, in.in[0], composed);
 }
 
@@ -128,7 +129,8 @@ ir_value simplify_whole(simplify *s, const ir_node *n)
     }
     if (!ir_type_same_shape(from, &n->type)) return IR_NONE;
     if (n->op == OP_slice) return n->in[0];
-    return all_are(n, ATTR_low, 0) && all_are(n, ATTR_high, 0) && all_are(n, ATTR_interior, 0) ? n->in[0] : IR_NONE;
+    return all_are(n, ATTR_low, 0) && all_are(n, ATTR_high, 0) && all_are(n, ATTR_interior, 0) ? n->in[0]
+                                                                                               : IR_NONE;
 }
 
 ir_value simplify_concatenate(simplify *s, const ir_node *n)
@@ -143,7 +145,8 @@ ir_value simplify_concatenate(simplify *s, const ir_node *n)
     return ir_build_concatenate(s->g, count, in, dimension);
 }
 
-/* ---- reductions ------------------------------------------------------------------------------------------------ */
+/* ---- reductions
+ * ------------------------------------------------------------------------------------------------ */
 
 ir_value simplify_reduce(simplify *s, const ir_node *n)
 {
@@ -151,7 +154,8 @@ ir_value simplify_reduce(simplify *s, const ir_node *n)
     return ir_build_reshape(s->g, n->in[0], n->type.rank, n->type.dim);
 }
 
-/* ---- contractions ------------------------------------------------------------------------------------------------ */
+/* ---- contractions
+ * ------------------------------------------------------------------------------------------------ */
 
 typedef struct dot_side {
     ir_attr_name batch, contracting;
@@ -159,8 +163,8 @@ typedef struct dot_side {
     int64_t batch_dim[IR_MAX_RANK], contracting_dim[IR_MAX_RANK];
 } dot_side;
 
-/* Reads a side; with a permutation, the dims are named as those of what is transposed. False when the free dims
- * would then come out in another order. */
+/* Reads a side; with a permutation, the dims are named as those of what is transposed. False when the free
+ * dims would then come out in another order. */
 static bool read_side(const ir_node *n, int rank, const int64_t *permutation, dot_side *d)
 {
     static const int64_t identity[IR_MAX_RANK] = {0, 1, 2, 3, 4, 5, 6, 7};
@@ -217,7 +221,8 @@ ir_value simplify_dot(simplify *s, const ir_node *n)
     return better != IR_NONE ? better : absorb_transpose(s, n, 1);
 }
 
-static ir_value rebuild_convolution(simplify *s, const ir_node *n, const ir_value *in, const ir_attr *change, int count)
+static ir_value rebuild_convolution(simplify *s, const ir_node *n, const ir_value *in, const ir_attr *change,
+                                    int count)
 {
     ir_attr *attr = arena_copy(s->scratch, n->attr, (size_t)n->attr_count * sizeof *attr);
     for (int i = 0; i < n->attr_count; i++)
@@ -233,8 +238,7 @@ static ir_value absorb_into_layout(simplify *s, const ir_node *n, int slot, ir_a
     const int64_t *permutation = ir_attr_ints(&t, ATTR_dimensions, NULL);
     const char *old = ir_attr_text(n, name);
     char *layout = arena_strdup(s->scratch, old);
-    for (int i = 0; i < t.type.rank; i++)
-        layout[permutation[i]] = old[i];
+    for (int i = 0; i < t.type.rank; i++) layout[permutation[i]] = old[i];
     ir_value in[] = {n->in[0], n->in[1]};
     in[slot] = t.in[0];
     const ir_attr change = {.name = name, .text = layout};
@@ -249,7 +253,8 @@ static ir_value absorb_padding(simplify *s, const ir_node *n)
     if (!all_are(&pad, ATTR_interior, 0) || !all_are(n, ATTR_base_dilation, 1)) return IR_NONE;
     const int64_t *low = ir_attr_ints(&pad, ATTR_low, NULL), *high = ir_attr_ints(&pad, ATTR_high, NULL);
     int count;
-    const int64_t *old_low = ir_attr_ints(n, ATTR_padding_low, &count), *old_high = ir_attr_ints(n, ATTR_padding_high, NULL);
+    const int64_t *old_low = ir_attr_ints(n, ATTR_padding_low, &count),
+                  *old_high = ir_attr_ints(n, ATTR_padding_high, NULL);
     const char *layout = ir_attr_text(n, ATTR_lhs_layout);
     int64_t new_low[IR_MAX_RANK], new_high[IR_MAX_RANK];
     for (int i = 0; i < pad.type.rank; i++) {

@@ -8,20 +8,17 @@
 
 enum {
     SPLIT_PARTS = 16,
-    SPLIT_BATCH = 64,              /* rows that N is taken for */
-    SPLIT_REDUCE_RESULT = 16384,   /* reduce: results with more elements have enough tasks */
-    SPLIT_REDUCE_LENGTH = 4096,    /* reduce: elements per result, at least */
-    SPLIT_REDUCE_WORK = 1 << 18,   /* reduce: elements in all, at least */
-    SPLIT_TILE = 96 * 256,         /* contraction: result elements of one task */
-    SPLIT_TILES = 8,               /* contraction: results with more tiles have enough tasks */
-    SPLIT_CONTRACT_LENGTH = 2048,  /* contraction: products per result element, at least */
-    SPLIT_CONTRACT_WORK = 1 << 22  /* contraction: products in all, at least */
+    SPLIT_BATCH = 64,             /* rows that N is taken for */
+    SPLIT_REDUCE_RESULT = 16384,  /* reduce: results with more elements have enough tasks */
+    SPLIT_REDUCE_LENGTH = 4096,   /* reduce: elements per result, at least */
+    SPLIT_REDUCE_WORK = 1 << 18,  /* reduce: elements in all, at least */
+    SPLIT_TILE = 96 * 256,        /* contraction: result elements of one task */
+    SPLIT_TILES = 8,              /* contraction: results with more tiles have enough tasks */
+    SPLIT_CONTRACT_LENGTH = 2048, /* contraction: products per result element, at least */
+    SPLIT_CONTRACT_WORK = 1 << 22 /* contraction: products in all, at least */
 };
 
-static int64_t dim_size(ir_dim d)
-{
-    return d.batch ? d.count * SPLIT_BATCH : d.count;
-}
+static int64_t dim_size(ir_dim d) { return d.batch ? d.count * SPLIT_BATCH : d.count; }
 
 static int64_t type_size(const ir_type *t)
 {
@@ -32,10 +29,7 @@ static int64_t type_size(const ir_type *t)
 }
 
 /* 16-bit partial results would be rounded once more each. */
-static bool is_wide(const ir_type *t)
-{
-    return !ir_dtype_is_float(t->dtype) || ir_dtype_size(t->dtype) >= 4;
-}
+static bool is_wide(const ir_type *t) { return !ir_dtype_is_float(t->dtype) || ir_dtype_size(t->dtype) >= 4; }
 
 static bool has_batch(const ir_type *t)
 {
@@ -63,8 +57,7 @@ static int64_t dot_length(const ir_graph *g, const ir_node *n)
     int count;
     const int64_t *dimension = ir_attr_ints(n, ATTR_lhs_contracting, &count);
     ir_type contracted = {.rank = count};
-    for (int i = 0; i < count; i++)
-        contracted.dim[i] = ir_type_of(g, n->in[0])->dim[dimension[i]];
+    for (int i = 0; i < count; i++) contracted.dim[i] = ir_type_of(g, n->in[0])->dim[dimension[i]];
     return type_size(&contracted);
 }
 
@@ -72,7 +65,8 @@ static int64_t dot_length(const ir_graph *g, const ir_node *n)
 static int64_t convolution_length(const ir_graph *g, const ir_node *n)
 {
     ir_type kernel = *ir_type_of(g, n->in[1]);
-    kernel.dim[strchr(ir_attr_text(n, ATTR_rhs_layout), 'o') - ir_attr_text(n, ATTR_rhs_layout)] = ir_fixed(1);
+    kernel.dim[strchr(ir_attr_text(n, ATTR_rhs_layout), 'o') - ir_attr_text(n, ATTR_rhs_layout)] =
+        ir_fixed(1);
     return type_size(&kernel);
 }
 
@@ -80,18 +74,21 @@ static bool is_split(const ir_graph *g, const ir_node *n)
 {
     if (n->type.rank >= IR_MAX_RANK || ir_attr_find(n, ATTR_splits) || !is_wide(&n->type)) return false;
     switch (n->op) {
-    case OP_reduce: return splits_reduce(g, n);
-    case OP_dot_general: return splits_contraction(n, dot_length(g, n));
-    case OP_convolution: return splits_contraction(n, convolution_length(g, n));
-    default: return false;
+    case OP_reduce:
+        return splits_reduce(g, n);
+    case OP_dot_general:
+        return splits_contraction(n, dot_length(g, n));
+    case OP_convolution:
+        return splits_contraction(n, convolution_length(g, n));
+    default:
+        return false;
     }
 }
 
 static void split_node(rewrite *r, ir_value v, const ir_node *n, arena *scratch)
 {
     ir_value in[2];
-    for (int i = 0; i < n->in_count; i++)
-        in[i] = r->map[n->in[i]];
+    for (int i = 0; i < n->in_count; i++) in[i] = r->map[n->in[i]];
     ir_attr *attr = arena_array(scratch, ir_attr, (size_t)n->attr_count + 1);
     memcpy(attr, n->attr, (size_t)n->attr_count * sizeof *attr);
     attr[n->attr_count] = (ir_attr){.name = ATTR_splits, .i = SPLIT_PARTS};

@@ -1,5 +1,5 @@
 /* json_fuzz.c: any bytes as model.json: the frontend must answer with a module or with messages, never crash, never
- * run away. libFuzzer's entry; tests/fuzz/replay.c runs it over files where there is no fuzzer. */
+ * run away. */
 #include "frontend/frontend.h"
 
 #include <stddef.h>

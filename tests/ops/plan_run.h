@@ -1,6 +1,7 @@
-/* plan_run.h: runs a planned graph as compiled code would: kernel after kernel, through simulated slabs at the
- * planned places, each root stored as soon as it is computed. Slabs start with a pattern, so a value that is
- * read before it is written, or after its memory went to another, changes the result. For tests of passes. */
+/* plan_run.h: runs a planned graph as compiled code would: kernel after kernel, through simulated slabs at
+ * the planned places, each root stored as soon as it is computed. Slabs start with a pattern, so a value that
+ * is read before it is written, or after its memory went to another, changes the result. For tests of passes.
+ */
 #ifndef TFCC_PLAN_RUN_H
 #define TFCC_PLAN_RUN_H
 
@@ -16,7 +17,7 @@ typedef struct plan_run {
     const ir_array *ports;
     ir_array *variables;
     ir_array *out;
-    bool *known;     /* per value, in the root being computed */
+    bool *known; /* per value, in the root being computed */
     ir_array *value;
     const ir_kernel *kernel;
     size_t kernel_number;
@@ -40,13 +41,20 @@ static inline void *plan_address(const plan_run *r, ir_value v)
 {
     const ir_place p = r->g->place[v];
     switch (p.space) {
-    case SPACE_none: return NULL;
-    case SPACE_fixed: return r->fixed + p.offset;
-    case SPACE_batch: return r->batch + p.offset * r->n;
-    case SPACE_variable: return r->variables[p.offset].data;
-    case SPACE_input: return r->ports[p.offset].data;
-    case SPACE_output: return r->out[p.offset].data;
-    case SPACE_constant: return (char *)r->g->module->constants + p.offset;
+    case SPACE_none:
+        return NULL;
+    case SPACE_fixed:
+        return r->fixed + p.offset;
+    case SPACE_batch:
+        return r->batch + p.offset * r->n;
+    case SPACE_variable:
+        return r->variables[p.offset].data;
+    case SPACE_input:
+        return r->ports[p.offset].data;
+    case SPACE_output:
+        return r->out[p.offset].data;
+    case SPACE_constant:
+        return (char *)r->g->module->constants + p.offset;
     }
     return NULL;
 }
@@ -84,7 +92,8 @@ static inline ir_array plan_value(plan_run *r, ir_value v, ir_value root)
         const bool source = n->op == OP_parameter || n->op == OP_variable;
         if (source) {
             r->problems++;
-            printf("graph %s, kernel %zu: reads %%%d, which is not listed\n", r->g->name, r->kernel_number, v);
+            printf("graph %s, kernel %zu: reads %%%d, which is not listed\n", r->g->name, r->kernel_number,
+                   v);
         }
         ir_array *in = arena_array(r->arena, ir_array, (size_t)n->in_count + 1);
         for (int i = 0; i < n->in_count; i++)
@@ -123,7 +132,8 @@ static inline void plan_run_kernel(plan_run *r, const ir_kernel *k)
         void *to = plan_address(r, k->root[i]);
         if (!to) {
             r->problems++;
-            printf("graph %s, kernel %zu: root %%%d has no place\n", r->g->name, r->kernel_number, k->root[i]);
+            printf("graph %s, kernel %zu: root %%%d has no place\n", r->g->name, r->kernel_number,
+                   k->root[i]);
         } else if (x.type.rank < 0) {
             plan_store_tuple(r, k->root[i], x.data);
         } else {
@@ -134,7 +144,8 @@ static inline void plan_run_kernel(plan_run *r, const ir_kernel *k)
 }
 
 /* As ir_interpret, but by kernels. Returns how many problems were printed. */
-static inline int plan_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports, ir_array *variables, ir_array *out)
+static inline int plan_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports,
+                                 ir_array *variables, ir_array *out)
 {
     plan_run r = {.g = g, .arena = a, .n = n, .ports = ports, .variables = variables, .out = out};
     r.fixed = arena_alloc(a, (size_t)g->fixed_bytes + 64);

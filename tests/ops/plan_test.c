@@ -43,8 +43,10 @@ static void check_rows(attempt *t, const ops_case *c, int64_t n)
         const ir_node *node = ir_node_of(t->graph[0], t->in[i]);
         const int64_t index = ir_attr_int(node, ATTR_index, 0);
         const ir_array x = ops_case_fill(c, i, &t->arena, n, false, true);
-        if (node->op == OP_parameter) ports[index] = x;
-        else variables[0][index] = variables[1][index] = x;
+        if (node->op == OP_parameter)
+            ports[index] = x;
+        else
+            variables[0][index] = variables[1][index] = x;
     }
     ir_interpret(t->graph[0], &t->arena, n, ports, variables[0], want);
     const int problems = plan_interpret(t->graph[1], &t->arena, n, ports, variables[1], got);
