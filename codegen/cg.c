@@ -293,6 +293,7 @@ cg_value cg_lane(cg *c, cg_value v, int lane)
 
 cg_value cg_set_lane(cg *c, cg_value v, int lane, cg_value x)
 {
+    if (!is_vector(LLVMTypeOf(v))) return x;
     return LLVMBuildInsertElement(c->b, v, x, cg_i32(c, lane), "");
 }
 

@@ -32,7 +32,6 @@ typedef struct fe {
     const frontend_options *options;
     const fe_layer *layer; /* being read or called: named in messages; may be NULL */
     fe_model *model;       /* the outermost model */
-    bool is_keras2;        /* the model was written by Keras 2 (tf_keras), where some layers compute otherwise */
     map refused_policy;    /* dtype policies that were refused: each is reported once */
 } fe;
 

@@ -44,8 +44,7 @@ int fe_spatial_rank(const fe_layer *layer); /* the digit in the class name: Conv
 /* The name as Keras writes the class in a config: snake case, with its aliases brought to one spelling. */
 const ir_record *fe_initializer_canonical(fe *f, const ir_record *r);
 
-/* ---- inputs and shapes (layers_shape.c)
- * -------------------------------------------------------------------- */
+/* ---- inputs and shapes (layers_shape.c) -------------------------------------------------- */
 
 /* The only input, of a rank in least .. most. */
 bool fe_input_get(fe_lower *l, fe_layer *layer, const fe_args *args, int least, int most, fe_tensor *out);
@@ -64,8 +63,7 @@ bool fe_size_check(fe_lower *l, fe_layer *layer, const ir_type *t);
 bool fe_refuse(fe_lower *l, fe_layer *layer, const char *what); /* "<what> is not supported" */
 ir_type fe_type(fe_lower *l, ir_value v);                       /* a copy, for builders that add nodes */
 
-/* ---- graph idioms (layers_build.c)
- * --------------------------------------------------------------------------- */
+/* ---- graph idioms (layers_build.c) ------------------------------------------------------- */
 
 typedef struct fe_shape {
     int rank;

@@ -41,8 +41,7 @@ bool fe_read_additive_attention(fe *f, fe_layer *layer, fe_config *c)
     return read_common(c, s);
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 /* [..., rows, width] and [..., columns, width] added to [..., rows, columns, width]. */
 static ir_value add_pairs(fe_lower *l, ir_value query, ir_value key)

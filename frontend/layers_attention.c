@@ -17,9 +17,7 @@ typedef struct attention_state {
     fe_layer *query, *key, *value, *gate, *project;
 } attention_state;
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static bool read_common(fe_config *c, attention_state *s)
 {
@@ -115,8 +113,7 @@ bool fe_read_group_query_attention(fe *f, fe_layer *layer, fe_config *c)
     return true;
 }
 
-/* ---- projections
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- projections ------------------------------------------------------------------------- */
 
 /* "abc,cde->abde" for a rank, `bound` contracted last dims and `made` new ones. */
 static void set_equation(fe *f, fe_layer *projection, int rank, int bound, int made, bool use_bias,
@@ -156,9 +153,7 @@ static ir_value repeat_heads(fe_lower *l, ir_value x, int64_t times)
                             t.rank, t.dim);
 }
 
-/* ---- masks
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* ---- masks ------------------------------------------------------------------------------- */
 
 typedef struct attention_inputs {
     fe_tensor query, value, key, mask; /* key.value IR_NONE: not given; mask: the argument attention_mask */
@@ -241,9 +236,7 @@ static bool spread_mask(fe_lower *l, fe_layer *layer, ir_value mask, ir_type sco
     return true;
 }
 
-/* ---- scores
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* ---- scores ------------------------------------------------------------------------------ */
 
 /* Letters of the projected query ("abcd"), key and value ("aecd") and scores ("acbe"): attention axes get
  * letters of their own in the key, and stand last in the scores. */
@@ -331,9 +324,7 @@ static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], c
     return true;
 }
 
-/* ---- calls
- * --------------------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 static bool find_flag(const fe_args *args, const char *name)
 {

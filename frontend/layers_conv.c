@@ -17,8 +17,7 @@ typedef struct conv_state {
     fe_weight_config weight, pointwise, bias;
 } conv_state;
 
-/* ---- reading
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static bool is_large(const int64_t *sizes, int count)
 {
@@ -130,8 +129,7 @@ bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
     return read_rest(c, s) && ok;
 }
 
-/* ---- geometry
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- geometry ---------------------------------------------------------------------------- */
 
 static int channel_axis(const conv_state *s) { return s->channels_first ? 1 : s->spatial + 1; }
 static int spatial_axis(const conv_state *s, int i) { return i + (s->channels_first ? 2 : 1); }
@@ -229,9 +227,7 @@ static fe_shape shape_kernel(const conv_state *s, int64_t a, int64_t b)
     return shape;
 }
 
-/* ---- calls
- * -------------------------------------------------------------------------------------------------------------
- */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {

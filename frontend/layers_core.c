@@ -34,8 +34,7 @@ bool fe_call_identity(fe_lower *l, fe_layer *layer, const fe_args *args, fe_valu
     return true;
 }
 
-/* ---- Dense
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Dense ------------------------------------------------------------------------------- */
 
 bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -71,8 +70,7 @@ bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }
 
-/* ---- Embedding
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Embedding --------------------------------------------------------------------------- */
 
 bool fe_read_embedding(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -105,8 +103,7 @@ bool fe_call_embedding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     return fe_finish(l, y, mask, out);
 }
 
-/* ---- Masking
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Masking ----------------------------------------------------------------------------- */
 
 bool fe_read_masking(fe *f, fe_layer *layer, fe_config *c)
 {

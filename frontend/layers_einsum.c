@@ -127,8 +127,7 @@ bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c) && ok;
 }
 
-/* ---- call
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- call -------------------------------------------------------------------------------- */
 
 /* The equation for one input rank: the ellipsis is written out with letters that occur nowhere else, and
  * every letter of the output has its size. */

@@ -19,8 +19,7 @@ bool fe_read_merge(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c);
 }
 
-/* ---- elementwise
- * ------------------------------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------- */
 
 static ir_value insert_dims(fe_lower *l, ir_value x, int rank)
 {
@@ -173,8 +172,7 @@ bool fe_call_merge(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     bug("no operation for merge layer %s", layer->class->name);
 }
 
-/* ---- Concatenate
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Concatenate ------------------------------------------------------------------------- */
 
 bool fe_read_concatenate(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -239,9 +237,7 @@ bool fe_call_concatenate(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     return fe_finish(l, y, mask, out);
 }
 
-/* ---- Dot
- * ------------------------------------------------------------------------------------------------------------------
- */
+/* ---- Dot --------------------------------------------------------------------------------- */
 
 bool fe_read_dot(fe *f, fe_layer *layer, fe_config *c)
 {

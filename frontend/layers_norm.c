@@ -17,8 +17,7 @@ typedef struct moments {
     ir_value mean, variance; /* without the reduced dims */
 } moments;
 
-/* ---- reading
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- reading ----------------------------------------------------------------------------- */
 
 static norm_state *make_state(fe *f, fe_layer *layer)
 {
@@ -101,9 +100,7 @@ bool fe_read_unit_normalization(fe *f, fe_layer *layer, fe_config *c)
     return fe_axes_read(c, "axis", &s->axis_count, s->axes) && fe_config_done(c);
 }
 
-/* ---- shared
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- shared ------------------------------------------------------------------------------ */
 
 static ir_dtype statistics_dtype(ir_dtype t) { return t == DTYPE_f64 ? DTYPE_f64 : DTYPE_f32; }
 
@@ -150,8 +147,7 @@ static bool measure_axes(fe_lower *l, fe_layer *layer, const ir_type *t, int64_t
     return true;
 }
 
-/* ---- BatchNormalization
- * ------------------------------------------------------------------------------------------------ */
+/* ---- BatchNormalization ------------------------------------------------------------------ */
 
 typedef struct batch_norm {
     ir_type type; /* of the input in statistics dtype */
@@ -183,19 +179,6 @@ static moments build_masked_moments(fe_lower *l, const batch_norm *b)
     return (moments){mean, ir_build_binary(g, OP_divide, squares, count)};
 }
 
-/* Keras 2 has a fused kernel for images, which keeps the unbiased variance: times n / (n - 1). */
-static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value variance)
-{
-    ir_graph *g = l->g;
-    int64_t others = 1;
-    for (int i = 1; i < b->count; i++) others *= b->type.dim[b->dims[i]].count;
-    ir_value n = ir_build_convert(g, ir_build_dimension_size(g, b->x, 0), b->type.dtype);
-    n = ir_build_binary_scalar(g, OP_multiply, n, (double)others);
-    const ir_value less =
-        ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_subtract, n, 1), 1);
-    return ir_build_binary(g, OP_multiply, variance, ir_build_binary(g, OP_divide, n, less));
-}
-
 static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_value old, ir_value batch)
 {
     const norm_state *s = layer->state;
@@ -219,9 +202,7 @@ static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_sh
     if (!l->training || !layer->trainable) return true;
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
     update_moving(l, layer, "moving_mean", mean, out->mean);
-    const bool fused = l->fe->is_keras2 && b->mask == IR_NONE && b->type.rank >= 4;
-    update_moving(l, layer, "moving_variance", variance,
-                  fused ? build_unbiased(l, b, out->variance) : out->variance);
+    update_moving(l, layer, "moving_variance", variance, out->variance);
     return true;
 }
 
@@ -276,8 +257,7 @@ bool fe_call_batch_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, ir_build_convert(g, z, layer->compute_dtype), IR_NONE, out);
 }
 
-/* ---- LayerNormalization
- * -------------------------------------------------------------------------------------------------- */
+/* ---- LayerNormalization ------------------------------------------------------------------ */
 
 bool fe_call_layer_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
@@ -313,8 +293,7 @@ bool fe_call_layer_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, ir_build_convert(g, y, layer->compute_dtype), IR_NONE, out);
 }
 
-/* ---- GroupNormalization
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- GroupNormalization ------------------------------------------------------------------ */
 
 static bool check_groups(fe_lower *l, fe_layer *layer, int64_t channels, int64_t *out_groups)
 {
@@ -373,8 +352,7 @@ bool fe_call_group_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     return fe_finish(l, y, IR_NONE, out);
 }
 
-/* ---- RMSNormalization, UnitNormalization
- * ----------------------------------------------------------------------------------- */
+/* ---- RMSNormalization, UnitNormalization ------------------------------------------------- */
 
 bool fe_call_rms_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {

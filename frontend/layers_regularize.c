@@ -87,8 +87,7 @@ bool fe_read_gaussian_noise(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c) && ok;
 }
 
-/* ---- calls
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- calls ------------------------------------------------------------------------------- */
 
 /* The input; *out_done when the layer passes it on as it is: *out holds it. */
 static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, fe_tensor *x, bool *out_done)
@@ -203,8 +202,7 @@ bool fe_call_alpha_dropout(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     return fe_finish(l, ir_build_binary_scalar(g, OP_add, y, b), IR_NONE, out);
 }
 
-/* ---- ActivityRegularization
- * ------------------------------------------------------------------------------------------ */
+/* ---- ActivityRegularization -------------------------------------------------------------- */
 
 bool fe_read_activity_regularization(fe *f, fe_layer *layer, fe_config *c)
 {

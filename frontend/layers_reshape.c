@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Flatten, Reshape, Permute, RepeatVector
- * ------------------------------------------------------------------ */
+/* ---- Flatten, Reshape, Permute, RepeatVector --------------------------------------------- */
 
 typedef struct format_state {
     bool channels_first;
@@ -173,8 +172,7 @@ bool fe_call_repeat_vector(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     return fe_finish(l, ir_build_broadcast_in_dim(l->g, x.value, &t, (int64_t[]){0, 2}), IR_NONE, out);
 }
 
-/* ---- UpSampling
- * --------------------------------------------------------------------------------------------------- */
+/* ---- UpSampling -------------------------------------------------------------------------- */
 
 typedef struct upsampling_state {
     int spatial;
@@ -271,8 +269,7 @@ bool fe_call_up_sampling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     return fe_finish(l, s->channels_first ? move_channels_first(l, y) : y, IR_NONE, out);
 }
 
-/* ---- ZeroPadding, Cropping
- * ------------------------------------------------------------------------------------------ */
+/* ---- ZeroPadding, Cropping --------------------------------------------------------------- */
 
 typedef struct edge_state {
     int spatial;

@@ -20,8 +20,7 @@ static bool read_inner(fe *f, fe_layer *layer, fe_config *c)
     return true;
 }
 
-/* ---- SpectralNormalization
- * ---------------------------------------------------------------------------------------- */
+/* ---- SpectralNormalization --------------------------------------------------------------- */
 
 bool fe_read_spectral_normalization(fe *f, fe_layer *layer, fe_config *c)
 {
@@ -108,8 +107,7 @@ bool fe_call_spectral_normalization(fe_lower *l, fe_layer *layer, const fe_args 
     return fe_finish(l, y.value, IR_NONE, out);
 }
 
-/* ---- TimeDistributed
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- TimeDistributed --------------------------------------------------------------------- */
 
 bool fe_read_time_distributed(fe *f, fe_layer *layer, fe_config *c)
 {
