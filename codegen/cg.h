@@ -271,6 +271,8 @@ cg_value cg_load_masked(cg *c, LLVMTypeRef type, cg_value address, int align, cg
 void cg_store_masked(cg *c, cg_value v, cg_value address, int align, cg_value mask);
 /* Elements of an array at <W x i64> indices; lanes outside `mask` (NULL: all inside) are not read and give 0. */
 cg_value cg_gather(cg *c, LLVMTypeRef element, cg_value address, cg_value index, cg_value mask);
+/* The other way round: writes the lanes of v that are inside `mask`. */
+void cg_scatter(cg *c, cg_value v, cg_value address, cg_value index, cg_value mask);
 /* Elements in memory form <-> register form of a dtype. */
 cg_value cg_from_memory(cg *c, ir_dtype t, cg_value v);
 cg_value cg_to_memory(cg *c, ir_dtype t, cg_value v);

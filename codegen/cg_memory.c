@@ -65,6 +65,15 @@ cg_value cg_gather(cg *c, LLVMTypeRef element, cg_value address, cg_value index,
     return call_typed(c, "llvm.masked.gather", 2, overload, 4, arg);
 }
 
+void cg_scatter(cg *c, cg_value v, cg_value address, cg_value index, cg_value mask)
+{
+    LLVMTypeRef element = LLVMGetElementType(LLVMTypeOf(v));
+    cg_value at = LLVMBuildInBoundsGEP2(c->b, element, address, &index, 1, "");
+    LLVMTypeRef overload[] = {LLVMTypeOf(v), LLVMTypeOf(at)};
+    cg_value arg[] = {v, at, cg_i32(c, (int64_t)LLVMABISizeOfType(c->layout, element)), mask};
+    call_typed(c, "llvm.masked.scatter", 2, overload, 4, arg);
+}
+
 cg_value cg_from_memory(cg *c, ir_dtype t, cg_value v)
 {
     return t == DTYPE_i1 ? cg_icmp(c, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v))) : v;

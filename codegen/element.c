@@ -189,8 +189,9 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
         } else {
             cg_store(c, out, at, a.align);
         }
+    } else if (a.mask) {
+        cg_scatter(c, out, address, cg_coord_lanes(c, &a.at, a.lanes), a.mask);
     } else {
-        bug_if(a.mask, "a masked store of scattered lanes");
         cg_value position = cg_coord_lanes(c, &a.at, a.lanes);
         for (int lane = 0; lane < a.lanes; lane++) {
             cg_store(c, cg_lane(c, out, lane), cg_at(c, a.element, address, cg_lane(c, position, lane)), a.align);

@@ -154,6 +154,14 @@ static const ops_case cases[] = {
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1),
          INTS(rhs_contracting, 0)),
      .expect = EXPECT(2, 7.5, 5, 0.75, 1, -4.5, -5.75, -3.75)},
+    {.name = "dot_rows_right", .op = OP_dot_general,
+     .in = {
+         {"f32[3,2]", -2, 2, VALUES(1, 2, 3, 4, 5, 6)},
+         {"f32[N,2]", -2, 2, VALUES(1, 0, 2, -1)},
+     },
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1),
+         INTS(rhs_contracting, 1)),
+     .expect = EXPECT(1, 0, 3, 2, 5, 4)},
     {.name = "dot_transposed", .op = OP_dot_general,
      .in = {
          {"f32[N,3]", -2, 2, VALUES(0, -2.5, 0.5, 1.5, 0.5, 2.5)},
