@@ -55,13 +55,22 @@ static ir_attr *make_int(arena *a, ir_attr_name name, int64_t i)
     return attr;
 }
 
+/* True when v comes into the kernel as memory: not its roots, nor views of them, which other roots of the
+ * kernel make. */
+static bool is_argument(const builder *b, ir_value v)
+{
+    if (!b->memory[v]) return false;
+    while (b->from->node[v].op == OP_reshape && !is_root(b->kernel, v)) v = b->from->node[v].in[0];
+    return !is_root(b->kernel, v);
+}
+
 /* The node of the body that stands for v; its operands are there already. */
 static ir_node translate(builder *b, ir_value v)
 {
     const ir_node *n = &b->from->node[v];
     ir_node out = *n;
     out.origin = 0;
-    if (b->memory[v] && !is_root(b->kernel, v)) {
+    if (is_argument(b, v)) {
         out = (ir_node){.op = OP_parameter, .type = n->type, .attr_count = 1};
         out.attr = make_int(b->a, ATTR_index, (int64_t)b->arg_count);
         arena_push(b->a, b->arg, b->arg_count, b->arg_capacity, v);
@@ -90,7 +99,7 @@ static ir_node translate(builder *b, ir_value v)
 static int operand_count(const builder *b, ir_value v)
 {
     const ir_node *n = &b->from->node[v];
-    bool leaf = (b->memory[v] && !is_root(b->kernel, v)) || n->op == OP_dimension_size;
+    bool leaf = is_argument(b, v) || n->op == OP_dimension_size;
     return leaf ? 0 : n->in_count;
 }
 

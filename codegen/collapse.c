@@ -309,7 +309,7 @@ static void seams_node(collapse *k, ir_value v)
 /* Values that one loop nest walks together must keep their shapes alike. */
 static void unite_values(collapse *k, ir_value x, ir_value y)
 {
-    if (type_of(k, x)->rank != type_of(k, y)->rank) return;
+    if (!ir_type_same_shape(type_of(k, x), type_of(k, y))) return;
     for (int d = 0; d < type_of(k, x)->rank; d++) unite(k, k->first[x] + d, k->first[y] + d);
 }
 
@@ -329,10 +329,13 @@ static void unite_roots(collapse *k, const cg_body *b)
     const int rows = type_of(k, b->full)->rank - b->columns;
     for (int r = 0; r < b->root_count; r++) {
         const ir_value v = b->root[r];
-        if (type_of(k, v)->rank == type_of(k, b->full)->rank) {
+        if (ir_type_same_shape(type_of(k, v), type_of(k, b->full))) {
             unite_values(k, v, b->full);
         } else {
-            for (int d = 0; d < rows; d++) unite(k, k->first[v] + d, k->first[b->full] + d);
+            /* row scalars, perhaps with columns of 1 */
+            for (int d = 0; d < rows && d < type_of(k, v)->rank; d++) {
+                unite(k, k->first[v] + d, k->first[b->full] + d);
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ static void build_convolution(const cg *c, const ir_node *n, contraction *x)
         build_spatial(c, n, x, s, at);
     }
     int k = add_size(x, ROLE_K, inner);
-    int f = add_size(x, ROLE_N, ir_fixed(outer.count / groups));
+    int f = add_size(x, ROLE_N, (ir_dim){outer.count / groups, outer.batch});
     build_grouped(&x->lhs.dim[at_letter(image, 'b')], batches, rows, ROLE_M, m);
     build_grouped(&x->lhs.dim[at_letter(image, 'f')], features, a->dim[at_letter(image, 'f')], ROLE_K, k);
     x->rhs.dim[at_letter(kernel, 'i')] = dim_of(ROLE_K, k);

@@ -35,7 +35,7 @@ static int root_of(const cg_body *b, ir_value v)
 static part part_of(const cg *c, const row *x, ir_value root)
 {
     if (ir_op_class(cg_node(c, root)->op) == CLASS_REDUCE) return PART_fold;
-    return cg_type(c, root)->rank == x->full->rank ? PART_full : PART_scalar;
+    return ir_type_same_shape(cg_type(c, root), x->full) ? PART_full : PART_scalar;
 }
 
 static void find_passes(cg *c, row *x)

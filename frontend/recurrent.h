@@ -74,7 +74,7 @@ struct rnn_cell {
 
 const rnn_cell_kind *rnn_cell_kind_find(const char *class_name); /* NULL: no cell */
 /* Reads a cell's fields from the config of the cell or of the layer that has them. */
-rnn_cell *rnn_cell_read(fe *f, const rnn_cell_kind *kind, fe_config *c);
+rnn_cell *rnn_cell_read(fe *f, const rnn_cell_kind *kind, int spatial, fe_config *c); /* NULL after a diagnostic */
 /* Makes the cell's weights for inputs `input` (without the time dim), draws its dropout masks; *out_state is the type of
  * its states. False after a diagnostic. */
 bool rnn_cell_begin(rnn_cell_call *c, fe_layer *layer, rnn_loop *p, const ir_type *input, ir_type *out_state);
@@ -100,6 +100,8 @@ typedef struct rnn_state {
 } rnn_state;
 
 bool rnn_read_flags(fe_config *c, rnn_state *s);
-int rnn_layer_states(const fe_layer *layer); /* how many states it has */
+/* Makes the cell a layer inside `layer`, as Keras does: "lstm/lstm_cell" with weights in "layers/lstm/cell". class: of a
+ * cell that no model can name; else NULL. */
+void rnn_layer_add_cell(fe *f, fe_layer *layer, const fe_layer_class *class, rnn_cell *cell);
 
 #endif

@@ -198,6 +198,13 @@ static const kind *find_kind(const char *name)
     return NULL;
 }
 
+/* A part that starts at one whatever the rest does: settings ones_start and ones_count (an LSTM's forget gate). */
+static void fill_ones(const request *q)
+{
+    uint64_t start = (uint64_t)get_number(q, "ones_start", 0), count = (uint64_t)get_number(q, "ones_count", 0);
+    for (uint64_t i = start; i < start + count && i < q->count; i++) q->out[i] = 1;
+}
+
 /* The seed of the variable: its own, or one made from the run's seed and the variable's number. */
 static int64_t choose_seed(const request *q, uint64_t number, int64_t seed)
 {
@@ -227,6 +234,7 @@ bool initializer_run(rt *r, pool *p, uint64_t number, int64_t seed, void *out)
     bool direct = v->shape.dtype == TFCC_F32;
     q.out = direct ? out : rt_alloc_many(r, q.count, sizeof *q.out, "initial values");
     if (!q.out || !q.kind->make(&q)) return false;
+    fill_ones(&q);
     if (direct) return true;
     uint64_t misfit = convert_elements(out, v->shape.dtype, q.out, TFCC_F32, q.count);
     rt_free(r, q.out);
