@@ -128,13 +128,14 @@ static void add_value(builder *b, ir_value root)
 /* The memory behind a value: the same number means the same bytes. */
 static ir_place place_of(const ir_graph *g, ir_value v)
 {
-    while (g->node[v].op == OP_reshape && (!g->place || g->place[v].space == SPACE_none)) v = g->node[v].in[0];
+    while (g->node[v].op == OP_reshape && (!g->place || g->place[v].space == SPACE_none))
+        v = g->node[v].in[0];
     if (!g->place) return (ir_place){SPACE_none, v};
     return g->place[v];
 }
 
-/* True when argument i, a value that is read, may overlap what the kernel writes. In-place updates are planned
- * at equal places; slab memory may also overlap in part, hence compared by range. */
+/* True when argument i, a value that is read, may overlap what the kernel writes. In-place updates are
+ * planned at equal places; slab memory may also overlap in part, hence compared by range. */
 static bool overlaps_root(const ir_graph *g, ir_value v, const ir_kernel *k)
 {
     ir_place at = place_of(g, v);
@@ -145,7 +146,8 @@ static bool overlaps_root(const ir_graph *g, ir_value v, const ir_kernel *k)
             if (root.offset == at.offset) return true;
             continue;
         }
-        int64_t size = ir_type_elements_at(&g->node[v].type, 1) * (int64_t)ir_dtype_size(g->node[v].type.dtype);
+        int64_t size =
+            ir_type_elements_at(&g->node[v].type, 1) * (int64_t)ir_dtype_size(g->node[v].type.dtype);
         const ir_type *t = &g->node[k->root[r]].type;
         int64_t root_size = ir_type_elements_at(t, 1) * (int64_t)ir_dtype_size(t->dtype);
         if (at.offset < root.offset + root_size && root.offset < at.offset + size) return true;
@@ -185,7 +187,8 @@ static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
     return true;
 }
 
-bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d, cg_body *out_body)
+bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d,
+                   cg_body *out_body)
 {
     if (!is_supported(g, k, d)) return false;
     builder b = {.a = a, .from = g, .memory = memory, .kernel = k, .map = arena_array(a, ir_value, g->count)};
@@ -198,13 +201,19 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
         root[r] = b.map[k->root[r]];
     }
     for (int r = 0; r < k->root_count; r++) arena_push(a, b.arg, b.arg_count, b.arg_capacity, k->root[r]);
-    *out_body = (cg_body){.graph = b.to, .kind = k->kind, .root_count = k->root_count, .root = root,
-                          .columns = k->columns, .arg = b.arg, .arg_count = (int)b.arg_count};
+    *out_body = (cg_body){.graph = b.to,
+                          .kind = k->kind,
+                          .root_count = k->root_count,
+                          .root = root,
+                          .columns = k->columns,
+                          .arg = b.arg,
+                          .arg_count = (int)b.arg_count};
     out_body->main = k->main == IR_NONE ? IR_NONE : b.map[k->main];
     out_body->arg_shared = find_shared(&b);
     out_body->full = k->kind == KERNEL_row ? find_full(out_body) : IR_NONE;
     /* a MOVE op that was given a kernel of its own is a loop like any other */
-    if (k->kind == KERNEL_nest && ir_op_class(g->node[k->main].op) != CLASS_NEST) out_body->kind = KERNEL_loop;
+    if (k->kind == KERNEL_nest && ir_op_class(g->node[k->main].op) != CLASS_NEST)
+        out_body->kind = KERNEL_loop;
     if (out_body->kind == KERNEL_loop || k->kind == KERNEL_row || k->kind == KERNEL_reduce) {
         cg_body_collapse(a, out_body);
     }

@@ -14,20 +14,29 @@ LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes)
 static LLVMTypeRef dtype_type(const cg *c, ir_dtype t, bool memory)
 {
     switch (t) {
-    case DTYPE_i1: return memory ? c->i8 : c->i1;
+    case DTYPE_i1:
+        return memory ? c->i8 : c->i1;
     case DTYPE_i8:
-    case DTYPE_u8: return c->i8;
+    case DTYPE_u8:
+        return c->i8;
     case DTYPE_i16:
     case DTYPE_u16:
-    case DTYPE_bf16: return c->i16;
+    case DTYPE_bf16:
+        return c->i16;
     case DTYPE_i32:
-    case DTYPE_u32: return c->i32;
+    case DTYPE_u32:
+        return c->i32;
     case DTYPE_i64:
-    case DTYPE_u64: return c->i64;
-    case DTYPE_f16: return c->f16;
-    case DTYPE_f32: return c->f32;
-    case DTYPE_f64: return c->f64;
-    case DTYPE_COUNT: break;
+    case DTYPE_u64:
+        return c->i64;
+    case DTYPE_f16:
+        return c->f16;
+    case DTYPE_f32:
+        return c->f32;
+    case DTYPE_f64:
+        return c->f64;
+    case DTYPE_COUNT:
+        break;
     }
     bug("no such dtype: %d", (int)t);
 }
@@ -128,7 +137,10 @@ static void match(cg *c, cg_value *a, cg_value *b)
     *b = cg_splat(c, *b, lanes);
 }
 
-static bool is_int(cg_value v, int64_t x) { return LLVMIsAConstantInt(v) && LLVMConstIntGetSExtValue(v) == x; }
+static bool is_int(cg_value v, int64_t x)
+{
+    return LLVMIsAConstantInt(v) && LLVMConstIntGetSExtValue(v) == x;
+}
 
 cg_value cg_add(cg *c, cg_value a, cg_value b)
 {
@@ -256,8 +268,10 @@ static cg_value libm_declare(cg *c, const char *name, LLVMTypeRef type)
 {
     cg_value fn = LLVMGetNamedFunction(c->module, name);
     if (fn) return fn;
-    static const struct { const char *name; uint64_t value; } pure[] = {
-        {"nounwind", 0}, {"willreturn", 0}, {"memory", 0}, {"speculatable", 0}};
+    static const struct {
+        const char *name;
+        uint64_t value;
+    } pure[] = {{"nounwind", 0}, {"willreturn", 0}, {"memory", 0}, {"speculatable", 0}};
     fn = LLVMAddFunction(c->module, name, type);
     for (size_t i = 0; i < countof(pure); i++) {
         unsigned kind = LLVMGetEnumAttributeKindForName(pure[i].name, strlen(pure[i].name));
@@ -284,7 +298,8 @@ cg_value cg_libm(cg *c, const char *name, int count, cg_value *arg)
     return all;
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------------------ */
+/* ---- lanes ------------------------------------------------------------------------------------------------
+ */
 
 cg_value cg_lane(cg *c, cg_value v, int lane)
 {

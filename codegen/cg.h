@@ -60,7 +60,7 @@ typedef struct cg_kernel {
     const char *name; /* symbol */
     int launch_count; /* run one after another */
     cg_launch launch[CG_LAUNCHES];
-    int64_t scratch;  /* bytes per thread */
+    int64_t scratch; /* bytes per thread */
 } cg_kernel;
 
 typedef struct cg {
@@ -82,12 +82,14 @@ typedef struct cg {
     /* the kernel being written */
     const cg_body *body;
     cg_kernel *kernel;
-    arena scratch;       /* memo and bindings; released with the kernel */
-    cg_value fn;         /* current function */
+    arena scratch;                    /* memo and bindings; released with the kernel */
+    cg_value fn;                      /* current function */
     cg_value n, task, scratch_memory; /* its parameters */
-    cg_value *arg;       /* addresses, body->arg_count of them */
-    cg_binding *binding; /* per value of the body */
-    cg_memo *memo;       /* what was emitted at which index, see element.c */
+    cg_value *arg;                    /* addresses, body->arg_count of them */
+    cg_binding *binding;              /* per value of the body */
+    const int
+        *choice; /* NULL, or per value: concatenate, pad: 1 + the operand that all elements come from here */
+    cg_memo *memo; /* what was emitted at which index, see element.c */
     int64_t scratch_used;
 } cg;
 
@@ -101,21 +103,23 @@ typedef struct cg {
 struct cg_body {
     const ir_graph *graph; /* node, count, arena; nothing else */
     ir_kernel_kind kind;
-    ir_value main;         /* or IR_NONE */
+    ir_value main; /* or IR_NONE */
     int root_count;
-    const ir_value *root;  /* ascending */
-    int columns;           /* row: trailing dims of the full shape that are columns, after merging */
-    ir_value full;         /* row: the first root, or operand of the first reduce, that has the full shape */
+    const ir_value *root; /* ascending */
+    int columns;          /* row: trailing dims of the full shape that are columns, after merging */
+    ir_value full;        /* row: the first root, or operand of the first reduce, that has the full shape */
     int arg_count;
-    const ir_value *arg;   /* values of the kernel's graph, in the order of the arguments */
-    const bool *arg_shared;/* the argument's memory is also written by this kernel (in place), or is a root */
-    const char *key;       /* canonical text: kernels with equal keys are one function */
+    const ir_value *arg; /* values of the kernel's graph, in the order of the arguments */
+    const bool
+        *arg_shared; /* the argument's memory is also written by this kernel (in place), or is a root */
+    const char *key; /* canonical text: kernels with equal keys are one function */
 };
 /* Per value of g: it lies in memory (views included). */
 bool *cg_memory_map(arena *a, const ir_graph *g);
 /* memory: of cg_memory_map. False with an error in d when the kernel holds what codegen cannot write yet. */
-bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d, cg_body *out_body);
-void cg_body_collapse(arena *a, cg_body *b); /* collapse.c: drops and merges dims, in place */
+bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d,
+                   cg_body *out_body);
+void cg_body_collapse(arena *a, cg_body *b);         /* collapse.c: drops and merges dims, in place */
 const char *cg_body_key(arena *a, const cg_body *b); /* kernel_key.c */
 static inline int cg_body_root_arg(const cg_body *b, int root) { return b->arg_count - b->root_count + root; }
 static inline const ir_node *cg_node(const cg *c, ir_value v);
@@ -173,9 +177,10 @@ typedef struct cg_coord {
 /* Where in a value: one coordinate per dim. A uniform index (no lane differs) gives scalars. */
 typedef struct cg_index {
     int rank;
-    int lanes;     /* W */
+    int lanes; /* W */
     cg_coord at[IR_MAX_RANK];
-    cg_value mask; /* <W x i1>: lanes that lie inside; others may be out of range and are not loaded; or NULL */
+    cg_value
+        mask; /* <W x i1>: lanes that lie inside; others may be out of range and are not loaded; or NULL */
 } cg_index;
 
 /* All coordinates uniform. */
@@ -207,21 +212,22 @@ void cg_memo_release(cg *c, size_t mark); /* forgets what was emitted since */
 
 /* ---- types and constants (cg.c) ------------------------------------------------------------------------ */
 
-LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes);        /* element itself when lanes is 1 */
-LLVMTypeRef cg_memory_type(const cg *c, ir_dtype t);          /* i1: i8; bf16: i16 */
-LLVMTypeRef cg_register_type(const cg *c, ir_dtype t);        /* i1: i1; bf16: i16 */
-int cg_lanes_of(cg_value v);                                  /* 1 for scalars */
+LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes); /* element itself when lanes is 1 */
+LLVMTypeRef cg_memory_type(const cg *c, ir_dtype t);   /* i1: i8; bf16: i16 */
+LLVMTypeRef cg_register_type(const cg *c, ir_dtype t); /* i1: i1; bf16: i16 */
+int cg_lanes_of(cg_value v);                           /* 1 for scalars */
 cg_value cg_i64(const cg *c, int64_t x);
 cg_value cg_i32(const cg *c, int64_t x);
-bool cg_is_i64(cg_value v, int64_t *out_value);               /* a constant */
-cg_value cg_splat(cg *c, cg_value v, int lanes);              /* v itself when it has the lanes */
+bool cg_is_i64(cg_value v, int64_t *out_value);                   /* a constant */
+cg_value cg_splat(cg *c, cg_value v, int lanes);                  /* v itself when it has the lanes */
 cg_value cg_number(const cg *c, ir_dtype t, double x, int lanes); /* register form */
-cg_value cg_fill(const cg *c, LLVMTypeRef like, double x);    /* float or integer, scalar or vector type */
+cg_value cg_fill(const cg *c, LLVMTypeRef like, double x); /* float or integer, scalar or vector type */
 cg_value cg_iota(const cg *c, LLVMTypeRef element, int lanes, int64_t step); /* 0, step, 2*step .. */
-cg_value cg_dim(cg *c, ir_dim d);                             /* i64: count or count * N */
+cg_value cg_dim(cg *c, ir_dim d);                                            /* i64: count or count * N */
 cg_value cg_elements(cg *c, const ir_type *t, int from, int to); /* i64: product of dims from .. to - 1 */
 
-/* ---- arithmetic (cg.c, cg_combine.c): scalars or vectors; constants fold ---------------------------------------------- */
+/* ---- arithmetic (cg.c, cg_combine.c): scalars or vectors; constants fold
+ * ---------------------------------------------- */
 
 cg_value cg_add(cg *c, cg_value a, cg_value b); /* integers; they wrap */
 cg_value cg_sub(cg *c, cg_value a, cg_value b);
@@ -261,15 +267,17 @@ cg_value cg_set_lane(cg *c, cg_value v, int lane, cg_value x);
 /* result lane i = lane[i] of a and b side by side; -1: any */
 cg_value cg_shuffle(cg *c, cg_value a, cg_value b, int count, const int *lane);
 
-/* ---- memory (cg_memory.c): alignment is that of the element type ------------------------------------------ */
+/* ---- memory (cg_memory.c): alignment is that of the element type ------------------------------------------
+ */
 
 /* Address of element `index` (i64) of an array of `element`. */
 cg_value cg_at(cg *c, LLVMTypeRef element, cg_value address, cg_value index);
 cg_value cg_load(cg *c, LLVMTypeRef type, cg_value address, int align); /* any type, plain */
-cg_value cg_store(cg *c, cg_value v, cg_value address, int align); /* the instruction */
+cg_value cg_store(cg *c, cg_value v, cg_value address, int align);      /* the instruction */
 cg_value cg_load_masked(cg *c, LLVMTypeRef type, cg_value address, int align, cg_value mask); /* others: 0 */
 void cg_store_masked(cg *c, cg_value v, cg_value address, int align, cg_value mask);
-/* Elements of an array at <W x i64> indices; lanes outside `mask` (NULL: all inside) are not read and give 0. */
+/* Elements of an array at <W x i64> indices; lanes outside `mask` (NULL: all inside) are not read and give 0.
+ */
 cg_value cg_gather(cg *c, LLVMTypeRef element, cg_value address, cg_value index, cg_value mask);
 /* The other way round: writes the lanes of v that are inside `mask`. */
 void cg_scatter(cg *c, cg_value v, cg_value address, cg_value index, cg_value mask);
@@ -284,11 +292,12 @@ void cg_mark_read_only(cg *c, cg_value load);
 /* Marks a store as streaming: for whole aligned lines that are not read again soon. */
 void cg_mark_streaming(cg *c, cg_value store);
 
-/* ---- control flow (cg_flow.c) ------------------------------------------------------------------------------- */
+/* ---- control flow (cg_flow.c)
+ * ------------------------------------------------------------------------------- */
 
-/* for (i = begin; i < end; i += step), with `count` carried values: begin replaces value[] by the values at the
- * start of a turn; the body computes the next ones; end takes those and replaces them by the values after the
- * loop. Zero turns when begin >= end (signed). */
+/* for (i = begin; i < end; i += step), with `count` carried values: begin replaces value[] by the values at
+ * the start of a turn; the body computes the next ones; end takes those and replaces them by the values after
+ * the loop. Zero turns when begin >= end (signed). */
 typedef struct cg_loop {
     LLVMBasicBlockRef from, body, exit;
     cg_value i, end, step;
@@ -299,8 +308,8 @@ typedef struct cg_loop {
 void cg_loop_begin(cg *c, cg_loop *l, cg_value begin, cg_value end, int64_t step, int count, cg_value *value);
 void cg_loop_end(cg *c, cg_loop *l, cg_value *value);
 
-/* if (condition) { ... } else { ... }; end merges `count` values: those of the first branch given to `other` (or
- * to `end` when there is no other branch: then `value` before the branch counts as the other). */
+/* if (condition) { ... } else { ... }; end merges `count` values: those of the first branch given to `other`
+ * (or to `end` when there is no other branch: then `value` before the branch counts as the other). */
 typedef struct cg_branch {
     LLVMBasicBlockRef before, then_end, other, after;
     int count;
@@ -315,41 +324,42 @@ void cg_if_end(cg *c, cg_branch *br, cg_value *value);
 LLVMBasicBlockRef cg_block(cg *c, const char *name); /* appended to the current function */
 
 /* Runs emit(c, position, lanes, context) over positions begin .. end - 1 of a dim: a loop of whole vectors of
- * `lanes`, each `unroll` times, then the rest: smaller vectors when end - begin is constant, else lane by lane.
- * The first position must be a multiple of lanes for index alignment to hold. `count` carried values as in
- * cg_loop: `emit` replaces value[]; they are the same for every vector width (keep them at W lanes, and fold
- * smaller vectors in; see cg_combine_part). */
+ * `lanes`, each `unroll` times, then the rest: smaller vectors when end - begin is constant, else lane by
+ * lane. The first position must be a multiple of lanes for index alignment to hold. `count` carried values as
+ * in cg_loop: `emit` replaces value[]; they are the same for every vector width (keep them at W lanes, and
+ * fold smaller vectors in; see cg_combine_part). */
 typedef void cg_emit(cg *c, cg_value position, int lanes, int turn, cg_value *value, void *context);
 typedef struct cg_span {
     cg_value begin, end;
-    int64_t extent; /* end - begin when constant, else -1 */
+    int64_t extent;    /* end - begin when constant, else -1 */
     int lanes, unroll; /* powers of two */
-    bool compact;   /* large body: keep the number of copies down */
-    int count;      /* carried values; turn u of an unrolled loop may use those of its own */
+    bool compact;      /* large body: keep the number of copies down */
+    int count;         /* carried values; turn u of an unrolled loop may use those of its own */
     cg_value *value;
 } cg_span;
 void cg_span_emit(cg *c, const cg_span *s, cg_emit *emit, void *context);
 
-/* ---- walks (walk.c): loops over some dims of a shape, vectors along the last of them ------------------------- */
+/* ---- walks (walk.c): loops over some dims of a shape, vectors along the last of them
+ * ------------------------- */
 
 typedef void cg_walk_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context);
 typedef struct cg_walk {
     const ir_type *shape;
-    int count, dim[IR_MAX_RANK];     /* dims walked, outer first; none: one scalar step */
-    cg_value at[IR_MAX_RANK];        /* coordinates of the other dims */
-    cg_value begin, end;             /* part of the walk: of the outer dims' product when there are several dims (any
-                                        numbers), else of the one dim (begin a multiple of CG_ALIGN); NULL: all */
+    int count, dim[IR_MAX_RANK]; /* dims walked, outer first; none: one scalar step */
+    cg_value at[IR_MAX_RANK];    /* coordinates of the other dims */
+    cg_value begin, end; /* part of the walk: of the outer dims' product when there are several dims (any
+                            numbers), else of the one dim (begin a multiple of CG_ALIGN); NULL: all */
     int lanes, unroll;
-    bool compact;
-    int value_count;                 /* carried values, as in cg_span */
+    bool compact, unaligned; /* unaligned: one dim, and begin is any number */
+    int value_count;         /* carried values, as in cg_span */
     cg_value *value;
 } cg_walk;
 enum { CG_ALIGN = 64 };
 void cg_walk_emit(cg *c, const cg_walk *w, cg_walk_step *step, void *context);
 /* How far to unroll a body, and whether it is too large for several copies. */
 void cg_walk_size(const cg *c, cg_walk *w);
-/* Positions begin .. end - 1 in blocks of `width` vectors of `lanes`, then in ever smaller ones. The step keeps its
- * own values per vector: a loop inside a block then has several independent chains. */
+/* Positions begin .. end - 1 in blocks of `width` vectors of `lanes`, then in ever smaller ones. The step
+ * keeps its own values per vector: a loop inside a block then has several independent chains. */
 typedef void cg_block_step(cg *c, cg_value position, int lanes, int width, void *context);
 void cg_blocks_emit(cg *c, cg_value begin, cg_value end, int width, cg_block_step *step, void *context);
 ir_dim cg_dims_product(const ir_type *t, int count, const int *dim);

@@ -11,7 +11,10 @@ LLVMBasicBlockRef cg_block(cg *c, const char *name)
     return LLVMAppendBasicBlockInContext(c->context, c->fn, name);
 }
 
-static void add_incoming(cg_value phi, cg_value v, LLVMBasicBlockRef from) { LLVMAddIncoming(phi, &v, &from, 1); }
+static void add_incoming(cg_value phi, cg_value v, LLVMBasicBlockRef from)
+{
+    LLVMAddIncoming(phi, &v, &from, 1);
+}
 
 void cg_loop_begin(cg *c, cg_loop *l, cg_value begin, cg_value end, int64_t step, int count, cg_value *value)
 {
@@ -98,8 +101,8 @@ void cg_if_end(cg *c, cg_branch *br, cg_value *value)
 /* ---- spans -------------------------------------------------------------------------------------------- */
 
 /* A loop over [begin, end) in steps of lanes * unroll, which must divide it. */
-static void emit_loop(cg *c, const cg_span *s, cg_value begin, cg_value end, int lanes, int unroll, cg_emit *emit,
-                      void *context)
+static void emit_loop(cg *c, const cg_span *s, cg_value begin, cg_value end, int lanes, int unroll,
+                      cg_emit *emit, void *context)
 {
     cg_loop l;
     cg_loop_begin(c, &l, begin, end, (int64_t)lanes * unroll, s->count, s->value);
@@ -110,7 +113,8 @@ static void emit_loop(cg *c, const cg_span *s, cg_value begin, cg_value end, int
 }
 
 /* Emits without a loop: whole vectors, then ever smaller ones. */
-static void emit_straight(cg *c, const cg_span *s, cg_value begin, int64_t extent, cg_emit *emit, void *context)
+static void emit_straight(cg *c, const cg_span *s, cg_value begin, int64_t extent, cg_emit *emit,
+                          void *context)
 {
     int64_t at = 0;
     for (int lanes = s->lanes; lanes >= 1; lanes /= 2) {
@@ -163,13 +167,14 @@ void cg_span_emit(cg *c, const cg_span *s, cg_emit *emit, void *context)
     if (s->lanes > 1) emit_loop(c, s, begin, s->end, 1, 1, emit, context);
 }
 
-/* ---- functions -------------------------------------------------------------------------------------------- */
+/* ---- functions --------------------------------------------------------------------------------------------
+ */
 
 static void add_text_attribute(cg *c, cg_value fn, const char *key, const char *value)
 {
-    LLVMAddAttributeAtIndex(fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
-                            LLVMCreateStringAttribute(c->context, key, (unsigned)strlen(key), value,
-                                                      (unsigned)strlen(value)));
+    LLVMAddAttributeAtIndex(
+        fn, (LLVMAttributeIndex)LLVMAttributeFunctionIndex,
+        LLVMCreateStringAttribute(c->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
 void cg_function_prepare(cg *c, cg_value fn)

@@ -13,9 +13,9 @@ typedef struct cg_step {
 } cg_step;
 
 typedef struct cg_rule {
-    cg_value (*map)(cg *c, const cg_step *s);                     /* MAP */
-    cg_value (*read)(cg *c, ir_value v, const cg_index *index);   /* SOURCE, MOVE, VIEW; may be uniform */
-    void (*nest)(cg *c);                                          /* NEST: the kernel of c->body->main */
+    cg_value (*map)(cg *c, const cg_step *s);                   /* MAP */
+    cg_value (*read)(cg *c, ir_value v, const cg_index *index); /* SOURCE, MOVE, VIEW; may be uniform */
+    void (*nest)(cg *c);                                        /* NEST: the kernel of c->body->main */
 } cg_rule;
 const cg_rule *cg_rule_of(ir_op op);
 cg_value cg_map_emit(cg *c, const cg_step *s); /* the step of a MAP op */

@@ -15,12 +15,24 @@ static double now(void)
 static void emit_kind(cg *c, ir_kernel_kind kind)
 {
     switch (kind) {
-    case KERNEL_loop: cg_kernel_loop(c); return;
-    case KERNEL_row: cg_kernel_row(c); return;
-    case KERNEL_reduce: cg_kernel_reduce(c); return;
-    case KERNEL_dot: cg_kernel_dot(c); return;
-    case KERNEL_convolution: cg_kernel_convolution(c); return;
-    case KERNEL_nest: cg_kernel_nest(c); return;
+    case KERNEL_loop:
+        cg_kernel_loop(c);
+        return;
+    case KERNEL_row:
+        cg_kernel_row(c);
+        return;
+    case KERNEL_reduce:
+        cg_kernel_reduce(c);
+        return;
+    case KERNEL_dot:
+        cg_kernel_dot(c);
+        return;
+    case KERNEL_convolution:
+        cg_kernel_convolution(c);
+        return;
+    case KERNEL_nest:
+        cg_kernel_nest(c);
+        return;
     }
     bug("no such kind of kernel: %d", (int)kind);
 }
@@ -33,6 +45,7 @@ static cg_kernel *emit_kernel(cg *c, const cg_body *b, size_t number)
     c->kernel = k;
     c->memo = NULL;
     c->binding = NULL;
+    c->choice = NULL;
     emit_kind(c, b->kind);
     bug_if(k->launch_count == 0, "%s wrote no function", k->name);
     for (int i = 0; i < k->launch_count; i++) cg_verify(c, k->launch[i].fn);
@@ -80,7 +93,8 @@ static bool emit_graph(cg *c, cg_plan *p, map *kernels, size_t which, diag *d)
     return ok;
 }
 
-bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d)
+bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path,
+                   diag *d)
 {
     arena a = {0};
     cg c = {.arena = &a};
@@ -93,7 +107,8 @@ bool codegen_write(const ir_module *m, const codegen_options *options, codegen_k
     if (ok) cg_program_emit(&c, &p);
     if (ok) ok = cg_write(&c, kind, path, d);
     if (options->time) {
-        fprintf(stderr, "codegen: %zu kernels, %.1f ms build, %.1f ms emit\n", kernels.count, built - start, now() - built);
+        fprintf(stderr, "codegen: %zu kernels, %.1f ms build, %.1f ms emit\n", kernels.count, built - start,
+                now() - built);
     }
     cg_close(&c);
     arena_done(&a);

@@ -1,7 +1,7 @@
 /* collapse.c: drops dims of size 1 and merges adjacent dims of a body wherever no operation tells them apart.
- * Both are questions of equality: dims that must be treated alike are united into classes, operations that need
- * a dim of its own mark its class, and what is not marked goes. A `seam` is the border between a kept dim and
- * the kept dim before it; marked seams stay. */
+ * Both are questions of equality: dims that must be treated alike are united into classes, operations that
+ * need a dim of its own mark its class, and what is not marked goes. A `seam` is the border between a kept
+ * dim and the kept dim before it; marked seams stay. */
 #include "codegen/cg.h"
 
 #include <string.h>
@@ -61,12 +61,18 @@ static bool is_touched(const collapse *k, const ir_node *n, int d)
         return is_nonzero(n, ATTR_start, d, 0) || is_nonzero(n, ATTR_strides, d, 1) ||
                !ir_dim_equal(in->dim[d], n->type.dim[d]);
     case OP_pad:
-        return is_nonzero(n, ATTR_low, d, 0) || is_nonzero(n, ATTR_high, d, 0) || is_nonzero(n, ATTR_interior, d, 0);
-    case OP_reverse: return list_has(n, ATTR_dimensions, d);
-    case OP_concatenate: return ir_attr_int(n, ATTR_dimension, 0) == d;
-    case OP_dynamic_slice: return !ir_dim_equal(in->dim[d], n->type.dim[d]);
-    case OP_dynamic_update_slice: return !ir_dim_equal(in->dim[d], type_of(k, n->in[1])->dim[d]);
-    default: return false;
+        return is_nonzero(n, ATTR_low, d, 0) || is_nonzero(n, ATTR_high, d, 0) ||
+               is_nonzero(n, ATTR_interior, d, 0);
+    case OP_reverse:
+        return list_has(n, ATTR_dimensions, d);
+    case OP_concatenate:
+        return ir_attr_int(n, ATTR_dimension, 0) == d;
+    case OP_dynamic_slice:
+        return !ir_dim_equal(in->dim[d], n->type.dim[d]);
+    case OP_dynamic_update_slice:
+        return !ir_dim_equal(in->dim[d], type_of(k, n->in[1])->dim[d]);
+    default:
+        return false;
     }
 }
 
@@ -77,10 +83,14 @@ static int alike_count(const ir_node *n)
     case OP_slice:
     case OP_pad:
     case OP_reverse:
-    case OP_dynamic_slice: return 1;
-    case OP_dynamic_update_slice: return 2;
-    case OP_concatenate: return n->in_count;
-    default: return ir_op_class(n->op) == CLASS_MAP ? n->in_count : 0;
+    case OP_dynamic_slice:
+        return 1;
+    case OP_dynamic_update_slice:
+        return 2;
+    case OP_concatenate:
+        return n->in_count;
+    default:
+        return ir_op_class(n->op) == CLASS_MAP ? n->in_count : 0;
     }
 }
 
@@ -97,12 +107,15 @@ static bool is_rigid(const ir_node *n)
     switch (ir_op_class(n->op)) {
     case CLASS_CONTRACT:
     case CLASS_NEST:
-    case CLASS_TUPLE: return true;
-    case CLASS_MOVE: return n->op == OP_gather;
+    case CLASS_TUPLE:
+        return true;
+    case CLASS_MOVE:
+        return n->op == OP_gather;
     case CLASS_MAP:
     case CLASS_SOURCE:
     case CLASS_VIEW:
-    case CLASS_REDUCE: break;
+    case CLASS_REDUCE:
+        break;
     }
     return false;
 }
@@ -304,7 +317,8 @@ static void seams_node(collapse *k, ir_value v)
     }
 }
 
-/* ---- the kernel's own wishes ------------------------------------------------------------------------------ */
+/* ---- the kernel's own wishes ------------------------------------------------------------------------------
+ */
 
 /* Values that one loop nest walks together must keep their shapes alike. */
 static void unite_values(collapse *k, ir_value x, ir_value y)
@@ -348,7 +362,8 @@ static void cut_columns(collapse *k, const cg_body *b)
     if (d < type_of(k, b->full)->rank) mark(k, b->full, d);
 }
 
-/* ---- rewriting ------------------------------------------------------------------------------------------------ */
+/* ---- rewriting
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Number of the merged dim that dim d of v goes to. */
 static int group_of(collapse *k, ir_value v, int d)
@@ -381,7 +396,7 @@ static int rewrite_dims(collapse *k, ir_value v, const ir_node *n, const ir_attr
     ir_value u = n->in[0];
     for (int i = 0; i < old->ints.count; i++) {
         int d = (int)old->ints.item[i];
-        int of = n->op == OP_broadcast_in_dim ? i : d;         /* dim of the operand */
+        int of = n->op == OP_broadcast_in_dim ? i : d;                             /* dim of the operand */
         int at = n->op == OP_broadcast_in_dim ? d : n->op == OP_transpose ? i : d; /* what orders the list */
         bool moves = n->op == OP_transpose;
         if (!is_kept(k, u, of)) continue;

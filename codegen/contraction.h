@@ -80,17 +80,21 @@ cg_index contraction_out_index(cg *c, const contraction *x, const contraction_po
 void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 */
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
 
-/* Packs rows [row, row + count) of role r (m of lhs, n of rhs) x positions [k, k + length) of role k into
- * panels of `width` rows: panel after panel, each [length][width]. Rows past `limit` (all rows of the role)
- * repeat the last one. `room`: floats between panels. */
+/* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
+ * `width` rows, panel after panel. A panel is [length][width], or, with a `stride`, [width][stride]: then the rows lie
+ * as they lie in memory, and packing is copying. Rows past `limit` (all rows of the role) repeat the last one.
+ * `room`: floats between panels. */
 typedef struct pack {
     const contraction *x;
     const contraction_side *side;
     role role;
     int width;
-    cg_value row, row_end, limit, k, length, address, room;
+    int64_t stride, room;
+    cg_value row, row_end, limit, k, length, address;
     cg_value batch; /* linear position in role b */
 } pack;
+/* True when the side is read along k: only then may a stride be given, and it pays. */
+bool cg_pack_is_along_k(const contraction *x, const contraction_side *side);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
 
 #endif

@@ -1,7 +1,10 @@
 /* cost.c: estimates of a kernel's operations and memory traffic, for profiles only. */
 #include "codegen/plan.h"
 
-static void add(ir_dim d, int64_t each, int64_t *fixed, int64_t *batch) { *(d.batch ? batch : fixed) += d.count * each; }
+static void add(ir_dim d, int64_t each, int64_t *fixed, int64_t *batch)
+{
+    *(d.batch ? batch : fixed) += d.count * each;
+}
 
 static ir_dim elements_of(const ir_type *t)
 {
@@ -39,8 +42,12 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
         const ir_node *n = &g->node[v];
         ir_dim all = elements_of(&n->type);
         switch (ir_op_class(n->op)) {
-        case CLASS_MAP: add(all, 1, &run->flops, &run->batch_flops); break;
-        case CLASS_REDUCE: add(elements_of(&g->node[n->in[0]].type), 1, &run->flops, &run->batch_flops); break;
+        case CLASS_MAP:
+            add(all, 1, &run->flops, &run->batch_flops);
+            break;
+        case CLASS_REDUCE:
+            add(elements_of(&g->node[n->in[0]].type), 1, &run->flops, &run->batch_flops);
+            break;
         case CLASS_CONTRACT: {
             ir_dim k = contracted(g, n);
             add((ir_dim){all.count, all.batch || k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
@@ -54,7 +61,8 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
         case CLASS_MOVE:
         case CLASS_VIEW:
         case CLASS_NEST:
-        case CLASS_TUPLE: break;
+        case CLASS_TUPLE:
+            break;
         }
     }
     for (int r = 0; r < b->root_count; r++) {

@@ -5,7 +5,9 @@
  * element emitter on the roots with the product's own elements bound. */
 #include "codegen/contraction.h"
 
-enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, FLOATS_PER_LINE = 16 };
+/* ROW_STRIDE: floats between the rows of a panel that is kept row by row: room for WHOLE_K positions and a vector, an odd
+ * number of cache lines, so that rows do not fall on the same sets. */
+enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 528, FLOATS_PER_LINE = 16 };
 
 typedef struct blocking {
     const contraction *x;
@@ -16,6 +18,7 @@ typedef struct blocking {
     int64_t grain, times;
     bool flat;            /* out is linear along m: no division per row */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
+    int64_t stride, a_room; /* of the left panels; stride 0: position by position */
     cg_value a, b, tile, tile_fn;
 } blocking;
 
@@ -56,6 +59,8 @@ static void choose(const cg *c, blocking *q)
         q->grain = base_max(1, (1 << 20) / base_max(work, 1));
     }
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) ? ROW_STRIDE : 0;
+    q->a_room = t->mr * (q->stride ? q->stride : q->kc);
 }
 
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
@@ -78,8 +83,8 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* One position of the tile: mr broadcasts times nr / lanes vectors. */
-static void tile_step(cg *c, cg_value a, cg_value b, cg_value *acc)
+/* One position of the tile: mr broadcasts, `step` floats apart, times nr / lanes vectors. */
+static void tile_step(cg *c, cg_value a, int64_t step, cg_value b, cg_value *acc)
 {
     int lanes = c->lanes, mr = c->target->mr, vectors = c->target->nr / lanes;
     cg_value column[8];
@@ -87,19 +92,21 @@ static void tile_step(cg *c, cg_value a, cg_value b, cg_value *acc)
         column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
     }
     for (int i = 0; i < mr; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, cg_at(c, c->f32, a, cg_i64(c, i)), 4), lanes);
+        cg_value x = cg_splat(c, cg_load(c, c->f32, cg_at(c, c->f32, a, cg_i64(c, i * step)), 4), lanes);
         for (int j = 0; j < vectors; j++) acc[i * vectors + j] = cg_fma(c, x, column[j], acc[i * vectors + j]);
     }
 }
 
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= a[k][mr]^T b[k][nr]. */
-static cg_value tile_function(cg *c)
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= a b[k][nr], where a is [mr][stride], or the
+ * transpose of [k][mr] when stride is 0. */
+static cg_value tile_function(cg *c, int64_t stride)
 {
-    cg_value found = cg_helper_find(c, "tile");
+    const char *name = stride ? "tile_rows" : "tile_positions";
+    cg_value found = cg_helper_find(c, name);
     if (found) return found;
     int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = mr * nr / lanes;
     LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64}, vector = cg_vector(c->f32, lanes);
-    cg_helper h = cg_helper_begin(c, "tile", c->none, 5, param);
+    cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
     cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
     cg_value acc[CG_CARRIED];
     for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
@@ -111,7 +118,8 @@ static cg_value tile_function(cg *c)
     cg_if_end(c, &more, acc);
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
-    tile_step(c, cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, mr))), cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
+    cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, stride ? 1 : mr)));
+    tile_step(c, row, stride ? stride : 1, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
     cg_loop_end(c, &l, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
     LLVMBuildRetVoid(c->b);
@@ -175,7 +183,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value l
     cg_value i = cg_div(c, cg_sub(c, rows.i, q->begin[ROLE_M]), cg_i64(c, mr));
     cg_value number = q->one_pass ? cg_i64(c, 0) : cg_add(c, cg_mul(c, j, cg_i64(c, panels)), i);
     cg_value tile = cg_at(c, c->f32, q->tile, cg_mul(c, number, cg_i64(c, mr * nr)));
-    cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->kc * mr))),
+    cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
                       cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), length, tile, more};
     cg_helper_call(c, q->tile_fn, 5, arg);
     cg_branch done;
@@ -196,13 +204,13 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_value length = cg_max(c, zero, cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], l.i)));
     pack p = {.x = x, .side = &x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
               .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = l.i, .length = length,
-              .address = q->b, .room = cg_i64(c, q->kc * c->target->nr), .batch = batch};
+              .address = q->b, .room = q->kc * c->target->nr, .batch = batch};
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
     cg_pack(c, &p);
     pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
               .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
-              .address = q->a, .room = cg_i64(c, q->kc * c->target->mr), .batch = batch};
+              .address = q->a, .room = q->a_room, .stride = q->stride, .batch = batch};
     cg_pack(c, &a);
     cg_if_end(c, &some, NULL);
     run_tiles(c, q, batch, l.i, length);
@@ -228,10 +236,10 @@ void cg_dot_blocked(cg *c, const contraction *given)
     blocking q = {.x = &x};
     choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
-    q.a = cg_scratch(c, 4 * round_up(q.mc * q.kc + slack, FLOATS_PER_LINE));
+    q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
     q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
-    q.tile_fn = tile_function(c);
+    q.tile_fn = tile_function(c, q.stride);
     find_block(c, &q);
     cg_loop batches;
     cg_loop_begin(c, &batches, q.begin[ROLE_B], q.end[ROLE_B], 1, 0, NULL);

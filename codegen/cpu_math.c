@@ -1,6 +1,6 @@
-/* cpu_math.c: elementary functions on f32 lanes by range reduction and polynomials, so that they stay inside the
- * loops they occur in. Errors are against the correctly rounded result; infinities, zeros and NaN follow C's
- * Annex F. f64 calls libm lane by lane. */
+/* cpu_math.c: elementary functions on f32 lanes by range reduction and polynomials, so that they stay inside
+ * the loops they occur in. Errors are against the correctly rounded result; infinities, zeros and NaN follow
+ * C's Annex F. f64 calls libm lane by lane. */
 #include "codegen/cg_rules.h"
 
 #include <math.h>
@@ -35,8 +35,8 @@ static cg_value polynomial(cg *c, cg_value x, int count, const double *coefficie
 
 /* ---- exponentials ---------------------------------------------------------------------------------- */
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2; n as integer lanes, and e^r - 1 in *out_part. Adding 1.5 * 2^23 rounds to
- * the nearest integer and leaves it in the low bits: no conversion that NaN could break. */
+/* x = n ln 2 + r with |r| <= ln 2 / 2; n as integer lanes, and e^r - 1 in *out_part. Adding 1.5 * 2^23 rounds
+ * to the nearest integer and leaves it in the low bits: no conversion that NaN could break. */
 static cg_value reduce_exp(cg *c, cg_value x, cg_value *out_part)
 {
     static const double tail[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
@@ -125,8 +125,9 @@ static cg_value split_log(cg *c, cg_value x, cg_value *out_exponent)
 
 cg_value cg_math_log(cg *c, cg_value x) /* 1 ulp */
 {
-    static const double tail[] = {7.0376836292E-2,  -1.1514610310E-1, 1.1676998740E-1,  -1.2420140846E-1, 1.4249322787E-1,
-                                  -1.6668057665E-1, 2.0000714765E-1,  -2.4999993993E-1, 3.3333331174E-1};
+    static const double tail[] = {7.0376836292E-2,  -1.1514610310E-1, 1.1676998740E-1,
+                                  -1.2420140846E-1, 1.4249322787E-1,  -1.6668057665E-1,
+                                  2.0000714765E-1,  -2.4999993993E-1, 3.3333331174E-1};
     if (!is_f32(c, x)) return cg_libm(c, "log", 1, &x);
     cg_value e, m = split_log(c, x, &e), z = cg_fmul(c, m, m);
     cg_value p = cg_fmul(c, cg_fmul(c, polynomial(c, m, countof(tail), tail), m), z);
@@ -135,8 +136,8 @@ cg_value cg_math_log(cg *c, cg_value x) /* 1 ulp */
     p = cg_fma(c, e, number(c, x, 0.693359375), cg_fadd(c, m, p));
     p = cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, HUGE_VAL)), x, p);
     p = cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, 0)), number(c, x, -HUGE_VAL), p);
-    return cg_select(c, cg_fcmp(c, LLVMRealUGE, x, number(c, x, 0)), cg_select(c, cg_fcmp(c, LLVMRealUNO, x, x), x, p),
-                     number(c, x, NAN));
+    return cg_select(c, cg_fcmp(c, LLVMRealUGE, x, number(c, x, 0)),
+                     cg_select(c, cg_fcmp(c, LLVMRealUNO, x, x), x, p), number(c, x, NAN));
 }
 
 /* The error of 1 + x is made good by the factor x / ((1 + x) - 1). */
@@ -145,11 +146,13 @@ cg_value cg_math_log1p(cg *c, cg_value x) /* 3 ulp */
     if (!is_f32(c, x)) return cg_libm(c, "log1p", 1, &x);
     cg_value one = number(c, x, 1), u = cg_fadd(c, x, one), d = cg_fsub(c, u, one);
     cg_value value = cg_fmul(c, cg_math_log(c, u), cg_fdiv(c, x, d));
-    cg_value same = cg_or(c, cg_fcmp(c, LLVMRealOEQ, u, one), cg_fcmp(c, LLVMRealOEQ, x, number(c, x, HUGE_VAL)));
+    cg_value same =
+        cg_or(c, cg_fcmp(c, LLVMRealOEQ, u, one), cg_fcmp(c, LLVMRealOEQ, x, number(c, x, HUGE_VAL)));
     return cg_select(c, same, x, value);
 }
 
-/* ---- error function ---------------------------------------------------------------------------------------- */
+/* ---- error function
+ * ---------------------------------------------------------------------------------------- */
 
 cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
 {
@@ -171,10 +174,12 @@ cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
 /* Giles's approximation in w = -log(1 - x^2); in f64 two steps of Newton's method follow. */
 cg_value cg_math_erf_inv(cg *c, cg_value x) /* 8 ulp */
 {
-    static const double centre[] = {2.81022636e-08, 3.43273939e-07,  -3.5233877e-06, -4.39150654e-06, 0.00021858087,
-                                    -0.00125372503, -0.00417768164, 0.246640727,    1.50140941};
-    static const double tail[] = {-0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
-                                  -0.0076224613,   0.00943887047,  1.00167406,    2.83297682};
+    static const double centre[] = {2.81022636e-08,  3.43273939e-07, -3.5233877e-06,
+                                    -4.39150654e-06, 0.00021858087,  -0.00125372503,
+                                    -0.00417768164,  0.246640727,    1.50140941};
+    static const double tail[] = {-0.000200214257, 0.000100950558, 0.00134934322,
+                                  -0.00367342844,  0.00573950773,  -0.0076224613,
+                                  0.00943887047,   1.00167406,     2.83297682};
     cg_value one = number(c, x, 1), zero = number(c, x, 0);
     cg_value w = LLVMBuildFNeg(c->b, cg_math_log1p(c, LLVMBuildFNeg(c->b, cg_fmul(c, x, x), "")), "");
     cg_value low = polynomial(c, cg_fsub(c, w, number(c, x, 2.5)), countof(centre), centre);
@@ -191,7 +196,8 @@ cg_value cg_math_erf_inv(cg *c, cg_value x) /* 8 ulp */
     return cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, zero), x, y);
 }
 
-/* ---- trigonometry ------------------------------------------------------------------------------------------- */
+/* ---- trigonometry
+ * ------------------------------------------------------------------------------------------- */
 
 /* x = n pi/2 + r, by doubles and a pi of 106 bits; gives r in f32 and n mod 4 as integer lanes. */
 static cg_value reduce_angle(cg *c, cg_value x, cg_value *out_quadrant)
@@ -254,7 +260,8 @@ cg_value cg_math_tan(cg *c, cg_value x) /* 4 ulp while |x| < 1e9 */
     return cg_fdiv(c, sine_in(c, quadrant, r), sine_in(c, next, r));
 }
 
-/* ---- digamma --------------------------------------------------------------------------------------------------- */
+/* ---- digamma
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Reflected to x > 0, moved above 10 by the recurrence, then the asymptotic series. Poles give NaN. */
 cg_value cg_math_digamma(cg *c, cg_value x)

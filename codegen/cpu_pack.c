@@ -1,7 +1,7 @@
-/* cpu_pack.c: operands of a matrix product into panels. A panel holds `width` rows; position k of the sum is
- * `width` floats. Three ways, by how the operand lies in memory: along k (vectors of k, transposed in registers), along
- * the rows (vectors of rows), or one element at a time. Stores may write past a position's floats: the next
- * position overwrites that, and cg_dot_blocked leaves room behind the last panel. */
+/* cpu_pack.c: operands of a matrix product into panels of `width` rows, position after position or row after row. Three
+ * ways, by how the operand lies in memory: along k (vectors of k, copied, or transposed in registers), along the
+ * rows (vectors of rows), or one element at a time. Stores may write past what they are to write: the next one
+ * overwrites that, and cg_dot_blocked leaves room behind the last panel. */
 #include "codegen/contraction.h"
 
 enum { MOST_LANES = 16, MOST_WIDTH = 32 };
@@ -39,19 +39,71 @@ static void transpose(cg *c, int lanes, cg_value *v)
     }
 }
 
-static cg_value position_address(cg *c, const packing *k, cg_value position, int row)
+static cg_value element_address(cg *c, const packing *k, cg_value position, int row)
 {
-    cg_value at = cg_add(c, cg_mul(c, position, cg_i64(c, k->p->width)), cg_i64(c, row));
+    const pack *p = k->p;
+    cg_value at = p->stride ? cg_add(c, position, cg_i64(c, row * p->stride))
+                            : cg_add(c, cg_mul(c, position, cg_i64(c, p->width)), cg_i64(c, row));
     return cg_at(c, c->f32, k->panel, at);
 }
 
-/* Rows r .. r + lanes - 1 at lanes consecutive positions from `position`, whose k coordinates start at `coordinate`;
- * lanes past `left` positions are not read. */
-static void pack_block(cg *c, packing *k, int r, cg_value position, const cg_value *coordinate, cg_value left)
+/* ---- runs: positions along the innermost dim of k --------------------------------------------------------- */
+
+/* A run being written: positions `position` .. `position + length - 1` of the panel lie along the innermost dim of k
+ * from `coordinate` on. */
+typedef struct run {
+    cg_loop loop;
+    cg_value position, length, inner;
+    cg_value coordinate[IR_MAX_RANK], carried[IR_MAX_RANK + 1];
+} run;
+
+static void run_begin(cg *c, const packing *k, run *r)
+{
+    const contraction *x = k->p->x;
+    int count = x->count[ROLE_K];
+    contraction_point start = {.lanes = 1};
+    contraction_point_set(c, x, &start, ROLE_K, k->p->k, false);
+    for (int d = 0; d < count; d++) r->carried[d] = start.at[ROLE_K][d].base;
+    r->carried[count] = cg_i64(c, 0);
+    r->inner = count ? cg_max(c, cg_dim(c, x->size[ROLE_K][count - 1]), cg_i64(c, 1)) : cg_i64(c, 1);
+    cg_value skipped = count ? r->carried[count - 1] : cg_i64(c, 0);
+    cg_value all = cg_add(c, k->p->length, cg_add(c, skipped, cg_sub(c, r->inner, cg_i64(c, 1))));
+    cg_loop_begin(c, &r->loop, cg_i64(c, 0), cg_div(c, all, r->inner), 1, count + 1, r->carried);
+    r->position = r->carried[count];
+    for (int d = 0; d < count; d++) r->coordinate[d] = r->carried[d];
+    cg_value left = cg_sub(c, k->p->length, r->position);
+    r->length = cg_min(c, count ? cg_sub(c, r->inner, r->coordinate[count - 1]) : r->inner, left);
+}
+
+static void run_end(cg *c, const packing *k, run *r)
+{
+    const contraction *x = k->p->x;
+    int count = x->count[ROLE_K];
+    for (int d = 0; d < count; d++) r->carried[d] = r->coordinate[d];
+    if (count) r->carried[count - 1] = cg_sub(c, r->inner, cg_i64(c, 1));
+    contraction_next(c, x, ROLE_K, r->carried);
+    r->carried[count] = cg_add(c, r->position, r->length);
+    cg_loop_end(c, &r->loop, r->carried);
+}
+
+/* The k coordinates of the point: those of the run, `offset` further along. */
+static void set_k(cg *c, const packing *k, const run *r, cg_value offset, contraction_point *p)
+{
+    int last = k->p->x->count[ROLE_K] - 1;
+    for (int d = 0; d <= last; d++) {
+        cg_value base = d == last ? cg_add(c, r->coordinate[d], offset) : r->coordinate[d];
+        p->at[ROLE_K][d] = (cg_coord){.base = base, .align = 1};
+    }
+}
+
+/* ---- along k ------------------------------------------------------------------------------------------------ */
+
+/* Rows r .. r + lanes - 1 at lanes consecutive positions from `offset` of the run; lanes past `left` are not read. */
+static void pack_block(cg *c, packing *k, const run *run, int r, cg_value offset, cg_value left)
 {
     const contraction *x = k->p->x;
     int lanes = c->lanes, last = x->count[ROLE_K] - 1;
-    cg_value v[MOST_LANES];
+    cg_value v[MOST_LANES], position = cg_add(c, run->position, offset);
     for (int i = 0; i < lanes; i++) {
         if (r + i >= k->p->width) {
             v[i] = LLVMGetUndef(cg_vector(c->f32, lanes));
@@ -59,87 +111,69 @@ static void pack_block(cg *c, packing *k, int r, cg_value position, const cg_val
         }
         contraction_point p = k->point;
         contraction_point_set(c, x, &p, k->p->role, row_at(c, k, r + i), k->flat);
-        for (int d = 0; d <= last; d++) p.at[ROLE_K][d] = (cg_coord){.base = coordinate[d], .align = 1};
+        set_k(c, k, run, offset, &p);
         p.at[ROLE_K][last].step = 1;
         v[i] = contraction_element(c, k->p->side, &p, left);
+        if (k->p->stride) cg_store(c, v[i], element_address(c, k, position, r + i), 4);
     }
+    if (k->p->stride) return;
     transpose(c, lanes, v);
     for (int i = 0; i < lanes; i++) {
-        cg_store(c, v[i], position_address(c, k, cg_add(c, position, cg_i64(c, i)), r), 4);
+        cg_store(c, v[i], element_address(c, k, cg_add(c, position, cg_i64(c, i)), r), 4);
     }
 }
 
-/* Runs along the innermost dim of k, each in vectors; whole vectors first, then the rest of the run. */
+/* Each run in vectors of positions: whole ones first, then the rest. */
 static void pack_along_k(cg *c, packing *k)
 {
-    const contraction *x = k->p->x;
-    int count = x->count[ROLE_K], lanes = c->lanes;
-    cg_value start[IR_MAX_RANK];
-    contraction_point at = {.lanes = 1};
-    contraction_point_set(c, x, &at, ROLE_K, k->p->k, false);
-    for (int d = 0; d < count; d++) start[d] = at.at[ROLE_K][d].base;
-
-    /* one turn a run: carried are the position after it and the coordinates of its start */
-    cg_value inner = cg_max(c, cg_dim(c, x->size[ROLE_K][count - 1]), cg_i64(c, 1));
-    cg_value head = cg_min(c, cg_sub(c, inner, start[count - 1]), k->p->length);
-    cg_value later = cg_sub(c, k->p->length, head);
-    cg_value runs = cg_add(c, cg_div(c, cg_add(c, later, cg_sub(c, inner, cg_i64(c, 1))), inner), cg_i64(c, 1));
-    cg_value carried[IR_MAX_RANK + 1];
-    carried[count] = cg_i64(c, 0);
-    for (int d = 0; d < count; d++) carried[d] = start[d];
-    cg_loop outer;
-    cg_loop_begin(c, &outer, cg_i64(c, 0), runs, 1, count + 1, carried);
-    cg_value position = carried[count], coordinate[IR_MAX_RANK];
-    cg_value length = cg_min(c, cg_sub(c, inner, carried[count - 1]), cg_sub(c, k->p->length, position));
-    for (int d = 0; d < count; d++) coordinate[d] = carried[d];
+    run run;
+    int lanes = c->lanes;
+    ir_dim inner = k->p->x->size[ROLE_K][k->p->x->count[ROLE_K] - 1];
+    run_begin(c, k, &run);
+    cg_value whole = cg_sub(c, run.length, cg_rem(c, run.length, cg_i64(c, lanes)));
     for (int tail = 0; tail < 2; tail++) {
-        cg_value whole = cg_sub(c, length, cg_rem(c, length, cg_i64(c, lanes)));
         cg_loop l;
-        cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? length : whole, lanes, 0, NULL);
-        coordinate[count - 1] = cg_add(c, carried[count - 1], l.i);
-        cg_value left = tail ? cg_sub(c, length, l.i) : NULL;
-        for (int r = 0; r < k->p->width; r += lanes) pack_block(c, k, r, cg_add(c, position, l.i), coordinate, left);
+        if (!tail && !inner.batch && inner.count < lanes) continue;
+        cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, lanes, 0, NULL);
+        cg_value left = tail ? cg_sub(c, run.length, l.i) : NULL;
+        for (int r = 0; r < k->p->width; r += lanes) pack_block(c, k, &run, r, l.i, left);
         cg_loop_end(c, &l, NULL);
     }
-    cg_value next[IR_MAX_RANK];
-    for (int d = 0; d < count; d++) next[d] = carried[d];
-    next[count - 1] = cg_sub(c, inner, cg_i64(c, 1));
-    contraction_next(c, x, ROLE_K, next);
-    for (int d = 0; d < count; d++) carried[d] = next[d];
-    carried[count] = cg_add(c, position, length);
-    cg_loop_end(c, &outer, carried);
+    run_end(c, k, &run);
 }
+
+/* ---- position by position ------------------------------------------------------------------------------------- */
 
 /* One position a turn; rows in vectors of `lanes` (1: element by element). */
 static void pack_by_position(cg *c, packing *k, int lanes)
 {
     const contraction *x = k->p->x;
-    int count = x->count[ROLE_K], groups = (int)base_ceil_div(k->p->width, lanes);
-    contraction_point at = {.lanes = lanes}, point[MOST_WIDTH];
+    int groups = (int)base_ceil_div(k->p->width, lanes);
+    contraction_point point[MOST_WIDTH];
     for (int g = 0; g < groups; g++) {
         point[g] = k->point;
         point[g].lanes = lanes;
-        if (lanes == 1)
+        if (lanes == 1) {
             contraction_point_set(c, x, &point[g], k->p->role, row_at(c, k, g), k->flat);
-        else
+        } else {
             contraction_point_run(c, x, &point[g], k->p->role, cg_add(c, k->first, cg_i64(c, g * lanes)),
                                   k->p->width % lanes ? 1 : lanes, k->flat);
+        }
     }
-    contraction_point_set(c, x, &at, ROLE_K, k->p->k, false);
-    cg_value carried[IR_MAX_RANK];
-    for (int d = 0; d < count; d++) carried[d] = at.at[ROLE_K][d].base;
+    run run;
+    run_begin(c, k, &run);
     cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), k->p->length, 1, count, carried);
+    cg_loop_begin(c, &l, cg_i64(c, 0), run.length, 1, 0, NULL);
     for (int g = 0; g < groups; g++) {
-        for (int d = 0; d < count; d++) point[g].at[ROLE_K][d] = (cg_coord){.base = carried[d], .align = 1};
+        set_k(c, k, &run, l.i, &point[g]);
         cg_value v = contraction_element(c, k->p->side, &point[g], NULL);
-        cg_store(c, v, position_address(c, k, l.i, g * lanes), 4);
+        cg_store(c, v, element_address(c, k, cg_add(c, run.position, l.i), g * lanes), 4);
     }
-    contraction_next(c, x, ROLE_K, carried);
-    cg_loop_end(c, &l, carried);
+    cg_loop_end(c, &l, NULL);
+    run_end(c, k, &run);
 }
 
-/* Vectors of rows may read rows past the end only where a whole panel is inside. */
+/* Vectors of rows may read rows past the panel only where they are inside. */
 static void pack_along_rows(cg *c, packing *k)
 {
     cg_branch whole;
@@ -153,20 +187,26 @@ static void pack_along_rows(cg *c, packing *k)
     cg_if_end(c, &whole, NULL);
 }
 
+bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
+{
+    int d = contraction_contiguous(side, ROLE_K);
+    return d >= 0 && d == x->count[ROLE_K] - 1;
+}
+
 void cg_pack(cg *c, const pack *p)
 {
     packing k = {.p = p, .point = {.lanes = c->lanes}};
     k.flat = contraction_is_linear(c, p->x, p->side, p->role);
     contraction_point_set(c, p->x, &k.point, ROLE_B, p->batch, false);
-    int along_k = contraction_contiguous(p->side, ROLE_K), last = p->x->count[ROLE_K] - 1;
     cg_loop panels;
     cg_loop_begin(c, &panels, p->row, p->row_end, p->width, 0, NULL);
     k.first = panels.i;
     cg_value number = cg_div(c, cg_sub(c, panels.i, p->row), cg_i64(c, p->width));
-    k.panel = cg_at(c, c->f32, p->address, cg_mul(c, number, p->room));
-    if (along_k >= 0 && along_k == last)
+    k.panel = cg_at(c, c->f32, p->address, cg_mul(c, number, cg_i64(c, p->room)));
+    int along_rows = contraction_contiguous(p->side, p->role);
+    if (cg_pack_is_along_k(p->x, p->side))
         pack_along_k(c, &k);
-    else if (contraction_contiguous(p->side, p->role) == p->x->count[p->role] - 1 && p->x->count[p->role] > 0)
+    else if (along_rows >= 0 && along_rows == p->x->count[p->role] - 1)
         pack_along_rows(c, &k);
     else
         pack_by_position(c, &k, 1);

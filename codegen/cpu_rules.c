@@ -1,5 +1,5 @@
-/* cpu_rules.c: the cpu column of ops.def. A MAP rule computes one step on scalars or vectors in register form;
- * 16-bit floats reach it as f32. */
+/* cpu_rules.c: the cpu column of ops.def. A MAP rule computes one step on scalars or vectors in register
+ * form; 16-bit floats reach it as f32. */
 #include "codegen/cg_rules.h"
 
 #include <string.h>
@@ -11,18 +11,18 @@ static cg_value zero(const cg_step *s) { return LLVMConstNull(type_of(s)); }
 
 /* ---- functions of floats ------------------------------------------------------------------------------ */
 
-#define INTRINSIC(name, symbol)                                                                    \
-    static cg_value map_##name(cg *c, const cg_step *s)                                            \
-    {                                                                                              \
-        cg_value x = s->in[0];                                                                     \
-        return cg_intrinsic(c, symbol, 1, &x);                                                     \
+#define INTRINSIC(name, symbol)                                                                              \
+    static cg_value map_##name(cg *c, const cg_step *s)                                                      \
+    {                                                                                                        \
+        cg_value x = s->in[0];                                                                               \
+        return cg_intrinsic(c, symbol, 1, &x);                                                               \
     }
 INTRINSIC(floor, "llvm.floor")
 INTRINSIC(ceil, "llvm.ceil")
 INTRINSIC(round_nearest_even, "llvm.roundeven")
 INTRINSIC(sqrt, "llvm.sqrt")
 
-#define MATH(name, function)                                                                       \
+#define MATH(name, function)                                                                                 \
     static cg_value map_##name(cg *c, const cg_step *s) { return cg_math_##function(c, s->in[0]); }
 MATH(exponential, exp)
 MATH(exponential_minus_one, expm1)
@@ -37,11 +37,11 @@ MATH(erf, erf)
 MATH(erf_inv, erf_inv)
 MATH(digamma, digamma)
 
-#define LIBM(name, count)                                                                          \
-    static cg_value map_##name(cg *c, const cg_step *s)                                            \
-    {                                                                                              \
-        cg_value in[3] = {s->in[0], s->in[1], s->in[2]};                                           \
-        return cg_libm(c, #name, count, in);                                                       \
+#define LIBM(name, count)                                                                                    \
+    static cg_value map_##name(cg *c, const cg_step *s)                                                      \
+    {                                                                                                        \
+        cg_value in[3] = {s->in[0], s->in[1], s->in[2]};                                                     \
+        return cg_libm(c, #name, count, in);                                                                 \
     }
 LIBM(cbrt, 1)
 LIBM(asin, 1)
@@ -68,7 +68,8 @@ static cg_value map_is_finite(cg *c, const cg_step *s)
     return cg_fcmp(c, LLVMRealOEQ, LLVMBuildFSub(c->b, x, x, ""), zero(s));
 }
 
-/* ---- numbers of any kind --------------------------------------------------------------------------------- */
+/* ---- numbers of any kind ---------------------------------------------------------------------------------
+ */
 
 static cg_value map_negate(cg *c, const cg_step *s)
 {
@@ -150,7 +151,8 @@ static cg_value map_remainder(cg *c, const cg_step *s)
 static cg_value power_of_integers(cg *c, const cg_step *s)
 {
     LLVMTypeRef t = type_of(s);
-    cg_value one = cg_fill(c, t, 1), minus = LLVMConstAllOnes(t), base = s->in[0], e = s->in[1], product = one;
+    cg_value one = cg_fill(c, t, 1), minus = LLVMConstAllOnes(t), base = s->in[0], e = s->in[1],
+             product = one;
     cg_value negative = is_signed(s) ? cg_icmp(c, LLVMIntSLT, e, zero(s)) : NULL;
     if (negative) e = cg_select(c, negative, cg_and(c, e, one), e);
     for (size_t bit = 0; bit < ir_dtype_size(s->from) * 8; bit++) {
@@ -170,10 +172,17 @@ static cg_value map_power(cg *c, const cg_step *s)
     return is_float(s) ? cg_libm(c, "pow", 2, in) : power_of_integers(c, s);
 }
 
-static cg_value map_maximum(cg *c, const cg_step *s) { return cg_combine(c, "maximum", s->from, s->in[0], s->in[1]); }
-static cg_value map_minimum(cg *c, const cg_step *s) { return cg_combine(c, "minimum", s->from, s->in[0], s->in[1]); }
+static cg_value map_maximum(cg *c, const cg_step *s)
+{
+    return cg_combine(c, "maximum", s->from, s->in[0], s->in[1]);
+}
+static cg_value map_minimum(cg *c, const cg_step *s)
+{
+    return cg_combine(c, "minimum", s->from, s->in[0], s->in[1]);
+}
 
-/* ---- bits ---------------------------------------------------------------------------------------------------- */
+/* ---- bits
+ * ---------------------------------------------------------------------------------------------------- */
 
 static cg_value map_not(cg *c, const cg_step *s) { return LLVMBuildNot(c->b, s->in[0], ""); }
 static cg_value map_and(cg *c, const cg_step *s) { return cg_and(c, s->in[0], s->in[1]); }
@@ -181,8 +190,8 @@ static cg_value map_or(cg *c, const cg_step *s) { return cg_or(c, s->in[0], s->i
 static cg_value map_xor(cg *c, const cg_step *s) { return LLVMBuildXor(c->b, s->in[0], s->in[1], ""); }
 
 /* LLVM leaves shifts by the width or more open; here they shift all bits out. */
-static cg_value shift(cg *c, const cg_step *s, cg_value (*build)(LLVMBuilderRef, cg_value, cg_value, const char *),
-                      bool keep_sign)
+static cg_value shift(cg *c, const cg_step *s,
+                      cg_value (*build)(LLVMBuilderRef, cg_value, cg_value, const char *), bool keep_sign)
 {
     const double width = s->from == DTYPE_i1 ? 1 : (double)ir_dtype_size(s->from) * 8;
     cg_value last = cg_fill(c, type_of(s), width - 1), by = s->in[1];
@@ -193,13 +202,21 @@ static cg_value shift(cg *c, const cg_step *s, cg_value (*build)(LLVMBuilderRef,
 
 static cg_value map_shift_left(cg *c, const cg_step *s) { return shift(c, s, LLVMBuildShl, false); }
 static cg_value map_shift_right_logical(cg *c, const cg_step *s) { return shift(c, s, LLVMBuildLShr, false); }
-static cg_value map_shift_right_arithmetic(cg *c, const cg_step *s) { return shift(c, s, LLVMBuildAShr, true); }
+static cg_value map_shift_right_arithmetic(cg *c, const cg_step *s)
+{
+    return shift(c, s, LLVMBuildAShr, true);
+}
 
-/* ---- decisions and conversions -------------------------------------------------------------------------------- */
+/* ---- decisions and conversions
+ * -------------------------------------------------------------------------------- */
 
 static cg_value map_compare(cg *c, const cg_step *s)
 {
-    static const struct { const char *name; LLVMRealPredicate real; LLVMIntPredicate with_sign, plain; } table[] = {
+    static const struct {
+        const char *name;
+        LLVMRealPredicate real;
+        LLVMIntPredicate with_sign, plain;
+    } table[] = {
         {"EQ", LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ},   {"NE", LLVMRealUNE, LLVMIntNE, LLVMIntNE},
         {"LT", LLVMRealOLT, LLVMIntSLT, LLVMIntULT}, {"LE", LLVMRealOLE, LLVMIntSLE, LLVMIntULE},
         {"GT", LLVMRealOGT, LLVMIntSGT, LLVMIntUGT}, {"GE", LLVMRealOGE, LLVMIntSGE, LLVMIntUGE},
@@ -236,7 +253,8 @@ static cg_value float_to_float(cg *c, const cg_step *s)
 static cg_value integer_to_float(cg *c, const cg_step *s)
 {
     LLVMTypeRef type = cg_vector(s->to == DTYPE_f64 ? c->f64 : c->f32, s->lanes);
-    cg_value y = is_signed(s) ? LLVMBuildSIToFP(c->b, s->in[0], type, "") : LLVMBuildUIToFP(c->b, s->in[0], type, "");
+    cg_value y =
+        is_signed(s) ? LLVMBuildSIToFP(c->b, s->in[0], type, "") : LLVMBuildUIToFP(c->b, s->in[0], type, "");
     return cg_narrow(c, s->to, y);
 }
 
@@ -260,15 +278,37 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
     return cg_from_memory(c, s->to, LLVMBuildBitCast(c->b, x, type, ""));
 }
 
-/* ---- the table -------------------------------------------------------------------------------------------------- */
+/* ---- the table
+ * -------------------------------------------------------------------------------------------------- */
 
-#define CPU_SOURCE(f) {.read = cg_read_##f}
-#define CPU_MAP(f) {.map = map_##f}
-#define CPU_MOVE(f) {.read = cg_read_##f}
-#define CPU_VIEW(f) {.read = cg_read_##f}
-#define CPU_REDUCE(f) {0} /* kernels of their own kinds: reduce.c, row.c, cpu_dot.c, cpu_convolution.c */
-#define CPU_CONTRACT(f) {0}
-#define CPU_NEST(f) {.nest = NEST_##f}
+#define CPU_SOURCE(f)                                                                                        \
+    {                                                                                                        \
+        .read = cg_read_##f                                                                                  \
+    }
+#define CPU_MAP(f)                                                                                           \
+    {                                                                                                        \
+        .map = map_##f                                                                                       \
+    }
+#define CPU_MOVE(f)                                                                                          \
+    {                                                                                                        \
+        .read = cg_read_##f                                                                                  \
+    }
+#define CPU_VIEW(f)                                                                                          \
+    {                                                                                                        \
+        .read = cg_read_##f                                                                                  \
+    }
+#define CPU_REDUCE(f)                                                                                        \
+    {                                                                                                        \
+        0                                                                                                    \
+    } /* kernels of their own kinds: reduce.c, row.c, cpu_dot.c, cpu_convolution.c */
+#define CPU_CONTRACT(f)                                                                                      \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
+#define CPU_NEST(f)                                                                                          \
+    {                                                                                                        \
+        .nest = NEST_##f                                                                                     \
+    }
 #define NEST_reduce_window cg_nest_reduce_window
 #define NEST_select_and_scatter cg_nest_select_and_scatter
 #define NEST_cumulative cg_nest_cumulative
@@ -276,7 +316,10 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define NEST_sort NULL /* body.c refuses these three by name */
 #define NEST_while NULL
 #define NEST_scan NULL
-#define CPU_TUPLE(f) {0}
+#define CPU_TUPLE(f)                                                                                         \
+    {                                                                                                        \
+        0                                                                                                    \
+    }
 static const cg_rule rules[OP_COUNT] = {
 #define OP(name, class, in, shape, attrs, grad, prec, cpu) [OP_##name] = CPU_##class(cpu),
 #include "ir/ops.def"

@@ -1,6 +1,6 @@
 /* element.c: the elements of a value at an index. A value comes from where its binding says; computed values
- * ask their operation's rule (cpu_rules.c), which asks for its operands' elements. What was emitted is kept per
- * value and index, so a value that is used twice is emitted once. */
+ * ask their operation's rule (cpu_rules.c), which asks for its operands' elements. What was emitted is kept
+ * per value and index, so a value that is used twice is emitted once. */
 #include "codegen/cg_rules.h"
 
 #include <string.h>
@@ -100,8 +100,8 @@ void cg_unbind(cg *c, ir_value v) { bind(c, v, (cg_binding){.source = CG_COMPUTE
 typedef struct access {
     LLVMTypeRef element; /* in memory */
     int align, lanes;
-    cg_value address;    /* of the array */
-    cg_coord at;         /* position */
+    cg_value address; /* of the array */
+    cg_coord at;      /* position */
     cg_value mask;
     bool read_only;
 } access;
@@ -194,12 +194,14 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
     } else {
         cg_value position = cg_coord_lanes(c, &a.at, a.lanes);
         for (int lane = 0; lane < a.lanes; lane++) {
-            cg_store(c, cg_lane(c, out, lane), cg_at(c, a.element, address, cg_lane(c, position, lane)), a.align);
+            cg_store(c, cg_lane(c, out, lane), cg_at(c, a.element, address, cg_lane(c, position, lane)),
+                     a.align);
         }
     }
 }
 
-/* ---- elements -------------------------------------------------------------------------------------------- */
+/* ---- elements --------------------------------------------------------------------------------------------
+ */
 
 static bool is_uniform(const cg_index *x)
 {
@@ -232,8 +234,8 @@ static cg_value compute_element(cg *c, ir_value v, const cg_index *index)
 cg_value cg_element_uniform(cg *c, ir_value v, const cg_index *index)
 {
     cg_index x = *index;
-    bug_if(x.rank != cg_type(c, v)->rank, "%s: index of rank %d for rank %d", ir_op_name(cg_node(c, v)->op), x.rank,
-           cg_type(c, v)->rank);
+    bug_if(x.rank != cg_type(c, v)->rank, "%s: index of rank %d for rank %d", ir_op_name(cg_node(c, v)->op),
+           x.rank, cg_type(c, v)->rank);
     if (c->binding[v].source == CG_VALUE) return c->binding[v].address;
     if (is_uniform(&x)) {
         x.lanes = 1;

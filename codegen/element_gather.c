@@ -59,7 +59,8 @@ cg_value cg_read_gather(cg *c, ir_value v, const cg_index *index)
         }
     }
     for (int d = 0, next = 0; d < g.operand->rank; d++) {
-        bool absent = is_among(g.collapsed, g.collapsed_count, d) || is_among(g.operand_batching, g.batching_count, d);
+        bool absent =
+            is_among(g.collapsed, g.collapsed_count, d) || is_among(g.operand_batching, g.batching_count, d);
         x.at[d] = absent ? cg_coord_uniform(cg_i64(c, 0)) : index->at[inside[next++]];
     }
     for (int i = 0; i < g.batching_count; i++) x.at[g.operand_batching[i]] = at.at[g.indices_batching[i]];

@@ -12,7 +12,10 @@ static const int64_t *ints_of(const ir_node *n, ir_attr_name name)
 static bool is_unit(ir_dim d) { return d.count == 1 && !d.batch; }
 
 /* The same lanes and mask, with another rank; coordinates are to be filled in. */
-static cg_index like(const cg_index *x, int rank) { return (cg_index){.rank = rank, .lanes = x->lanes, .mask = x->mask}; }
+static cg_index like(const cg_index *x, int rank)
+{
+    return (cg_index){.rank = rank, .lanes = x->lanes, .mask = x->mask};
+}
 
 cg_value cg_read_broadcast_in_dim(cg *c, ir_value v, const cg_index *index)
 {
@@ -68,8 +71,8 @@ cg_value cg_read_reverse(cg *c, ir_value v, const cg_index *index)
 
 static cg_value both(cg *c, cg_value a, cg_value b) { return !a ? b : !b ? a : cg_and(c, a, b); }
 
-/* Moves coordinate *at back by `low` and by the gaps between elements; the predicate tells which lanes meet an
- * element of the operand. */
+/* Moves coordinate *at back by `low` and by the gaps between elements; the predicate tells which lanes meet
+ * an element of the operand. */
 static cg_value limit_padded(cg *c, cg_coord *at, cg_value low, int64_t interior, cg_value size, cg_index *x)
 {
     *at = cg_coord_add(c, at, cg_sub(c, cg_i64(c, 0), low));
@@ -89,13 +92,16 @@ cg_value cg_read_pad(cg *c, ir_value v, const cg_index *index)
 {
     const ir_node *n = cg_node(c, v);
     const ir_type *in = cg_type(c, n->in[0]);
-    const int64_t *low = ints_of(n, ATTR_low), *high = ints_of(n, ATTR_high), *gap = ints_of(n, ATTR_interior);
+    const int64_t *low = ints_of(n, ATTR_low), *high = ints_of(n, ATTR_high),
+                  *gap = ints_of(n, ATTR_interior);
+    const int choice = c->choice ? c->choice[v] : 0; /* about the last dim only */
     cg_index x = *index, none = like(index, 0);
     cg_value inside = NULL;
+    if (choice == 2) return cg_element_uniform(c, n->in[1], &none);
     for (int d = 0; d < in->rank; d++) {
         if (!low[d] && !high[d] && !gap[d]) continue;
         cg_value size = cg_dim(c, in->dim[d]);
-        if (low[d] <= 0 && high[d] <= 0 && !gap[d]) {
+        if ((low[d] <= 0 && high[d] <= 0 && !gap[d]) || (choice == 1 && d == in->rank - 1)) {
             x.at[d] = cg_coord_add(c, &x.at[d], cg_i64(c, -low[d]));
         } else {
             inside = both(c, inside, limit_padded(c, &x.at[d], cg_i64(c, low[d]), gap[d], size, &x));
@@ -113,7 +119,13 @@ cg_value cg_read_concatenate(cg *c, ir_value v, const cg_index *index)
     for (int i = 0; i < n->in_count; i++) {
         cg_value size = cg_dim(c, cg_type(c, n->in[i])->dim[dim]);
         cg_index x = *index;
+        const int choice = c->choice ? c->choice[v] : 0;
+        if (choice && choice != 1 + i) {
+            low = cg_add(c, low, size);
+            continue;
+        }
         x.at[dim] = cg_coord_add(c, &x.at[dim], cg_sub(c, cg_i64(c, 0), low));
+        if (choice) return cg_element_uniform(c, n->in[i], &x);
         cg_value inside = cg_coord_limit(c, &x.at[dim], size, &x);
         low = cg_add(c, low, size);
         if (LLVMIsAConstantInt(inside) && !LLVMConstIntGetZExtValue(inside)) continue;
@@ -167,11 +179,13 @@ cg_value cg_read_dynamic_update_slice(cg *c, ir_value v, const cg_index *index)
     return inside ? cg_select(c, inside, value, cg_element_uniform(c, n->in[0], index)) : value;
 }
 
-/* ---- reshape of what is not in memory ------------------------------------------------------------------- */
+/* ---- reshape of what is not in memory -------------------------------------------------------------------
+ */
 
 static ir_dim product(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
 
-/* One group of dims of both shapes with equal products: dims [i, i_end) of the result, [j, j_end) of the operand. */
+/* One group of dims of both shapes with equal products: dims [i, i_end) of the result, [j, j_end) of the
+ * operand. */
 typedef struct group {
     int i, i_end, j, j_end;
 } group;

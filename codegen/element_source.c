@@ -16,10 +16,20 @@ cg_value cg_read_constant(cg *c, ir_value v, const cg_index *index)
     uint16_t b2;
     uint32_t b4;
     switch (size) {
-    case 1: bits = *byte; break;
-    case 2: memcpy(&b2, byte, 2); bits = b2; break;
-    case 4: memcpy(&b4, byte, 4); bits = b4; break;
-    default: memcpy(&bits, byte, 8); break;
+    case 1:
+        bits = *byte;
+        break;
+    case 2:
+        memcpy(&b2, byte, 2);
+        bits = b2;
+        break;
+    case 4:
+        memcpy(&b4, byte, 4);
+        bits = b4;
+        break;
+    default:
+        memcpy(&bits, byte, 8);
+        break;
     }
     LLVMTypeRef type = cg_register_type(c, n->type.dtype);
     if (n->type.dtype == DTYPE_i1) return LLVMConstInt(c->i1, bits != 0, 0);
@@ -53,7 +63,8 @@ cg_value cg_read_dimension_size(cg *c, ir_value v, const cg_index *index)
     return cg_dim(c, ir_batch(ir_attr_int(cg_node(c, v), ATTR_dimension, 1)));
 }
 
-/* ---- random words: Philox4x32-10 ------------------------------------------------------------------------- */
+/* ---- random words: Philox4x32-10 -------------------------------------------------------------------------
+ */
 
 typedef struct philox {
     cg_value word[4], key[2]; /* i32, scalars or vectors */
@@ -66,7 +77,8 @@ static void multiply_wide(cg *c, cg_value x, uint32_t by, cg_value *out_low, cg_
     LLVMTypeRef wide = cg_vector(c->i64, lanes), narrow = cg_vector(c->i32, lanes);
     cg_value p = cg_mul(c, LLVMBuildZExt(c->b, x, wide, ""), cg_i64(c, by));
     *out_low = LLVMBuildTrunc(c->b, p, narrow, "");
-    *out_high = LLVMBuildTrunc(c->b, LLVMBuildLShr(c->b, p, cg_splat(c, cg_i64(c, 32), lanes), ""), narrow, "");
+    *out_high =
+        LLVMBuildTrunc(c->b, LLVMBuildLShr(c->b, p, cg_splat(c, cg_i64(c, 32), lanes), ""), narrow, "");
 }
 
 static cg_value exclusive_or(cg *c, cg_value a, cg_value b, cg_value d)
@@ -94,7 +106,10 @@ static void mix(cg *c, philox *p)
     }
 }
 
-static cg_value low_half(cg *c, cg_value x) { return LLVMBuildTrunc(c->b, x, cg_vector(c->i32, cg_lanes_of(x)), ""); }
+static cg_value low_half(cg *c, cg_value x)
+{
+    return LLVMBuildTrunc(c->b, x, cg_vector(c->i32, cg_lanes_of(x)), "");
+}
 
 static cg_value high_half(cg *c, cg_value x)
 {
@@ -110,8 +125,9 @@ static philox seed_generator(cg *c, ir_value seeds)
         at.at[0] = cg_coord_uniform(cg_i64(c, i));
         word[i] = cg_element(c, seeds, &at);
     }
-    philox p = {.word = {low_half(c, word[0]), high_half(c, word[0]), low_half(c, word[1]), high_half(c, word[1])},
-                .key = {cg_i32(c, 0x3ec8f720u), cg_i32(c, 0x02461e29u)}};
+    philox p = {
+        .word = {low_half(c, word[0]), high_half(c, word[0]), low_half(c, word[1]), high_half(c, word[1])},
+        .key = {cg_i32(c, 0x3ec8f720u), cg_i32(c, 0x02461e29u)}};
     mix(c, &p);
     return (philox){.word = {NULL, NULL, p.word[2], p.word[3]}, .key = {p.word[0], p.word[1]}};
 }
@@ -142,7 +158,8 @@ cg_value cg_read_rng_philox(cg *c, ir_value v, const cg_index *index)
     const int lanes = index->lanes;
     bool groups = !at.lanes && at.step == 1 && at.align % 4 == 0 && lanes % 4 == 0;
     bool uniform = cg_coord_is_uniform(&at);
-    cg_value position = uniform ? at.base : cg_coord_lanes(c, &at, lanes), group = cg_div(c, position, cg_i64(c, 4));
+    cg_value position = uniform ? at.base : cg_coord_lanes(c, &at, lanes),
+             group = cg_div(c, position, cg_i64(c, 4));
     if (groups) {
         int part = lanes / 4;
         cg_value first = cg_div(c, at.base, cg_i64(c, 4));
@@ -153,6 +170,7 @@ cg_value cg_read_rng_philox(cg *c, ir_value v, const cg_index *index)
     mix(c, &p);
     if (groups) return interleave(c, &p, lanes);
     cg_value place = cg_rem(c, position, cg_i64(c, 4)), out = p.word[3];
-    for (int i = 2; i >= 0; i--) out = cg_select(c, cg_icmp(c, LLVMIntEQ, place, cg_i64(c, i)), p.word[i], out);
+    for (int i = 2; i >= 0; i--)
+        out = cg_select(c, cg_icmp(c, LLVMIntEQ, place, cg_i64(c, i)), p.word[i], out);
     return out;
 }

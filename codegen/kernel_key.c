@@ -6,16 +6,24 @@ static void add_attr(text *t, const ir_attr *attr)
 {
     text_add(t, " %s=", ir_attr_name_text(attr->name));
     switch (ir_attr_kind_of(attr->name)) {
-    case ATTR_INT: text_add(t, "%lld", (long long)attr->i); return;
-    case ATTR_FLOAT: text_add(t, "%a", attr->f); return;
-    case ATTR_TEXT: text_add(t, "%s", attr->text); return;
+    case ATTR_INT:
+        text_add(t, "%lld", (long long)attr->i);
+        return;
+    case ATTR_FLOAT:
+        text_add(t, "%a", attr->f);
+        return;
+    case ATTR_TEXT:
+        text_add(t, "%s", attr->text);
+        return;
     case ATTR_INTS:
         for (int i = 0; i < attr->ints.count; i++) text_add(t, "%lld,", (long long)attr->ints.item[i]);
         return;
     case ATTR_DATA:
-        for (size_t i = 0; i < attr->data.size; i++) text_add(t, "%02x", ((const unsigned char *)attr->data.bytes)[i]);
+        for (size_t i = 0; i < attr->data.size; i++)
+            text_add(t, "%02x", ((const unsigned char *)attr->data.bytes)[i]);
         return;
-    case ATTR_GRAPH: bug("a body inside a kernel");
+    case ATTR_GRAPH:
+        bug("a body inside a kernel");
     }
 }
 

@@ -26,6 +26,118 @@ static void emit_flat(cg *c, cg_walk *w, int64_t grain)
     cg_kernel_end(c, rows, grain, 1);
 }
 
+/* ---- segments ------------------------------------------------------------------------------------------ */
+
+/* Where concatenations and paddings along the innermost dim change operands, the dim is cut: inside a segment
+ * it is known which operand all elements come from, and vectors need no masks. */
+enum { SEGMENTS = 64 };
+typedef struct segments {
+    int count; /* of borders, the last is the end of the dim */
+    int64_t border[SEGMENTS];
+    bool *cuts; /* per value: it is one of those operations, read at the roots' own index only */
+} segments;
+
+static bool add_border(segments *s, int64_t at)
+{
+    int i = 0;
+    while (i < s->count && s->border[i] < at) i++;
+    if (i < s->count && s->border[i] == at) return true;
+    if (s->count == SEGMENTS) return false;
+    for (int k = s->count++; k > i; k--) s->border[k] = s->border[k - 1];
+    s->border[i] = at;
+    return true;
+}
+
+/* The positions along the last dim where v's operands meet. */
+static bool add_borders(const cg *c, ir_value v, segments *s)
+{
+    const ir_node *n = cg_node(c, v);
+    const int last = n->type.rank - 1;
+    int64_t at = 0;
+    int count;
+    if (n->op == OP_pad) {
+        at = ir_attr_ints(n, ATTR_low, &count)[last];
+        int64_t end = at + cg_type(c, n->in[0])->dim[last].count;
+        return (at <= 0 || add_border(s, at)) && (end >= n->type.dim[last].count || add_border(s, end));
+    }
+    for (int i = 0; i < n->in_count - 1; i++) {
+        at += cg_type(c, n->in[i])->dim[last].count;
+        if (!add_border(s, at)) return false;
+    }
+    return true;
+}
+
+/* Is v a concatenation or padding along its last dim, of constant sizes? */
+static bool is_cut(const cg *c, ir_value v)
+{
+    const ir_node *n = cg_node(c, v);
+    const int last = n->type.rank - 1;
+    int count;
+    if (last < 0 || n->type.dim[last].batch) return false;
+    if (n->op == OP_concatenate) return ir_attr_int(n, ATTR_dimension, 0) == last;
+    if (n->op != OP_pad || ir_attr_ints(n, ATTR_interior, &count)[last]) return false;
+    return ir_attr_ints(n, ATTR_low, &count)[last] > 0 || ir_attr_ints(n, ATTR_high, &count)[last] > 0;
+}
+
+static segments find_segments(cg *c)
+{
+    const cg_body *b = c->body;
+    const ir_type *t = cg_type(c, b->root[0]);
+    segments s = {.cuts = arena_array(&c->scratch, bool, b->graph->count)};
+    bool *moved = arena_array(&c->scratch, bool, b->graph->count);
+    for (ir_value v = (ir_value)b->graph->count - 1; v >= 0; v--) {
+        const ir_node *n = cg_node(c, v);
+        const bool aligned = ir_op_class(n->op) == CLASS_MAP;
+        for (int i = 0; i < n->in_count; i++) moved[n->in[i]] |= !aligned || moved[v];
+        s.cuts[v] = !moved[v] && t->rank > 0 && is_cut(c, v);
+    }
+    for (ir_value v = 0; v < (ir_value)b->graph->count; v++) {
+        if (s.cuts[v] && !add_borders(c, v, &s)) return (segments){0};
+    }
+    if (s.count && !add_border(&s, t->dim[t->rank - 1].count)) s.count = 0;
+    return s;
+}
+
+/* Which operand of v covers position `at` of the last dim: 1 + its number. */
+static int choose_operand(const cg *c, ir_value v, int64_t at)
+{
+    const ir_node *n = cg_node(c, v);
+    const int last = n->type.rank - 1;
+    int count;
+    if (n->op == OP_pad) {
+        at -= ir_attr_ints(n, ATTR_low, &count)[last];
+        return at < 0 || at >= cg_type(c, n->in[0])->dim[last].count ? 2 : 1;
+    }
+    int i = 0;
+    for (; i < n->in_count - 1 && at >= cg_type(c, n->in[i])->dim[last].count; i++) {
+        at -= cg_type(c, n->in[i])->dim[last].count;
+    }
+    return 1 + i;
+}
+
+static void walk_segments(cg *c, cg_walk *w, const segments *s)
+{
+    const size_t values = c->body->graph->count;
+    if (s->count == 0) {
+        cg_walk_emit(c, w, store_roots, NULL);
+        return;
+    }
+    int64_t from = 0;
+    for (int i = 0; i < s->count; i++) {
+        int *choice = arena_array(&c->scratch, int, values);
+        for (ir_value v = 0; v < (ir_value)values; v++)
+            choice[v] = s->cuts[v] ? choose_operand(c, v, from) : 0;
+        c->choice = choice;
+        w->begin = cg_i64(c, from);
+        w->end = cg_i64(c, s->border[i]);
+        w->unaligned = from % CG_ALIGN != 0;
+        cg_memo_clear(c);
+        cg_walk_emit(c, w, store_roots, NULL);
+        from = s->border[i];
+    }
+    c->choice = NULL;
+}
+
 /* Several dims: the tasks are blocks of rows, and pieces of long rows when there are few. */
 static void emit_rows(cg *c, cg_walk *w, int64_t grain)
 {
@@ -34,7 +146,8 @@ static void emit_rows(cg *c, cg_walk *w, int64_t grain)
     for (int d = 0; d < last; d++) outer[d] = d;
     const ir_dim rows = cg_dims_product(w->shape, last, outer), columns = w->shape->dim[last];
     int64_t times = 1, piece = base_ceil_div(grain, CG_ALIGN) * CG_ALIGN;
-    if (!columns.batch && columns.count > 2 * piece) times = base_ceil_div(columns.count, piece);
+    const segments s = find_segments(c);
+    if (!s.count && !columns.batch && columns.count > 2 * piece) times = base_ceil_div(columns.count, piece);
     grain = columns.batch ? 1 : base_max(1, grain / base_max(1, columns.count));
     cg_value begin, end, part, at[IR_MAX_RANK];
     cg_task_rows(c, rows, grain, times, &begin, &end, &part);
@@ -48,7 +161,7 @@ static void emit_rows(cg *c, cg_walk *w, int64_t grain)
         w->begin = cg_mul(c, part, cg_i64(c, piece));
         w->end = cg_min(c, cg_add(c, w->begin, cg_i64(c, piece)), cg_i64(c, columns.count));
     }
-    cg_walk_emit(c, w, store_roots, NULL);
+    walk_segments(c, w, &s);
     cg_loop_end(c, &l, NULL);
     cg_kernel_end(c, rows, grain, times);
 }

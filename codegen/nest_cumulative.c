@@ -4,7 +4,7 @@
 
 typedef struct line {
     const ir_type *type;
-    int dim;                  /* the dim that is run along */
+    int dim; /* the dim that is run along */
     bool reverse, exclusive;
     cg_fold fold;
     cg_value at[IR_MAX_RANK];
@@ -37,7 +37,9 @@ static void emit_lines(cg *c, cg_value position, int lanes, int width, void *con
 void cg_nest_cumulative(cg *c)
 {
     const ir_node *n = cg_node(c, c->body->main);
-    line x = {.type = &n->type, .dim = (int)ir_attr_int(n, ATTR_dimension, 0), .fold = cg_fold_of(c, c->body->main)};
+    line x = {.type = &n->type,
+              .dim = (int)ir_attr_int(n, ATTR_dimension, 0),
+              .fold = cg_fold_of(c, c->body->main)};
     x.reverse = ir_attr_int(n, ATTR_reverse, 0) != 0;
     x.exclusive = ir_attr_int(n, ATTR_exclusive, 0) != 0;
     bug_if(c->body->root[0] != c->body->main, "cumulative with an epilogue");

@@ -1,6 +1,6 @@
-/* nest_scatter.c: scatter as StableHLO defines it. Every task owns a range of the first scattered dim of the result:
- * it copies the operand's part of that range, then goes through all indices in order and takes the updates that
- * fall into it. So no two tasks write the same element, and sums have one order. */
+/* nest_scatter.c: scatter as StableHLO defines it. Every task owns a range of the first scattered dim of the
+ * result: it copies the operand's part of that range, then goes through all indices in order and takes the
+ * updates that fall into it. So no two tasks write the same element, and sums have one order. */
 #include "codegen/cg_rules.h"
 
 #include <string.h>
@@ -11,9 +11,9 @@ typedef struct scatter {
     int window_count, inserted_count, batching_count, mapped_count;
     const int64_t *window, *inserted, *operand_batching, *indices_batching, *mapped;
     int vector_dim;
-    int place_count, place[IR_MAX_RANK];  /* dims of updates that say which index */
-    int of_window[IR_MAX_RANK];           /* per dim of the result: dim of updates that runs in it, or -1 */
-    cg_value low, high;                   /* range of the task in dim mapped[0] */
+    int place_count, place[IR_MAX_RANK]; /* dims of updates that say which index */
+    int of_window[IR_MAX_RANK];          /* per dim of the result: dim of updates that runs in it, or -1 */
+    cg_value low, high;                  /* range of the task in dim mapped[0] */
     cg_value start[IR_MAX_RANK];
 } scatter;
 
@@ -29,7 +29,8 @@ static scatter describe(cg *c)
 {
     const ir_node *n = cg_node(c, c->body->main);
     int count;
-    scatter s = {.node = n, .out = &n->type, .indices = cg_type(c, n->in[1]), .updates = cg_type(c, n->in[2])};
+    scatter s = {
+        .node = n, .out = &n->type, .indices = cg_type(c, n->in[1]), .updates = cg_type(c, n->in[2])};
     s.window = ir_attr_ints(n, ATTR_update_window_dims, &s.window_count);
     s.inserted = ir_attr_ints(n, ATTR_inserted_window_dims, &s.inserted_count);
     s.operand_batching = ir_attr_ints(n, ATTR_operand_batching_dims, &s.batching_count);
@@ -40,7 +41,8 @@ static scatter describe(cg *c)
         if (!is_among(s.window, s.window_count, d)) s.place[s.place_count++] = d;
     }
     for (int d = 0, k = 0; d < s.out->rank; d++) {
-        bool absent = is_among(s.inserted, s.inserted_count, d) || is_among(s.operand_batching, s.batching_count, d);
+        bool absent =
+            is_among(s.inserted, s.inserted_count, d) || is_among(s.operand_batching, s.batching_count, d);
         s.of_window[d] = absent ? -1 : (int)s.window[k++];
     }
     return s;

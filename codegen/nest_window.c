@@ -1,5 +1,6 @@
-/* nest_window.c: windows that slide over an operand. Vectors run along the innermost dim where it is no window dim
- * (channels last); the loops over a window are clipped at the borders, so padding costs nothing. */
+/* nest_window.c: windows that slide over an operand. Vectors run along the innermost dim where it is no
+ * window dim (channels last); the loops over a window are clipped at the borders, so padding costs nothing.
+ */
 #include "codegen/cg_rules.h"
 #include "codegen/reduce.h"
 
@@ -17,7 +18,7 @@ typedef struct windows {
     const ir_type *in, *out; /* what the windows cover; one element per window */
     slide dim[IR_MAX_RANK];
     cg_fold fold;
-    bool vectors;  /* the innermost dim is plain */
+    bool vectors;             /* the innermost dim is plain */
     cg_value at[IR_MAX_RANK]; /* of the window being written */
 } windows;
 
@@ -50,19 +51,21 @@ static windows describe(cg *c)
 }
 
 /* What to do at one element under the window: its coordinates and the number of its place in the window. */
-typedef void window_step(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value, void *context);
+typedef void window_step(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value,
+                         void *context);
 
 typedef struct visit {
     window_step *step;
     void *context;
-    int count;       /* carried values */
+    int count; /* carried values */
     cg_value *value;
 } visit;
 
 static void visit_dim(cg *c, const windows *w, int d, cg_value *at, cg_value place, const visit *v);
 
 /* Window position k of dim d. */
-static void visit_position(cg *c, const windows *w, int d, cg_value k, cg_value *at, cg_value place, const visit *v)
+static void visit_position(cg *c, const windows *w, int d, cg_value k, cg_value *at, cg_value place,
+                           const visit *v)
 {
     const slide *s = &w->dim[d];
     cg_value start = cg_sub(c, cg_mul(c, w->at[d], cg_i64(c, s->stride)), cg_i64(c, s->low));
@@ -155,7 +158,8 @@ typedef struct block {
     int lanes, width;
 } block;
 
-static void fold_element(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value, void *context)
+static void fold_element(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value,
+                         void *context)
 {
     const block *b = context;
     (void)place;
@@ -219,7 +223,8 @@ void cg_nest_reduce_window(cg *c)
     cg_kernel_end(c, rows, grain, 1);
 }
 
-/* ---- select_and_scatter ---------------------------------------------------------------------------------- */
+/* ---- select_and_scatter ----------------------------------------------------------------------------------
+ */
 
 typedef struct selection {
     int lanes;
@@ -228,7 +233,8 @@ typedef struct selection {
 } selection;
 
 /* value: best element so far, its place (-1: none yet). */
-static void choose_element(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value, void *context)
+static void choose_element(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value,
+                           void *context)
 {
     const selection *s = context;
     cg_index x = vector_at(c, w->in, at, s->lanes, 0);
@@ -245,7 +251,8 @@ static void choose_element(cg *c, const windows *w, const cg_value *at, cg_value
     value[1] = cg_select(c, better, LLVMBuildTrunc(c->b, place, c->i32, ""), value[1]);
 }
 
-static void add_to_winner(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value, void *context)
+static void add_to_winner(cg *c, const windows *w, const cg_value *at, cg_value place, cg_value *value,
+                          void *context)
 {
     const selection *s = context;
     const ir_value root = c->body->root[0];
@@ -289,7 +296,8 @@ static void store_zero(cg *c, const cg_index *at, int turn, cg_value *value, voi
 void cg_nest_select_and_scatter(cg *c)
 {
     windows w = describe(c);
-    bug_if(c->body->root_count != 1 || c->body->root[0] != c->body->main, "select_and_scatter with an epilogue");
+    bug_if(c->body->root_count != 1 || c->body->root[0] != c->body->main,
+           "select_and_scatter with an epilogue");
     int leading = 0, dims[IR_MAX_RANK], last = w.in->rank - 1, loops = 0;
     while (leading < last && w.dim[leading].plain) leading++;
     for (int d = 0; d < w.in->rank; d++) dims[d] = d;

@@ -1,5 +1,6 @@
-/* object.c: the target machine, and the way from a module to bytes. The kernels are explicit vector code: a light
- * pass list is as fast as -O3 and compiles ten times sooner (common subexpressions, then loop invariants). */
+/* object.c: the target machine, and the way from a module to bytes. The kernels are explicit vector code: a
+ * light pass list is as fast as -O3 and compiles ten times sooner (common subexpressions, then loop
+ * invariants). */
 #include "codegen/plan.h"
 
 #include <errno.h>
@@ -9,10 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const pass_list = "function(early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
+static const char *const pass_list =
+    "function(early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
 
-static LLVMTargetMachineRef make_machine(LLVMTargetRef target, const char *triple, const char *cpu, const char *features,
-                                         int level)
+static LLVMTargetMachineRef make_machine(LLVMTargetRef target, const char *triple, const char *cpu,
+                                         const char *features, int level)
 {
     LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
     LLVMTargetMachineOptionsSetCPU(o, cpu);
@@ -60,7 +62,8 @@ static const char *probe_features(LLVMTargetMachineRef machine, const char *trip
     const char *found = "";
     if (!LLVMTargetMachineEmitToMemoryBuffer(machine, c.module, LLVMAssemblyFile, &message, &out)) {
         char *copy = strndup(LLVMGetBufferStart(out), LLVMGetBufferSize(out));
-        if (copy && strstr(copy, "vfm")) found = strstr(copy, "%zmm") ? "+avx512vl" : strstr(copy, "%ymm") ? "+avx2" : "";
+        if (copy && strstr(copy, "vfm"))
+            found = strstr(copy, "%zmm") ? "+avx512vl" : strstr(copy, "%ymm") ? "+avx2" : "";
         free(copy);
         LLVMDisposeMemoryBuffer(out);
     }

@@ -16,8 +16,8 @@ typedef struct cg_run {
 typedef struct cg_plan {
     const ir_module *module;
     const codegen_options *options;
-    cg_run **run;           /* per graph of the module, per kernel of the graph */
-    int64_t scratch;        /* bytes per thread, of the neediest kernel */
+    cg_run **run;    /* per graph of the module, per kernel of the graph */
+    int64_t scratch; /* bytes per thread, of the neediest kernel */
 } cg_plan;
 
 /* object.c: the LLVM side of a compilation. */
@@ -26,7 +26,7 @@ void cg_close(cg *c);
 void cg_verify(cg *c, cg_value fn); /* a function just written; a mistake in it is a bug of tfcc */
 bool cg_write(cg *c, codegen_kind kind, const char *path, diag *d);
 
-void cg_program_emit(cg *c, const cg_plan *p);                    /* program.c: the constant tables */
-void cg_run_estimate(const cg_body *b, cg_run *run);              /* cost.c: flops and bytes */
+void cg_program_emit(cg *c, const cg_plan *p);       /* program.c: the constant tables */
+void cg_run_estimate(const cg_body *b, cg_run *run); /* cost.c: flops and bytes */
 
 #endif

@@ -1,4 +1,5 @@
-/* program.c: the constant tfcc_program and its tables, laid out as runtime/include/tfcc_rt.h declares them. */
+/* program.c: the constant tfcc_program and its tables, laid out as runtime/include/tfcc_rt.h declares them.
+ */
 #include "codegen/plan.h"
 #include "tfcc_rt.h"
 
@@ -40,7 +41,10 @@ static cg_value add_bytes(cg *c, const void *bytes, size_t size, unsigned align)
     return add_constant(c, LLVMConstStringInContext2(c->context, bytes, size, 1), align);
 }
 
-static void put_text(row *r, const char *word) { put(r, add_bytes(r->c, word, word ? strlen(word) + 1 : 0, 1)); }
+static void put_text(row *r, const char *word)
+{
+    put(r, add_bytes(r->c, word, word ? strlen(word) + 1 : 0, 1));
+}
 
 /* A table of rows of one type; NULL when empty. */
 static cg_value add_table(cg *c, size_t count, cg_value *item)
@@ -74,9 +78,12 @@ static cg_value make_place(cg *c, const ir_graph *g, ir_value v)
     while (g->place[v].space == SPACE_none && g->node[v].op == OP_reshape) v = g->node[v].in[0];
     ir_place at = g->place[v];
     const ir_node *n = &g->node[v];
-    if (at.space == SPACE_none && n->op == OP_variable) at = (ir_place){SPACE_variable, ir_attr_int(n, ATTR_index, 0)};
-    if (at.space == SPACE_none && n->op == OP_parameter) at = (ir_place){SPACE_input, ir_attr_int(n, ATTR_index, 0)};
-    bug_if(at.space == SPACE_none, "value %%%d (%s) of graph %s has no place in memory", (int)v, ir_op_name(n->op), g->name);
+    if (at.space == SPACE_none && n->op == OP_variable)
+        at = (ir_place){SPACE_variable, ir_attr_int(n, ATTR_index, 0)};
+    if (at.space == SPACE_none && n->op == OP_parameter)
+        at = (ir_place){SPACE_input, ir_attr_int(n, ATTR_index, 0)};
+    bug_if(at.space == SPACE_none, "value %%%d (%s) of graph %s has no place in memory", (int)v,
+           ir_op_name(n->op), g->name);
     row r = {.c = c};
     put_i32(&r, spaces[at.space]);
     put_i32(&r, 0);
@@ -113,7 +120,8 @@ static cg_value make_launches(cg *c, const ir_graph *g, const cg_run *run, size_
         cg_value *place = arena_array(c->arena, cg_value, (size_t)run[i].arg_count);
         for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k]);
         cg_value places = add_table(c, (size_t)run[i].arg_count, place);
-        for (int k = 0; k < run[i].kernel->launch_count; k++) launch[count++] = make_launch(c, &run[i], k, places);
+        for (int k = 0; k < run[i].kernel->launch_count; k++)
+            launch[count++] = make_launch(c, &run[i], k, places);
     }
     *out_count = count;
     return add_table(c, count, launch);
@@ -141,7 +149,8 @@ static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
     return finish(&r);
 }
 
-/* ---- variables ------------------------------------------------------------------------------------------- */
+/* ---- variables -------------------------------------------------------------------------------------------
+ */
 
 typedef struct settings {
     cg *c;
@@ -165,8 +174,12 @@ static void add_record(settings *s, const ir_record *record, const char *prefix)
         const ir_field *f = &record->field[i];
         const char *key = arena_printf(s->c->arena, "%s%s", prefix, f->key);
         switch (f->kind) {
-        case FIELD_NUMBER: add_setting(s, key, f->number, NULL); break;
-        case FIELD_TEXT: add_setting(s, key, 0, f->text); break;
+        case FIELD_NUMBER:
+            add_setting(s, key, f->number, NULL);
+            break;
+        case FIELD_TEXT:
+            add_setting(s, key, 0, f->text);
+            break;
         case FIELD_NUMBERS:
             for (int k = 0; k < f->count; k++) {
                 add_setting(s, arena_printf(s->c->arena, "%s.%d", key, k), f->numbers[k], NULL);
@@ -182,8 +195,10 @@ static void add_record(settings *s, const ir_record *record, const char *prefix)
 
 static cg_value make_variable(cg *c, const ir_variable *v)
 {
-    static const uint32_t roles[] = {[ROLE_weight] = TFCC_WEIGHT, [ROLE_seed] = TFCC_SEED,
-                                     [ROLE_optimizer] = TFCC_OPTIMIZER, [ROLE_metric] = TFCC_METRIC};
+    static const uint32_t roles[] = {[ROLE_weight] = TFCC_WEIGHT,
+                                     [ROLE_seed] = TFCC_SEED,
+                                     [ROLE_optimizer] = TFCC_OPTIMIZER,
+                                     [ROLE_metric] = TFCC_METRIC};
     row r = {.c = c};
     settings s = {.c = c};
     size_t bytes = (size_t)ir_type_elements_at(&v->type, 1) * ir_dtype_size(v->type.dtype);
@@ -217,7 +232,8 @@ static cg_value make_port(cg *c, const ir_port *p)
     return finish(&r);
 }
 
-/* ---- the program -------------------------------------------------------------------------------------------- */
+/* ---- the program
+ * -------------------------------------------------------------------------------------------- */
 
 static void put_tables(row *r, const cg_plan *p)
 {

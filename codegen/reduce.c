@@ -1,6 +1,7 @@
-/* reduce.c: reductions over any dims. Where the innermost dim is reduced, a task walks rows with several vector
- * accumulators. Where it is kept, vectors run along it and the rows are added up, some hundred columns at a time
- * and in short chunks of rows, so that memory is read in order and sums of many rows lose no precision. */
+/* reduce.c: reductions over any dims. Where the innermost dim is reduced, a task walks rows with several
+ * vector accumulators. Where it is kept, vectors run along it and the rows are added up, some hundred columns
+ * at a time and in short chunks of rows, so that memory is read in order and sums of many rows lose no
+ * precision. */
 #include "codegen/reduce.h"
 
 typedef struct reduction {
@@ -17,13 +18,17 @@ typedef struct reduction {
 cg_fold cg_fold_of(const cg *c, ir_value root)
 {
     const ir_node *n = cg_node(c, root);
-    cg_fold f = {.kind = ir_attr_text(n, ATTR_kind), .operand = n->in[0], .type = cg_type(c, n->in[0])->dtype};
+    cg_fold f = {
+        .kind = ir_attr_text(n, ATTR_kind), .operand = n->in[0], .type = cg_type(c, n->in[0])->dtype};
     bool narrow = f.type == DTYPE_f16 || f.type == DTYPE_bf16;
     f.sum_type = narrow ? DTYPE_f32 : f.type;
     return f;
 }
 
-cg_value cg_fold_start(cg *c, const cg_fold *f, int lanes) { return cg_combine_start(c, f->kind, f->sum_type, lanes); }
+cg_value cg_fold_start(cg *c, const cg_fold *f, int lanes)
+{
+    return cg_combine_start(c, f->kind, f->sum_type, lanes);
+}
 
 cg_value cg_fold_add(cg *c, const cg_fold *f, cg_value sum, cg_value element)
 {
@@ -53,8 +58,10 @@ static reduction describe(cg *c)
     bool reduced[IR_MAX_RANK] = {false};
     for (int i = 0; i < count; i++) reduced[dims[i]] = true;
     for (int d = 0; d < x.full->rank; d++) {
-        if (reduced[d]) x.reduced[x.reduced_count++] = d;
-        else x.kept[x.kept_count++] = d;
+        if (reduced[d])
+            x.reduced[x.reduced_count++] = d;
+        else
+            x.kept[x.kept_count++] = d;
     }
     x.fold_count = b->root_count;
     x.fold = arena_array(&c->scratch, cg_fold, (size_t)b->root_count);
@@ -64,8 +71,8 @@ static reduction describe(cg *c)
 }
 
 /* Part `part` of `splits` parts of 0 .. total - 1; inner borders are multiples of `align`. */
-static void split_range(cg *c, cg_value total, int64_t splits, cg_value part, int64_t align, cg_value *out_begin,
-                        cg_value *out_end)
+static void split_range(cg *c, cg_value total, int64_t splits, cg_value part, int64_t align,
+                        cg_value *out_begin, cg_value *out_end)
 {
     cg_value count = cg_i64(c, splits), mask = cg_i64(c, -align), next = cg_add(c, part, cg_i64(c, 1));
     *out_begin = cg_and(c, cg_div(c, cg_mul(c, part, total), count), mask);
@@ -139,7 +146,8 @@ static void reduce_rows(cg *c, reduction *x)
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
     cg_value linear = l.i;
     for (int i = x->kept_count - 1; i >= 0; i--) {
-        cg_value dim = cg_dim(c, x->full->dim[x->kept[i]]), quotient = i ? cg_div(c, linear, dim) : cg_i64(c, 0);
+        cg_value dim = cg_dim(c, x->full->dim[x->kept[i]]),
+                 quotient = i ? cg_div(c, linear, dim) : cg_i64(c, 0);
         at[x->kept[i]] = cg_sub(c, linear, cg_mul(c, quotient, dim));
         linear = quotient;
     }
@@ -148,26 +156,29 @@ static void reduce_rows(cg *c, reduction *x)
     cg_kernel_end(c, rows, grain, x->splits);
 }
 
-/* ---- the innermost dim is kept --------------------------------------------------------------------------- */
+/* ---- the innermost dim is kept ---------------------------------------------------------------------------
+ */
 
 enum { CHUNK = 64, PIECE = 512 };
 
 typedef struct columns {
     reduction *x;
-    int last;               /* the dim that the lanes run along */
+    int last; /* the dim that the lanes run along */
     cg_value at[IR_MAX_RANK], part;
-    cg_value begin, end;    /* rows of the chunk: linear in the reduced dims */
-    bool first;             /* nothing was stored before */
+    cg_value begin, end; /* rows of the chunk: linear in the reduced dims */
+    bool first;          /* nothing was stored before */
 } columns;
 
 /* Elements of row `row` at `width` vectors from `position` on, added to sum[]. */
-static void add_row(cg *c, const columns *k, cg_value row, cg_value position, int lanes, int width, cg_value *sum)
+static void add_row(cg *c, const columns *k, cg_value row, cg_value position, int lanes, int width,
+                    cg_value *sum)
 {
     const reduction *x = k->x;
     cg_value at[IR_MAX_RANK];
     for (int d = 0; d < x->full->rank; d++) at[d] = k->at[d];
     for (int i = x->reduced_count - 1; i >= 0; i--) {
-        cg_value dim = cg_dim(c, x->full->dim[x->reduced[i]]), quotient = i ? cg_div(c, row, dim) : cg_i64(c, 0);
+        cg_value dim = cg_dim(c, x->full->dim[x->reduced[i]]),
+                 quotient = i ? cg_div(c, row, dim) : cg_i64(c, 0);
         at[x->reduced[i]] = cg_sub(c, row, cg_mul(c, quotient, dim));
         row = quotient;
     }
@@ -206,8 +217,8 @@ static void store_sums(cg *c, columns *k, cg_value position, int lanes, int widt
     }
 }
 
-/* Sums of the chunk's rows in `width` vectors; few sums are kept several times over to hide the latency of the
- * additions. */
+/* Sums of the chunk's rows in `width` vectors; few sums are kept several times over to hide the latency of
+ * the additions. */
 static void emit_block(cg *c, columns *k, cg_value position, int lanes, int width)
 {
     const reduction *x = k->x;
@@ -274,7 +285,8 @@ static void reduce_columns(cg *c, reduction *x)
     const int64_t columns_of_task = cut ? PIECE : width.batch ? PIECE : width.count;
     int64_t size = base_ceil_div(constant_size(x, x->reduced_count, x->reduced), x->splits) * columns_of_task;
     const int64_t grain = cg_grain(x->bytes * size, x->work * size);
-    cg_value begin, end, part, from = cg_i64(c, 0), to = cg_dim(c, cg_dims_product(x->full, x->reduced_count, x->reduced));
+    cg_value begin, end, part, from = cg_i64(c, 0),
+                               to = cg_dim(c, cg_dims_product(x->full, x->reduced_count, x->reduced));
     cg_task_rows(c, rows, grain, times, &begin, &end, &part);
     cg_value piece = cg_rem(c, part, cg_i64(c, pieces));
     k.part = cg_div(c, part, cg_i64(c, pieces));
@@ -285,7 +297,8 @@ static void reduce_columns(cg *c, reduction *x)
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
     cg_value linear = l.i;
     for (int i = x->kept_count - 2; i >= 0; i--) {
-        cg_value dim = cg_dim(c, x->full->dim[x->kept[i]]), quotient = i ? cg_div(c, linear, dim) : cg_i64(c, 0);
+        cg_value dim = cg_dim(c, x->full->dim[x->kept[i]]),
+                 quotient = i ? cg_div(c, linear, dim) : cg_i64(c, 0);
         k.at[x->kept[i]] = cg_sub(c, linear, cg_mul(c, quotient, dim));
         linear = quotient;
     }

@@ -1,24 +1,24 @@
 /* row.c: kernels that work row by row: sums over a row's columns, scalars made of them, and elements that use
- * both, as in softmax and layer normalization. A row is done in passes over its columns: a root belongs to the
- * first pass in which all that it needs is there. What an earlier pass stored is read back from memory, except
- * in rows so short that they stay in registers. */
+ * both, as in softmax and layer normalization. A row is done in passes over its columns: a root belongs to
+ * the first pass in which all that it needs is there. What an earlier pass stored is read back from memory,
+ * except in rows so short that they stay in registers. */
 #include "codegen/reduce.h"
 
 typedef enum part { PART_fold, PART_scalar, PART_full } part;
 
 typedef struct row {
     const ir_type *full;
-    int rows;         /* how many leading dims are rows */
-    part *kind;       /* per root */
-    int *pass;        /* per root: fold, full: the pass that makes it; scalar: the pass that it comes before */
+    int rows;   /* how many leading dims are rows */
+    part *kind; /* per root */
+    int *pass;  /* per root: fold, full: the pass that makes it; scalar: the pass that it comes before */
     int passes;
-    int *level;       /* per value of the body: first pass that can read it at its own index */
-    int *moved;       /* ... at another index of the row */
-    cg_fold *fold;    /* per root */
+    int *level;    /* per value of the body: first pass that can read it at its own index */
+    int *moved;    /* ... at another index of the row */
+    cg_fold *fold; /* per root */
     bool short_rows;
-    int now;          /* the pass being written */
+    int now; /* the pass being written */
     int unroll;
-    int fold_count;   /* folds of this pass */
+    int fold_count; /* folds of this pass */
     const cg_value *at;
 } row;
 
@@ -63,8 +63,8 @@ static void find_passes(cg *c, row *x)
     }
 }
 
-/* The elements of one vector of columns: roots of the full shape are stored after all are computed, for one may
- * be an update in place of what another reads. */
+/* The elements of one vector of columns: roots of the full shape are stored after all are computed, for one
+ * may be an update in place of what another reads. */
 static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context)
 {
     const row *x = context;

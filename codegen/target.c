@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const cg_target targets[] = {
-#define TARGET(name, arch, feature, bits, registers, mr, nr, fma, f16, bf16, l1, l2)                           \
-    {#name, arch, feature, bits, registers, mr, nr, fma, f16, bf16, (l1) * INT64_C(1024), (l2) * INT64_C(1024)},
+#define TARGET(name, arch, feature, bits, registers, mr, nr, fma, f16, bf16, l1, l2)                         \
+    {#name, arch, feature, bits, registers, mr, nr, fma, f16, bf16, (l1)*INT64_C(1024), (l2)*INT64_C(1024)},
 #include "codegen/targets.def"
 };
 
@@ -15,7 +15,8 @@ static bool has_feature(const char *list, const char *feature)
     size_t length = strlen(feature);
     for (const char *at = list; at && *at; at = strchr(at, ',')) {
         at += *at == ',';
-        if (*at == '+' && strncmp(at + 1, feature, length) == 0 && (at[1 + length] == ',' || !at[1 + length])) {
+        if (*at == '+' && strncmp(at + 1, feature, length) == 0 &&
+            (at[1 + length] == ',' || !at[1 + length])) {
             return true;
         }
     }

@@ -24,13 +24,13 @@ static void emit_turn(cg *c, cg_value position, int lanes, int number, cg_value 
     const int last = t->walk->dim[t->walk->count - 1];
     cg_index x = cg_index_make(lanes, t->walk->shape->rank, t->at);
     x.at[last].base = position;
-    cg_index_run(&x, last, lanes);
+    cg_index_run(&x, last, t->walk->unaligned ? 1 : lanes);
     t->step(c, &x, number, value, t->context);
 }
 
 /* The innermost dim, at fixed coordinates of the others. */
-static void walk_last(cg *c, const cg_walk *w, const cg_value *at, cg_value begin, cg_value end, cg_walk_step *step,
-                      void *context)
+static void walk_last(cg *c, const cg_walk *w, const cg_value *at, cg_value begin, cg_value end,
+                      cg_walk_step *step, void *context)
 {
     const ir_dim d = w->shape->dim[w->dim[w->count - 1]];
     vector_turn t = {.walk = w, .at = at, .step = step, .context = context};
@@ -143,6 +143,7 @@ void cg_blocks_emit(cg *c, cg_value begin, cg_value end, int width, cg_block_ste
         middle = cg_add(c, middle, cg_i64(c, (int64_t)rest * lanes));
     }
     narrow x = {.step = step, .context = context};
-    cg_span s = {.begin = middle, .end = end, .extent = extent < 0 ? -1 : extent % lanes, .lanes = lanes, .unroll = 1};
+    cg_span s = {
+        .begin = middle, .end = end, .extent = extent < 0 ? -1 : extent % lanes, .lanes = lanes, .unroll = 1};
     cg_span_emit(c, &s, narrow_step, &x);
 }

@@ -83,6 +83,12 @@ static const codegen_case cases[] = {
      "  %t = variable {index=0} : f32[7,10]\n  %y = scatter %t, %k, %u {kind=add, update_window_dims=[2], "
      "inserted_window_dims=[0], operand_batching_dims=[], indices_batching_dims=[], scatter_dims=[0], "
      "index_vector_dim=2}\n  output \"y\" = %y\n}\n", 1e-5},
+    /* row scalars that keep a column of 1 */
+    {"kept dims", F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
+     "  %e = exponential %x\n  %s = reduce %e {kind=add, dimensions=[1]}\n  %k = reshape %s : f32[N,1]\n"
+     "  %l = log %k\n  %w = broadcast_in_dim %l {dimensions=[0, 1]} : f32[N,20]\n  %d = subtract %x, %w\n"
+     "  %t = reduce %d {kind=add, dimensions=[1]}\n  output \"l\" = %l\n  output \"d\" = %d\n  output \"t\" = %t\n}\n",
+     1e-5},
     {"random words", "port x \"x\" : f32[N,3]\nvariable @s : i64[2] {path=\"s\"}\ngraph predict {\n"
      "  %s = variable {index=0} : i64[2]\n  %w = rng_philox %s : u32[N,37]\n  %z = rng_philox %s : u32[41]\n"
      "  output \"w\" = %w\n  output \"z\" = %z\n}\n", 0},
