@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- types --------------------------------------------------------------------------------------- */
+/* ---- types ---------------------------------------------------------------------------------- */
 
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes)
 {
@@ -52,7 +52,7 @@ int cg_lanes_of(cg_value v)
     return is_vector(t) ? (int)LLVMGetVectorSize(t) : 1;
 }
 
-/* ---- constants ------------------------------------------------------------------------------------- */
+/* ---- constants ------------------------------------------------------------------------------ */
 
 cg_value cg_i64(const cg *c, int64_t x) { return LLVMConstInt(c->i64, (unsigned long long)x, 1); }
 cg_value cg_i32(const cg *c, int64_t x) { return LLVMConstInt(c->i32, (unsigned long long)x, 1); }
@@ -127,7 +127,7 @@ cg_value cg_elements(cg *c, const ir_type *t, int from, int to)
     return all ? cg_mul(c, all, cg_i64(c, count)) : cg_i64(c, count);
 }
 
-/* ---- arithmetic --------------------------------------------------------------------------------------- */
+/* ---- arithmetic ----------------------------------------------------------------------------- */
 
 /* Gives a and b the same number of lanes. */
 static void match(cg *c, cg_value *a, cg_value *b)
@@ -298,8 +298,7 @@ cg_value cg_libm(cg *c, const char *name, int count, cg_value *arg)
     return all;
 }
 
-/* ---- lanes ------------------------------------------------------------------------------------------------
- */
+/* ---- lanes ---------------------------------------------------------------------------------- */
 
 cg_value cg_lane(cg *c, cg_value v, int lane)
 {

@@ -16,7 +16,7 @@
 
 typedef LLVMValueRef cg_value; /* a scalar, a vector of lanes, or an address */
 
-/* ---- target.c ---------------------------------------------------------------------------------- */
+/* ---- target.c ------------------------------------------------------------------------------- */
 
 typedef struct cg_target { /* a row of targets.def */
     const char *name, *arch, *feature;
@@ -28,7 +28,7 @@ typedef struct cg_target { /* a row of targets.def */
 /* The row for a triple and LLVM's feature string ("+avx2,-avx512f,..."). */
 const cg_target *cg_target_find(const char *triple, const char *features);
 
-/* ---- the context --------------------------------------------------------------------------------- */
+/* ---- the context ---------------------------------------------------------------------------- */
 
 enum { CG_CARRIED = 80, CG_LAUNCHES = 4 };
 
@@ -93,7 +93,7 @@ typedef struct cg {
     int64_t scratch_used;
 } cg;
 
-/* ---- the body of a kernel (body.c, collapse.c) ------------------------------------------------------ */
+/* ---- the body of a kernel (body.c, collapse.c) ---------------------------------------------- */
 
 /* The kernel as a graph of its own. Nodes: those that the roots need, operands first; each value in memory
  * (that is no root) is a `parameter` whose `index` is its argument. `dimension_size` has no operand there:
@@ -125,7 +125,7 @@ static inline int cg_body_root_arg(const cg_body *b, int root) { return b->arg_c
 static inline const ir_node *cg_node(const cg *c, ir_value v);
 static inline const ir_type *cg_type(const cg *c, ir_value v);
 
-/* ---- kernels: each writes one or more functions with cg_kernel_begin/end ---------------------------- */
+/* ---- kernels: each writes one or more functions with cg_kernel_begin/end -------------------- */
 
 void cg_kernel_loop(cg *c);        /* loop.c */
 void cg_kernel_row(cg *c);         /* row.c */
@@ -164,7 +164,7 @@ cg_helper cg_helper_begin(cg *c, const char *name, LLVMTypeRef result, int count
 void cg_helper_end(cg *c, const cg_helper *h);
 cg_value cg_helper_call(cg *c, cg_value fn, int count, cg_value *arg);
 
-/* ---- the element emitter (element.c, element_move.c) ------------------------------------------------- */
+/* ---- the element emitter (element.c, element_move.c) ---------------------------------------- */
 
 /* One coordinate, for all lanes of a vector. */
 typedef struct cg_coord {
@@ -210,7 +210,7 @@ void cg_memo_clear(cg *c);
 size_t cg_memo_mark(const cg *c);
 void cg_memo_release(cg *c, size_t mark); /* forgets what was emitted since */
 
-/* ---- types and constants (cg.c) ------------------------------------------------------------------------ */
+/* ---- types and constants (cg.c) ------------------------------------------------------------- */
 
 LLVMTypeRef cg_vector(LLVMTypeRef element, int lanes); /* element itself when lanes is 1 */
 LLVMTypeRef cg_memory_type(const cg *c, ir_dtype t);   /* i1: i8; bf16: i16 */
@@ -226,8 +226,7 @@ cg_value cg_iota(const cg *c, LLVMTypeRef element, int lanes, int64_t step); /* 
 cg_value cg_dim(cg *c, ir_dim d);                                            /* i64: count or count * N */
 cg_value cg_elements(cg *c, const ir_type *t, int from, int to); /* i64: product of dims from .. to - 1 */
 
-/* ---- arithmetic (cg.c, cg_combine.c): scalars or vectors; constants fold
- * ---------------------------------------------- */
+/* ---- arithmetic (cg.c, cg_combine.c): scalars or vectors; constants fold -------------------- */
 
 cg_value cg_add(cg *c, cg_value a, cg_value b); /* integers; they wrap */
 cg_value cg_sub(cg *c, cg_value a, cg_value b);
@@ -267,8 +266,7 @@ cg_value cg_set_lane(cg *c, cg_value v, int lane, cg_value x);
 /* result lane i = lane[i] of a and b side by side; -1: any */
 cg_value cg_shuffle(cg *c, cg_value a, cg_value b, int count, const int *lane);
 
-/* ---- memory (cg_memory.c): alignment is that of the element type ------------------------------------------
- */
+/* ---- memory (cg_memory.c): alignment is that of the element type ---------------------------- */
 
 /* Address of element `index` (i64) of an array of `element`. */
 cg_value cg_at(cg *c, LLVMTypeRef element, cg_value address, cg_value index);
@@ -292,8 +290,7 @@ void cg_mark_read_only(cg *c, cg_value load);
 /* Marks a store as streaming: for whole aligned lines that are not read again soon. */
 void cg_mark_streaming(cg *c, cg_value store);
 
-/* ---- control flow (cg_flow.c)
- * ------------------------------------------------------------------------------- */
+/* ---- control flow (cg_flow.c) --------------------------------------------------------------- */
 
 /* for (i = begin; i < end; i += step), with `count` carried values: begin replaces value[] by the values at
  * the start of a turn; the body computes the next ones; end takes those and replaces them by the values after
@@ -339,8 +336,7 @@ typedef struct cg_span {
 } cg_span;
 void cg_span_emit(cg *c, const cg_span *s, cg_emit *emit, void *context);
 
-/* ---- walks (walk.c): loops over some dims of a shape, vectors along the last of them
- * ------------------------- */
+/* ---- walks (walk.c): loops over some dims of a shape, vectors along the last of them -------- */
 
 typedef void cg_walk_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context);
 typedef struct cg_walk {

@@ -89,8 +89,7 @@ cg_value cg_combine_part(cg *c, const char *kind, ir_dtype t, cg_value all, cg_v
     return cg_combine(c, kind, t, all, part);
 }
 
-/* ---- 16-bit floats --------------------------------------------------------------------------------------
- */
+/* ---- 16-bit floats -------------------------------------------------------------------------- */
 
 cg_value cg_widen(cg *c, ir_dtype t, cg_value v)
 {

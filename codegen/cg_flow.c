@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- loops and conditions ------------------------------------------------------------------------- */
+/* ---- loops and conditions ------------------------------------------------------------------- */
 
 LLVMBasicBlockRef cg_block(cg *c, const char *name)
 {
@@ -98,7 +98,7 @@ void cg_if_end(cg *c, cg_branch *br, cg_value *value)
     cg_memo_release(c, br->memo);
 }
 
-/* ---- spans -------------------------------------------------------------------------------------------- */
+/* ---- spans ---------------------------------------------------------------------------------- */
 
 /* A loop over [begin, end) in steps of lanes * unroll, which must divide it. */
 static void emit_loop(cg *c, const cg_span *s, cg_value begin, cg_value end, int lanes, int unroll,
@@ -167,8 +167,7 @@ void cg_span_emit(cg *c, const cg_span *s, cg_emit *emit, void *context)
     if (s->lanes > 1) emit_loop(c, s, begin, s->end, 1, 1, emit, context);
 }
 
-/* ---- functions --------------------------------------------------------------------------------------------
- */
+/* ---- functions ------------------------------------------------------------------------------ */
 
 static void add_text_attribute(cg *c, cg_value fn, const char *key, const char *value)
 {

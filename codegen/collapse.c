@@ -2,20 +2,9 @@
  * Both are questions of equality: dims that must be treated alike are united into classes, operations that
  * need a dim of its own mark its class, and what is not marked goes. A `seam` is the border between a kept
  * dim and the kept dim before it; marked seams stay. */
-#include "codegen/cg.h"
+#include "codegen/collapse.h"
 
-#include <string.h>
-
-typedef struct collapse {
-    arena *a;
-    ir_graph *g;
-    int *first; /* per value: number of its first dim */
-    int *up;    /* union-find over dims, or in the second round over seams */
-    bool *mark; /* per class */
-    bool *drop; /* per dim, after the first round */
-} collapse;
-
-static int find(collapse *k, int x)
+int collapse_find(collapse *k, int x)
 {
     while (k->up[x] != x) x = k->up[x] = k->up[k->up[x]];
     return x;
@@ -23,17 +12,27 @@ static int find(collapse *k, int x)
 
 static void unite(collapse *k, int x, int y)
 {
-    x = find(k, x);
-    y = find(k, y);
+    x = collapse_find(k, x);
+    y = collapse_find(k, y);
     k->mark[x] |= k->mark[y];
     k->up[y] = x;
 }
 
-static void mark(collapse *k, ir_value v, int d) { k->mark[find(k, k->first[v] + d)] = true; }
+static void mark(collapse *k, ir_value v, int d) { k->mark[collapse_find(k, k->first[v] + d)] = true; }
 static const ir_type *type_of(const collapse *k, ir_value v) { return &k->g->node[v].type; }
+
+/* All dims of an operation and its operands. */
+static void mark_all(collapse *k, ir_value v, const ir_node *n)
+{
+    for (int d = 0; d < n->type.rank; d++) mark(k, v, d);
+    for (int i = 0; i < n->in_count; i++) {
+        for (int d = 0; d < type_of(k, n->in[i])->rank; d++) mark(k, n->in[i], d);
+    }
+}
+
 static bool is_unit(ir_dim d) { return d.count == 1 && !d.batch; }
 
-/* ---- what an operation does to a dim --------------------------------------------------------------- */
+/* ---- what an operation does to a dim -------------------------------------------------------- */
 
 static bool list_has(const ir_node *n, ir_attr_name name, int64_t d)
 {
@@ -102,7 +101,7 @@ static bool is_reduced(const ir_node *n, int d)
 static int splits_dims(const ir_node *n) { return ir_attr_find(n, ATTR_splits) != NULL; }
 
 /* Ops that are left as they are: nothing is known about their dims here. */
-static bool is_rigid(const ir_node *n)
+bool collapse_is_rigid(const ir_node *n)
 {
     switch (ir_op_class(n->op)) {
     case CLASS_CONTRACT:
@@ -120,7 +119,7 @@ static bool is_rigid(const ir_node *n)
     return false;
 }
 
-/* ---- first round: which dims of size 1 are kept ------------------------------------------------------ */
+/* ---- first round: which dims of size 1 are kept --------------------------------------------- */
 
 static void keep_broadcast(collapse *k, ir_value v, const ir_node *n)
 {
@@ -148,11 +147,8 @@ static void keep_reduce(collapse *k, ir_value v, const ir_node *n)
 static void keep_node(collapse *k, ir_value v)
 {
     const ir_node *n = &k->g->node[v];
-    if (is_rigid(n)) {
-        for (int d = 0; d < n->type.rank; d++) mark(k, v, d);
-        for (int i = 0; i < n->in_count; i++) {
-            for (int d = 0; d < type_of(k, n->in[i])->rank; d++) mark(k, n->in[i], d);
-        }
+    if (collapse_is_rigid(n)) {
+        mark_all(k, v, n);
         return;
     }
     if (n->op == OP_broadcast_in_dim) keep_broadcast(k, v, n);
@@ -176,7 +172,7 @@ static void keep_node(collapse *k, ir_value v)
     }
 }
 
-/* ---- second round: which seams are kept ---------------------------------------------------------------- */
+/* ---- second round: which seams are kept ----------------------------------------------------- */
 
 static bool is_kept(const collapse *k, ir_value v, int d) { return !k->drop[k->first[v] + d]; }
 
@@ -291,11 +287,8 @@ static void seams_alike(collapse *k, ir_value v, const ir_node *n)
 static void seams_node(collapse *k, ir_value v)
 {
     const ir_node *n = &k->g->node[v];
-    if (is_rigid(n)) {
-        for (int d = 0; d < n->type.rank; d++) mark(k, v, d);
-        for (int i = 0; i < n->in_count; i++) {
-            for (int d = 0; d < type_of(k, n->in[i])->rank; d++) mark(k, n->in[i], d);
-        }
+    if (collapse_is_rigid(n)) {
+        mark_all(k, v, n);
         return;
     }
     if (n->op == OP_broadcast_in_dim) seams_broadcast(k, v, n);
@@ -317,8 +310,7 @@ static void seams_node(collapse *k, ir_value v)
     }
 }
 
-/* ---- the kernel's own wishes ------------------------------------------------------------------------------
- */
+/* ---- the kernel's own wishes ---------------------------------------------------------------- */
 
 /* Values that one loop nest walks together must keep their shapes alike. */
 static void unite_values(collapse *k, ir_value x, ir_value y)
@@ -362,112 +354,6 @@ static void cut_columns(collapse *k, const cg_body *b)
     if (d < type_of(k, b->full)->rank) mark(k, b->full, d);
 }
 
-/* ---- rewriting
- * ------------------------------------------------------------------------------------------------ */
-
-/* Number of the merged dim that dim d of v goes to. */
-static int group_of(collapse *k, ir_value v, int d)
-{
-    int group = -1;
-    for (int i = 0; i <= d; i++) {
-        if (is_kept(k, v, i) && (group < 0 || k->mark[find(k, k->first[v] + i)])) group++;
-    }
-    return group;
-}
-
-static ir_type merged_type(collapse *k, ir_value v)
-{
-    const ir_type *t = type_of(k, v);
-    ir_type out = ir_type_make(t->dtype, 0, NULL);
-    if (t->rank < 0) return *t;
-    for (int d = 0; d < t->rank; d++) {
-        int group = group_of(k, v, d);
-        if (!is_kept(k, v, d)) continue;
-        if (group == out.rank) out.dim[out.rank++] = ir_fixed(1);
-        out.dim[group] = times(out.dim[group], t->dim[d]);
-    }
-    return out;
-}
-
-/* Lists of dims: of the operand (reduce), of operand and result (broadcast, transpose). */
-static int rewrite_dims(collapse *k, ir_value v, const ir_node *n, const ir_attr *old, int64_t *out)
-{
-    int count = 0, last = -1;
-    ir_value u = n->in[0];
-    for (int i = 0; i < old->ints.count; i++) {
-        int d = (int)old->ints.item[i];
-        int of = n->op == OP_broadcast_in_dim ? i : d;                             /* dim of the operand */
-        int at = n->op == OP_broadcast_in_dim ? d : n->op == OP_transpose ? i : d; /* what orders the list */
-        bool moves = n->op == OP_transpose;
-        if (!is_kept(k, u, of)) continue;
-        int group = moves ? group_of(k, v, at) : group_of(k, u, of);
-        if (group == last) continue;
-        last = group;
-        out[count++] = moves ? group_of(k, u, of) : n->op == OP_broadcast_in_dim ? group_of(k, v, at) : group;
-    }
-    return count;
-}
-
-/* One entry per dim (slice, pad): merged dims are untouched and get the neutral entry of their first dim. */
-static int rewrite_per_dim(collapse *k, ir_value v, const ir_node *n, const ir_attr *old, int64_t *out)
-{
-    int count = 0;
-    (void)n;
-    for (int d = 0; d < old->ints.count; d++) {
-        if (is_kept(k, v, d) && group_of(k, v, d) == count) out[count++] = old->ints.item[d];
-    }
-    return count;
-}
-
-static ir_attr rewrite_attr(collapse *k, ir_value v, const ir_node *n, const ir_attr *old)
-{
-    ir_attr attr = *old;
-    int64_t *out = arena_array(k->a, int64_t, IR_MAX_RANK);
-    if (is_rigid(n)) return attr;
-    if (old->name == ATTR_dimension && (n->op == OP_iota || n->op == OP_concatenate)) {
-        attr.i = group_of(k, v, (int)old->i);
-    } else if (old->name == ATTR_dimension && n->op == OP_arg_reduce) {
-        attr.i = group_of(k, n->in[0], (int)old->i);
-    } else if (old->name == ATTR_dimensions) {
-        attr.ints.count = rewrite_dims(k, v, n, old, out);
-        attr.ints.item = out;
-    } else if (ir_attr_kind_of(old->name) == ATTR_INTS) {
-        attr.ints.count = rewrite_per_dim(k, v, n, old, out);
-        attr.ints.item = out;
-    }
-    return attr;
-}
-
-/* dynamic_slice and dynamic_update_slice have one start operand a dim; only the kept ones stay. */
-static void rewrite_starts(collapse *k, ir_value v, ir_node *n)
-{
-    if (n->op != OP_dynamic_slice && n->op != OP_dynamic_update_slice) return;
-    int starts = n->op == OP_dynamic_slice ? 1 : 2, count = 0;
-    ir_value *in = arena_array(k->a, ir_value, (size_t)n->in_count);
-    for (int i = 0; i < starts; i++) in[i] = n->in[i];
-    for (int d = 0; d < n->type.rank; d++) {
-        if (is_kept(k, v, d) && group_of(k, v, d) == count) in[starts + count++] = n->in[starts + d];
-    }
-    n->in = in;
-    n->in_count = starts + count;
-}
-
-static void rewrite(collapse *k)
-{
-    size_t count = k->g->count;
-    ir_node *out = arena_array(k->a, ir_node, count);
-    for (ir_value v = 0; v < (ir_value)count; v++) {
-        const ir_node *n = &k->g->node[v];
-        ir_attr *attr = arena_array(k->a, ir_attr, (size_t)n->attr_count);
-        for (int i = 0; i < n->attr_count; i++) attr[i] = rewrite_attr(k, v, n, &n->attr[i]);
-        out[v] = *n;
-        out[v].attr = attr;
-        rewrite_starts(k, v, &out[v]);
-        out[v].type = merged_type(k, v);
-    }
-    memcpy(k->g->node, out, count * sizeof(*out));
-}
-
 static void reset(collapse *k, int dims)
 {
     for (int i = 0; i < dims; i++) {
@@ -494,7 +380,8 @@ void cg_body_collapse(arena *a, cg_body *b)
     for (ir_value v = 0; v < count; v++) keep_node(&k, v);
     for (ir_value v = 0; v < count; v++) {
         for (int d = 0; d < g->node[v].type.rank; d++) {
-            k.drop[k.first[v] + d] = is_unit(g->node[v].type.dim[d]) && !k.mark[find(&k, k.first[v] + d)];
+            k.drop[k.first[v] + d] =
+                is_unit(g->node[v].type.dim[d]) && !k.mark[collapse_find(&k, k.first[v] + d)];
         }
     }
     reset(&k, dims);
@@ -503,8 +390,8 @@ void cg_body_collapse(arena *a, cg_body *b)
     cut_columns(&k, b);
     if (b->kind == KERNEL_row) {
         const int rank = g->node[b->full].type.rank, rows = rank - b->columns;
-        int before = rows ? group_of(&k, b->full, rows - 1) : -1;
-        b->columns = group_of(&k, b->full, rank - 1) - before;
+        int before = rows ? collapse_group_of(&k, b->full, rows - 1) : -1;
+        b->columns = collapse_group_of(&k, b->full, rank - 1) - before;
     }
-    rewrite(&k);
+    collapse_rewrite(&k);
 }

@@ -73,6 +73,9 @@ void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate)
 
 /* Elements of a side's value at a point, zero outside. `left` (i64 or NULL): only so many lanes are read. */
 cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
+/* Address of the element of a side in memory at a point (lane 0); *out_inside: i1, or NULL when it always is an element.
+ * Outside the address is that of some element. */
+cg_value contraction_address(cg *c, const contraction_side *s, const contraction_point *p, cg_value *out_inside);
 /* The index of the result at a point, with the leading partial-sum coordinate when there is one. */
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split);
 
@@ -83,7 +86,7 @@ void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of r
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
  * `width` rows, panel after panel. A panel is [length][width], or, with a `stride`, [width][stride]: then the rows lie
  * as they lie in memory, and packing is copying. Rows past `limit` (all rows of the role) repeat the last one.
- * `room`: floats between panels. */
+ * `room`: floats between panels; zeros: address of as many zeros as a run along k is long. */
 typedef struct pack {
     const contraction *x;
     const contraction_side *side;
@@ -92,6 +95,7 @@ typedef struct pack {
     int64_t stride, room;
     cg_value row, row_end, limit, k, length, address;
     cg_value batch; /* linear position in role b */
+    cg_value zeros;
 } pack;
 /* True when the side is read along k: only then may a stride be given, and it pays. */
 bool cg_pack_is_along_k(const contraction *x, const contraction_side *side);

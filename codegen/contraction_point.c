@@ -141,6 +141,21 @@ cg_value contraction_element(cg *c, const contraction_side *s, const contraction
     return cg_select(c, inside, v, cg_fill(c, LLVMTypeOf(v), 0));
 }
 
+cg_value contraction_address(cg *c, const contraction_side *s, const contraction_point *p, cg_value *out_inside)
+{
+    const ir_type *t = cg_type(c, s->value);
+    cg_value linear = cg_i64(c, 0), inside = NULL;
+    for (int d = 0; d < s->rank; d++) {
+        cg_coord q = sum_terms(c, &s->dim[d], p);
+        q = (cg_coord){.base = q.base, .align = 1};
+        cg_value size = cg_dim(c, t->dim[d]);
+        if (s->dim[d].checked) check_dim(c, &s->dim[d], size, 1, &q, &inside);
+        linear = cg_add(c, cg_mul(c, linear, size), q.base);
+    }
+    *out_inside = inside;
+    return cg_at(c, cg_memory_type(c, t->dtype), c->binding[s->value].address, linear);
+}
+
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split)
 {
     int skip = x->splits > 0;

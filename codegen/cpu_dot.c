@@ -19,7 +19,7 @@ typedef struct blocking {
     bool flat;            /* out is linear along m: no division per row */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t stride, a_room; /* of the left panels; stride 0: position by position */
-    cg_value a, b, tile, tile_fn;
+    cg_value a, b, tile, zeros, tile_fn;
 } blocking;
 
 static int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
@@ -204,17 +204,39 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_value length = cg_max(c, zero, cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], l.i)));
     pack p = {.x = x, .side = &x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
               .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = l.i, .length = length,
-              .address = q->b, .room = q->kc * c->target->nr, .batch = batch};
+              .address = q->b, .room = q->kc * c->target->nr, .batch = batch, .zeros = q->zeros};
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
     cg_pack(c, &p);
     pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
               .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
-              .address = q->a, .room = q->a_room, .stride = q->stride, .batch = batch};
+              .address = q->a, .room = q->a_room, .stride = q->stride, .batch = batch, .zeros = q->zeros};
     cg_pack(c, &a);
     cg_if_end(c, &some, NULL);
     run_tiles(c, q, batch, l.i, length);
     cg_loop_end(c, &l, NULL);
+}
+
+/* `count` zeros in scratch memory, for rows of an image that are padding. */
+static cg_value make_zeros(cg *c, int64_t count)
+{
+    cg_value zeros = cg_scratch(c, 4 * round_up(count, FLOATS_PER_LINE));
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, round_up(count, FLOATS_PER_LINE)), c->lanes, 0, NULL);
+    cg_store(c, LLVMConstNull(cg_vector(c->f32, c->lanes)), cg_at(c, c->f32, zeros, l.i), 4);
+    cg_loop_end(c, &l, NULL);
+    return zeros;
+}
+
+static bool has_padding(const contraction *x)
+{
+    for (int d = 0; d < x->lhs.rank; d++) {
+        if (x->lhs.dim[d].checked) return true;
+    }
+    for (int d = 0; d < x->rhs.rank; d++) {
+        if (x->rhs.dim[d].checked) return true;
+    }
+    return false;
 }
 
 /* Vectors of rows must not straddle dims of role m: when they would and the other operand's do not, that one
@@ -240,6 +262,7 @@ void cg_dot_blocked(cg *c, const contraction *given)
     q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
     q.tile_fn = tile_function(c, q.stride);
+    if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);
     cg_loop batches;
     cg_loop_begin(c, &batches, q.begin[ROLE_B], q.end[ROLE_B], 1, 0, NULL);

@@ -33,7 +33,7 @@ static cg_value polynomial(cg *c, cg_value x, int count, const double *coefficie
     return p;
 }
 
-/* ---- exponentials ---------------------------------------------------------------------------------- */
+/* ---- exponentials --------------------------------------------------------------------------- */
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2; n as integer lanes, and e^r - 1 in *out_part. Adding 1.5 * 2^23 rounds
  * to the nearest integer and leaves it in the low bits: no conversion that NaN could break. */
@@ -106,7 +106,7 @@ cg_value cg_math_tanh(cg *c, cg_value x) /* 2 ulp */
     return cg_select(c, cg_fcmp(c, LLVMRealOLT, a, number(c, x, 0.625)), close, far);
 }
 
-/* ---- logarithms --------------------------------------------------------------------------------------- */
+/* ---- logarithms ----------------------------------------------------------------------------- */
 
 /* x > 0 as m * 2^e with m in sqrt(1/2) .. sqrt(2); gives m - 1 and e. */
 static cg_value split_log(cg *c, cg_value x, cg_value *out_exponent)
@@ -151,8 +151,7 @@ cg_value cg_math_log1p(cg *c, cg_value x) /* 3 ulp */
     return cg_select(c, same, x, value);
 }
 
-/* ---- error function
- * ---------------------------------------------------------------------------------------- */
+/* ---- error function ------------------------------------------------------------------------- */
 
 cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
 {
@@ -196,8 +195,7 @@ cg_value cg_math_erf_inv(cg *c, cg_value x) /* 8 ulp */
     return cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, zero), x, y);
 }
 
-/* ---- trigonometry
- * ------------------------------------------------------------------------------------------- */
+/* ---- trigonometry --------------------------------------------------------------------------- */
 
 /* x = n pi/2 + r, by doubles and a pi of 106 bits; gives r in f32 and n mod 4 as integer lanes. */
 static cg_value reduce_angle(cg *c, cg_value x, cg_value *out_quadrant)
@@ -260,8 +258,7 @@ cg_value cg_math_tan(cg *c, cg_value x) /* 4 ulp while |x| < 1e9 */
     return cg_fdiv(c, sine_in(c, quadrant, r), sine_in(c, next, r));
 }
 
-/* ---- digamma
- * --------------------------------------------------------------------------------------------------- */
+/* ---- digamma -------------------------------------------------------------------------------- */
 
 /* Reflected to x > 0, moved above 10 by the recurrence, then the asymptotic series. Poles give NaN. */
 cg_value cg_math_digamma(cg *c, cg_value x)

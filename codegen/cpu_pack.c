@@ -51,13 +51,13 @@ static cg_value element_address(cg *c, const packing *k, cg_value position, int 
 
 /* A run being written: positions `position` .. `position + length - 1` of the panel lie along the innermost dim of k
  * from `coordinate` on. */
-typedef struct run {
+typedef struct pack_run {
     cg_loop loop;
     cg_value position, length, inner;
     cg_value coordinate[IR_MAX_RANK], carried[IR_MAX_RANK + 1];
-} run;
+} pack_run;
 
-static void run_begin(cg *c, const packing *k, run *r)
+static void run_begin(cg *c, const packing *k, pack_run *r)
 {
     const contraction *x = k->p->x;
     int count = x->count[ROLE_K];
@@ -75,7 +75,7 @@ static void run_begin(cg *c, const packing *k, run *r)
     r->length = cg_min(c, count ? cg_sub(c, r->inner, r->coordinate[count - 1]) : r->inner, left);
 }
 
-static void run_end(cg *c, const packing *k, run *r)
+static void run_end(cg *c, const packing *k, pack_run *r)
 {
     const contraction *x = k->p->x;
     int count = x->count[ROLE_K];
@@ -87,7 +87,7 @@ static void run_end(cg *c, const packing *k, run *r)
 }
 
 /* The k coordinates of the point: those of the run, `offset` further along. */
-static void set_k(cg *c, const packing *k, const run *r, cg_value offset, contraction_point *p)
+static void set_k(cg *c, const packing *k, const pack_run *r, cg_value offset, contraction_point *p)
 {
     int last = k->p->x->count[ROLE_K] - 1;
     for (int d = 0; d <= last; d++) {
@@ -98,22 +98,48 @@ static void set_k(cg *c, const packing *k, const run *r, cg_value offset, contra
 
 /* ---- along k ------------------------------------------------------------------------------------------------ */
 
-/* Rows r .. r + lanes - 1 at lanes consecutive positions from `offset` of the run; lanes past `left` are not read. */
-static void pack_block(cg *c, packing *k, const run *run, int r, cg_value offset, cg_value left)
+/* Where the rows of a panel lie at the start of a run, when the operand is in memory: rows that lie outside the image
+ * (padding) point to zeros. */
+static void find_rows(cg *c, packing *k, const pack_run *run, cg_value *row)
+{
+    for (int r = 0; r < k->p->width; r++) {
+        contraction_point p = k->point;
+        cg_value inside;
+        contraction_point_set(c, k->p->x, &p, k->p->role, row_at(c, k, r), k->flat);
+        set_k(c, k, run, cg_i64(c, 0), &p);
+        row[r] = contraction_address(c, k->p->side, &p, &inside);
+        if (inside) row[r] = cg_select(c, inside, row[r], k->p->zeros);
+    }
+}
+
+/* Row r at lanes consecutive positions from `offset` of the run; lanes past `left` are not read. */
+static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
 {
     const contraction *x = k->p->x;
-    int lanes = c->lanes, last = x->count[ROLE_K] - 1;
+    LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
+    if (row) {
+        cg_value at = cg_at(c, c->f32, row[r], offset);
+        if (left) return cg_load_masked(c, vector, at, 4, cg_mask_first(c, c->lanes, left));
+        return cg_load(c, vector, at, 4);
+    }
+    contraction_point p = k->point;
+    contraction_point_set(c, x, &p, k->p->role, row_at(c, k, r), k->flat);
+    set_k(c, k, run, offset, &p);
+    p.at[ROLE_K][x->count[ROLE_K] - 1].step = 1;
+    return contraction_element(c, k->p->side, &p, left);
+}
+
+/* Rows r .. r + lanes - 1 at lanes consecutive positions. */
+static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
+{
+    int lanes = c->lanes;
     cg_value v[MOST_LANES], position = cg_add(c, run->position, offset);
     for (int i = 0; i < lanes; i++) {
         if (r + i >= k->p->width) {
             v[i] = LLVMGetUndef(cg_vector(c->f32, lanes));
             continue;
         }
-        contraction_point p = k->point;
-        contraction_point_set(c, x, &p, k->p->role, row_at(c, k, r + i), k->flat);
-        set_k(c, k, run, offset, &p);
-        p.at[ROLE_K][last].step = 1;
-        v[i] = contraction_element(c, k->p->side, &p, left);
+        v[i] = read_row(c, k, run, row, r + i, offset, left);
         if (k->p->stride) cg_store(c, v[i], element_address(c, k, position, r + i), 4);
     }
     if (k->p->stride) return;
@@ -126,17 +152,22 @@ static void pack_block(cg *c, packing *k, const run *run, int r, cg_value offset
 /* Each run in vectors of positions: whole ones first, then the rest. */
 static void pack_along_k(cg *c, packing *k)
 {
-    run run;
+    pack_run run;
+    cg_value row[MOST_WIDTH];
     int lanes = c->lanes;
+    bool in_memory = c->binding[k->p->side->value].source == CG_MEMORY;
     ir_dim inner = k->p->x->size[ROLE_K][k->p->x->count[ROLE_K] - 1];
     run_begin(c, k, &run);
+    if (in_memory) find_rows(c, k, &run, row);
     cg_value whole = cg_sub(c, run.length, cg_rem(c, run.length, cg_i64(c, lanes)));
     for (int tail = 0; tail < 2; tail++) {
         cg_loop l;
         if (!tail && !inner.batch && inner.count < lanes) continue;
         cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, lanes, 0, NULL);
         cg_value left = tail ? cg_sub(c, run.length, l.i) : NULL;
-        for (int r = 0; r < k->p->width; r += lanes) pack_block(c, k, &run, r, l.i, left);
+        for (int r = 0; r < k->p->width; r += lanes) {
+            pack_block(c, k, &run, in_memory ? row : NULL, r, l.i, left);
+        }
         cg_loop_end(c, &l, NULL);
     }
     run_end(c, k, &run);
@@ -160,7 +191,7 @@ static void pack_by_position(cg *c, packing *k, int lanes)
                                   k->p->width % lanes ? 1 : lanes, k->flat);
         }
     }
-    run run;
+    pack_run run;
     run_begin(c, k, &run);
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), run.length, 1, 0, NULL);
@@ -171,6 +202,33 @@ static void pack_by_position(cg *c, packing *k, int lanes)
     }
     cg_loop_end(c, &l, NULL);
     run_end(c, k, &run);
+}
+
+/* The first panels, position by position, all panels of a position in turn: memory is read in order. Vectors of rows
+ * must not straddle dims: for one dim of rows only. */
+static void pack_sweep(cg *c, packing *k, cg_value panels)
+{
+    const pack *p = k->p;
+    int lanes = c->lanes;
+    cg_value base = k->panel;
+    pack_run run;
+    run_begin(c, k, &run);
+    cg_loop l, m;
+    cg_loop_begin(c, &l, cg_i64(c, 0), run.length, 1, 0, NULL);
+    cg_loop_begin(c, &m, cg_i64(c, 0), panels, 1, 0, NULL);
+    k->panel = cg_at(c, c->f32, base, cg_mul(c, m.i, cg_i64(c, p->room)));
+    for (int r = 0; r < p->width; r += lanes) {
+        contraction_point point = k->point;
+        cg_value first = cg_add(c, p->row, cg_add(c, cg_mul(c, m.i, cg_i64(c, p->width)), cg_i64(c, r)));
+        contraction_point_run(c, p->x, &point, p->role, first, 1, k->flat);
+        set_k(c, k, &run, l.i, &point);
+        cg_store(c, contraction_element(c, p->side, &point, NULL),
+                 element_address(c, k, cg_add(c, run.position, l.i), r), 4);
+    }
+    cg_loop_end(c, &m, NULL);
+    cg_loop_end(c, &l, NULL);
+    run_end(c, k, &run);
+    k->panel = base;
 }
 
 /* Vectors of rows may read rows past the panel only where they are inside. */
@@ -187,6 +245,16 @@ static void pack_along_rows(cg *c, packing *k)
     cg_if_end(c, &whole, NULL);
 }
 
+/* The panels that a sweep may write: those whose vectors of rows all lie inside. */
+static cg_value count_swept(cg *c, const pack *p)
+{
+    int64_t reach = base_ceil_div(p->width, c->lanes) * c->lanes;
+    cg_value width = cg_i64(c, p->width), rows = cg_sub(c, p->row_end, p->row);
+    cg_value inside = cg_add(c, cg_sub(c, cg_sub(c, p->limit, p->row), cg_i64(c, reach)), width);
+    cg_value most = cg_div(c, cg_max(c, inside, cg_i64(c, 0)), width);
+    return cg_min(c, most, cg_div(c, cg_add(c, rows, cg_sub(c, width, cg_i64(c, 1))), width));
+}
+
 bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
 {
     int d = contraction_contiguous(side, ROLE_K);
@@ -195,18 +263,25 @@ bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
 
 void cg_pack(cg *c, const pack *p)
 {
-    packing k = {.p = p, .point = {.lanes = c->lanes}};
+    packing k = {.p = p, .point = {.lanes = c->lanes}, .panel = p->address};
     k.flat = contraction_is_linear(c, p->x, p->side, p->role);
     contraction_point_set(c, p->x, &k.point, ROLE_B, p->batch, false);
+    int rows = contraction_contiguous(p->side, p->role), count = p->x->count[p->role];
+    const bool along_k = cg_pack_is_along_k(p->x, p->side), along_rows = rows >= 0 && rows == count - 1;
+    cg_value from = p->row;
+    if (!along_k && along_rows && count == 1) {
+        cg_value swept = count_swept(c, p);
+        pack_sweep(c, &k, swept);
+        from = cg_add(c, p->row, cg_mul(c, swept, cg_i64(c, p->width)));
+    }
     cg_loop panels;
-    cg_loop_begin(c, &panels, p->row, p->row_end, p->width, 0, NULL);
+    cg_loop_begin(c, &panels, from, p->row_end, p->width, 0, NULL);
     k.first = panels.i;
     cg_value number = cg_div(c, cg_sub(c, panels.i, p->row), cg_i64(c, p->width));
     k.panel = cg_at(c, c->f32, p->address, cg_mul(c, number, cg_i64(c, p->room)));
-    int along_rows = contraction_contiguous(p->side, p->role);
-    if (cg_pack_is_along_k(p->x, p->side))
+    if (along_k)
         pack_along_k(c, &k);
-    else if (along_rows >= 0 && along_rows == p->x->count[p->role] - 1)
+    else if (along_rows && count > 1)
         pack_along_rows(c, &k);
     else
         pack_by_position(c, &k, 1);

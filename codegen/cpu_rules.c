@@ -9,7 +9,7 @@ static bool is_signed(const cg_step *s) { return ir_dtype_class_of(s->from) == D
 static LLVMTypeRef type_of(const cg_step *s) { return LLVMTypeOf(s->in[0]); }
 static cg_value zero(const cg_step *s) { return LLVMConstNull(type_of(s)); }
 
-/* ---- functions of floats ------------------------------------------------------------------------------ */
+/* ---- functions of floats -------------------------------------------------------------------- */
 
 #define INTRINSIC(name, symbol)                                                                              \
     static cg_value map_##name(cg *c, const cg_step *s)                                                      \
@@ -68,8 +68,7 @@ static cg_value map_is_finite(cg *c, const cg_step *s)
     return cg_fcmp(c, LLVMRealOEQ, LLVMBuildFSub(c->b, x, x, ""), zero(s));
 }
 
-/* ---- numbers of any kind ---------------------------------------------------------------------------------
- */
+/* ---- numbers of any kind -------------------------------------------------------------------- */
 
 static cg_value map_negate(cg *c, const cg_step *s)
 {
@@ -181,8 +180,7 @@ static cg_value map_minimum(cg *c, const cg_step *s)
     return cg_combine(c, "minimum", s->from, s->in[0], s->in[1]);
 }
 
-/* ---- bits
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- bits ----------------------------------------------------------------------------------- */
 
 static cg_value map_not(cg *c, const cg_step *s) { return LLVMBuildNot(c->b, s->in[0], ""); }
 static cg_value map_and(cg *c, const cg_step *s) { return cg_and(c, s->in[0], s->in[1]); }
@@ -207,8 +205,7 @@ static cg_value map_shift_right_arithmetic(cg *c, const cg_step *s)
     return shift(c, s, LLVMBuildAShr, true);
 }
 
-/* ---- decisions and conversions
- * -------------------------------------------------------------------------------- */
+/* ---- decisions and conversions -------------------------------------------------------------- */
 
 static cg_value map_compare(cg *c, const cg_step *s)
 {
@@ -278,8 +275,7 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
     return cg_from_memory(c, s->to, LLVMBuildBitCast(c->b, x, type, ""));
 }
 
-/* ---- the table
- * -------------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------ */
 
 #define CPU_SOURCE(f)                                                                                        \
     {                                                                                                        \

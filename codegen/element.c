@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* ---- memo ------------------------------------------------------------------------------------------- */
+/* ---- memo ----------------------------------------------------------------------------------- */
 
 typedef struct memo_entry {
     ir_value v;
@@ -69,7 +69,7 @@ static void add_memo(cg *c, ir_value v, const cg_index *index, cg_value value)
     m->newest[v] = (int32_t)m->count;
 }
 
-/* ---- bindings ------------------------------------------------------------------------------------------ */
+/* ---- bindings ------------------------------------------------------------------------------- */
 
 static void bind(cg *c, ir_value v, cg_binding b)
 {
@@ -95,7 +95,7 @@ void cg_bind_memory(cg *c, ir_value v, cg_value address, bool read_only)
 
 void cg_unbind(cg *c, ir_value v) { bind(c, v, (cg_binding){.source = CG_COMPUTED}); }
 
-/* ---- memory -------------------------------------------------------------------------------------------- */
+/* ---- memory --------------------------------------------------------------------------------- */
 
 typedef struct access {
     LLVMTypeRef element; /* in memory */
@@ -200,8 +200,7 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
     }
 }
 
-/* ---- elements --------------------------------------------------------------------------------------------
- */
+/* ---- elements ------------------------------------------------------------------------------- */
 
 static bool is_uniform(const cg_index *x)
 {

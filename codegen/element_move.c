@@ -179,8 +179,7 @@ cg_value cg_read_dynamic_update_slice(cg *c, ir_value v, const cg_index *index)
     return inside ? cg_select(c, inside, value, cg_element_uniform(c, n->in[0], index)) : value;
 }
 
-/* ---- reshape of what is not in memory -------------------------------------------------------------------
- */
+/* ---- reshape of what is not in memory ------------------------------------------------------- */
 
 static ir_dim product(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
 

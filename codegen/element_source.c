@@ -63,8 +63,7 @@ cg_value cg_read_dimension_size(cg *c, ir_value v, const cg_index *index)
     return cg_dim(c, ir_batch(ir_attr_int(cg_node(c, v), ATTR_dimension, 1)));
 }
 
-/* ---- random words: Philox4x32-10 -------------------------------------------------------------------------
- */
+/* ---- random words: Philox4x32-10 ------------------------------------------------------------ */
 
 typedef struct philox {
     cg_value word[4], key[2]; /* i32, scalars or vectors */

@@ -26,7 +26,7 @@ static void emit_flat(cg *c, cg_walk *w, int64_t grain)
     cg_kernel_end(c, rows, grain, 1);
 }
 
-/* ---- segments ------------------------------------------------------------------------------------------ */
+/* ---- segments ------------------------------------------------------------------------------- */
 
 /* Where concatenations and paddings along the innermost dim change operands, the dim is cut: inside a segment
  * it is known which operand all elements come from, and vectors need no masks. */

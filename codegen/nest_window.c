@@ -151,7 +151,7 @@ static cg_index vector_at(cg *c, const ir_type *t, const cg_value *at, int lanes
     return x;
 }
 
-/* ---- reduce_window ------------------------------------------------------------------------------------- */
+/* ---- reduce_window -------------------------------------------------------------------------- */
 
 typedef struct block {
     windows *w;
@@ -223,8 +223,7 @@ void cg_nest_reduce_window(cg *c)
     cg_kernel_end(c, rows, grain, 1);
 }
 
-/* ---- select_and_scatter ----------------------------------------------------------------------------------
- */
+/* ---- select_and_scatter --------------------------------------------------------------------- */
 
 typedef struct selection {
     int lanes;

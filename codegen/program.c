@@ -149,8 +149,7 @@ static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
     return finish(&r);
 }
 
-/* ---- variables -------------------------------------------------------------------------------------------
- */
+/* ---- variables ------------------------------------------------------------------------------ */
 
 typedef struct settings {
     cg *c;
@@ -232,8 +231,7 @@ static cg_value make_port(cg *c, const ir_port *p)
     return finish(&r);
 }
 
-/* ---- the program
- * -------------------------------------------------------------------------------------------- */
+/* ---- the program ---------------------------------------------------------------------------- */
 
 static void put_tables(row *r, const cg_plan *p)
 {

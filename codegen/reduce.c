@@ -96,7 +96,7 @@ static int64_t constant_size(const reduction *x, int count, const int *dim)
     return d.batch ? INT64_C(1) << 20 : d.count; /* a guess at large batches: then one row is a task */
 }
 
-/* ---- the innermost dim is reduced ---------------------------------------------------------------------- */
+/* ---- the innermost dim is reduced ----------------------------------------------------------- */
 
 static void fold_step(cg *c, const cg_index *at, int turn, cg_value *value, void *context)
 {
@@ -156,8 +156,7 @@ static void reduce_rows(cg *c, reduction *x)
     cg_kernel_end(c, rows, grain, x->splits);
 }
 
-/* ---- the innermost dim is kept ---------------------------------------------------------------------------
- */
+/* ---- the innermost dim is kept -------------------------------------------------------------- */
 
 enum { CHUNK = 64, PIECE = 512 };
 

@@ -270,6 +270,7 @@ void fe_model_penalties(fe_lower *l, const fe_model *m);
 typedef struct fe_op fe_op;
 const fe_op *fe_op_find(const char *class_name); /* NULL: unknown */
 const char *fe_op_name(const fe_op *op);
+const char *fe_op_refusal(const fe_op *op); /* not NULL: refused, with this reason */
 size_t fe_op_count(void);
 const fe_op *fe_op_at(size_t index);
 /* config: FE_DICT of the operation's constructor arguments. */

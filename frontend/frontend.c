@@ -265,5 +265,9 @@ void frontend_list_layers(FILE *to)
         else
             fprintf(to, "%s\n", c->name);
     }
-    for (size_t i = 0; i < fe_op_count(); i++) fprintf(to, "keras.ops: %s\n", fe_op_name(fe_op_at(i)));
+    for (size_t i = 0; i < fe_op_count(); i++) {
+        const char *refusal = fe_op_refusal(fe_op_at(i));
+        fprintf(to, "keras.ops: %s%s%s\n", fe_op_name(fe_op_at(i)), refusal ? " refused: " : "",
+                refusal ? refusal : "");
+    }
 }

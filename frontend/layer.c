@@ -64,7 +64,12 @@ const fe_op *fe_layer_op(const fe_layer *layer)
 
 static const fe_layer_class *find_op_class(fe *f, const char *name, const json_at *at)
 {
-    if (!fe_op_find(name)) {
+    const fe_op *op = fe_op_find(name);
+    if (op && fe_op_refusal(op)) {
+        fe_error(f, at, "this operation is not supported: %s", fe_op_refusal(op));
+        return NULL;
+    }
+    if (!op) {
         const char **known = arena_array(f->arena, const char *, fe_op_count());
         for (size_t i = 0; i < fe_op_count(); i++) known[i] = fe_op_name(fe_op_at(i));
         const char *near = fe_nearest(name, fe_op_count(), known);

@@ -189,12 +189,12 @@ static void allocate_tables(fuse *f)
     for (size_t i = 0; i < f->capacity; i++) f->group[i] = -1;
 }
 
-bool pass_fuse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
+static void fuse_graph(ir_graph *g, bool is_body, int carried, const passes_options *o)
 {
-    (void)m, (void)d;
     arena scratch = {0};
     claim_results(g, &scratch);
-    fuse f = {.g = g, .scratch = &scratch, .capacity = g->count + g->update_count + 1};
+    fuse f = {.g = g, .is_body = is_body, .carried = carried, .scratch = &scratch};
+    f.capacity = g->count + g->update_count + (size_t)carried + 1;
     allocate_tables(&f);
     fuse_choose_memory(&f);
     fuse_form_groups(&f);
@@ -208,5 +208,17 @@ bool pass_fuse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     fuse_place_updates(&f);
     write_kernels(&f);
     arena_done(&scratch);
+}
+
+/* The body of a scan has kernels of its own; pass_loop has made it belong to this scan alone. */
+bool pass_fuse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
+{
+    (void)m, (void)d;
+    for (size_t v = 0; v < g->count; v++) {
+        const ir_node *n = &g->node[v];
+        if (n->op != OP_scan) continue;
+        fuse_graph(ir_attr_find(n, ATTR_body)->graph, true, (int)ir_attr_int(n, ATTR_carried, 0), o);
+    }
+    fuse_graph(g, false, 0, o);
     return true;
 }

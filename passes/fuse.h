@@ -32,6 +32,8 @@ typedef struct fuse_group {
 
 typedef struct fuse {
     ir_graph *g;
+    bool is_body; /* of a scan: its first `carried` outputs are written over the parameters of those numbers */
+    int carried;
     arena *scratch;
     size_t capacity; /* of the tables: the nodes, and a copy per update */
     bool *live;

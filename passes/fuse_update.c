@@ -1,4 +1,4 @@
-/* fuse_update.c: variables are updated in place where nobody still needs the old value: then the group that
+/* fuse_update.c: variables, and the states of a loop in its body, are updated in place where nobody still needs the old value: then the group that
  * computes the update runs after all groups that read the variable. Where that would be a cycle, or where the
  * group itself reads the variable other than element by element, the update is a copy at the end. */
 #include "passes/fuse.h"
@@ -8,9 +8,13 @@ typedef struct reader_list {
     size_t count, capacity;
 } reader_list;
 
-static bool is_variable(const ir_graph *g, ir_value v, int variable)
+/* The number of the variable, or state, that v is; -1: none. */
+static int number_of(const fuse *f, ir_value v)
 {
-    return g->node[v].op == OP_variable && ir_attr_int(&g->node[v], ATTR_index, -1) == variable;
+    const ir_node *n = &f->g->node[v];
+    const int64_t number = ir_attr_int(n, ATTR_index, -1);
+    if (f->is_body) return n->op == OP_parameter && number < f->carried ? (int)number : -1;
+    return n->op == OP_variable ? (int)number : -1;
 }
 
 static void list_readers(fuse *f, reader_list *lists)
@@ -21,9 +25,9 @@ static void list_readers(fuse *f, reader_list *lists)
         for (size_t j = 0; (item = fuse_group_item(&f->groups[i], j)) != IR_NONE; j++) {
             const fuse_leaves *l = fuse_leaves_of(f, item);
             for (size_t p = 0; p < l->count; p++) {
-                const ir_node *n = &f->g->node[l->leaf[p].base];
-                if (n->op != OP_variable) continue;
-                reader_list *list = &lists[ir_attr_int(n, ATTR_index, 0)];
+                const int number = number_of(f, l->leaf[p].base);
+                if (number < 0) continue;
+                reader_list *list = &lists[number];
                 if (list->count == 0 || list->group[list->count - 1] != i)
                     arena_push(f->scratch, list->group, list->count, list->capacity, i);
             }
@@ -40,7 +44,7 @@ static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
     for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)
-            if (is_variable(f->g, l->leaf[j].base, variable) &&
+            if (number_of(f, l->leaf[j].base) == variable &&
                 (k->kind != KERNEL_loop || l->leaf[j].moved || item > root))
                 return false;
     }
@@ -81,16 +85,17 @@ static ir_value add_final_copy(fuse *f, ir_value v)
 void fuse_place_updates(fuse *f)
 {
     ir_graph *g = f->g;
-    const size_t variables = g->module ? g->module->variable_count : 0;
-    reader_list *lists = arena_array(f->scratch, reader_list, variables + 1);
+    const size_t variables = g->module ? g->module->variable_count : 0, states = (size_t)f->carried;
+    reader_list *lists = arena_array(f->scratch, reader_list, variables + states + 1);
     list_readers(f, lists);
-    for (size_t i = 0; i < g->update_count; i++) {
-        ir_binding *u = &g->update[i];
-        const ir_value root = fuse_base(g, u->value);
-        if (!can_write_in_place(f, root, u->variable, &lists[u->variable])) {
+    for (size_t i = 0; i < (f->is_body ? states : g->update_count); i++) {
+        const int variable = f->is_body ? (int)i : g->update[i].variable;
+        ir_value *value = f->is_body ? &g->output[i].value : &g->update[i].value;
+        const ir_value root = fuse_base(g, *value);
+        if (!can_write_in_place(f, root, variable, &lists[variable])) {
             f->required[root] = false;
-            u->value = add_final_copy(f, u->value);
+            *value = add_final_copy(f, *value);
         }
-        run_after_readers(f, f->group[fuse_base(g, u->value)], &lists[u->variable]);
+        run_after_readers(f, f->group[fuse_base(g, *value)], &lists[variable]);
     }
 }

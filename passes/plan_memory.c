@@ -4,7 +4,11 @@
  *   outputs    the caller's buffer
  *   the rest   a block of one of two slabs, shared by values that are not alive at the same time
  * Views have the place of what they show. A block begins at a multiple of 64 bytes; in the batch slab all
- * sizes are per row of the batch, so that the block of a value lies at offset * N for every N. */
+ * sizes are per row of the batch, so that the block of a value lies at offset * N for every N.
+ *
+ * A scan has a block per element of its tuple. Its body is planned with it, in the same slabs: what the body reads and
+ * its states and stacks lie where the graph around it has them (stacks and per-step inputs: where their first slice
+ * is), and its own values are alive within one step. */
 #include "passes/passes_private.h"
 
 #include <stdlib.h>
@@ -14,25 +18,56 @@ enum { ALIGNMENT = 64 };
 
 typedef struct block {
     ir_value value;
+    ir_graph *graph;   /* of `value` */
     int64_t size, offset;
-    int first, last; /* kernels: written by, last read by */
+    int first, last;   /* times at which it is written and last read */
     bool batch;
-    int reuses; /* the block whose memory it takes over, or -1 */
+    ir_dtype dtype;
+    int reuses;        /* the block whose memory it takes over, or -1 */
 } block;
 
-typedef struct plan {
+/* Shared by a graph and the bodies in it. A kernel takes one unit of time, a scan one for its beginning, those of its
+ * body, and one for its end. */
+typedef struct pool {
+    block *blocks;
+    size_t count, capacity;
+    int time;
+} pool;
+
+typedef struct plan plan;
+struct plan {
     ir_module *m;
     ir_graph *g;
     arena *scratch;
-    block *blocks;
-    size_t count, capacity;
-    int *block_of; /* per value: of the base; -1 */
-} plan;
+    pool *pool;
+    int *block_of; /* per value: of the base; of a scan: its first element's; -1 */
+    int *start;    /* per kernel: when it runs */
+    plan **inner;  /* per kernel: of the body of its scan, else NULL */
+};
+
+/* The scan that a kernel is, or NULL. */
+static const ir_node *find_scan(const ir_graph *g, const ir_kernel *k)
+{
+    const bool is_scan = k->main != IR_NONE && g->node[k->main].op == OP_scan;
+    return is_scan ? &g->node[k->main] : NULL;
+}
 
 static ir_value find_base(const ir_graph *g, ir_value v)
 {
     while (passes_is_view(&g->node[v])) v = g->node[v].in[0];
     return v;
+}
+
+/* The block that v lies in, -1: none of this plan. */
+static int block_behind(const plan *p, ir_value v)
+{
+    while (passes_is_view(&p->g->node[v])) {
+        const ir_node *n = &p->g->node[v];
+        v = n->in[0];
+        if (n->op == OP_get && p->g->node[v].op == OP_scan && p->block_of[v] >= 0)
+            return p->block_of[v] + (int)ir_attr_int(n, ATTR_index, 0);
+    }
+    return p->block_of[v];
 }
 
 static int64_t align_up(int64_t size) { return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
@@ -126,10 +161,9 @@ static void place_sources(const plan *p)
 /* ---- blocks ----------------------------------------------------------------------------------------------
  */
 
-static bool add_block(plan *p, ir_value v, int kernel, diag *d)
+static bool add_block(plan *p, ir_value v, const ir_type *t, int time, diag *d)
 {
-    const ir_type *t = &p->g->node[v].type;
-    block b = {.value = v, .first = kernel, .last = kernel, .reuses = -1};
+    block b = {.value = v, .first = time, .last = time, .reuses = -1, .graph = p->g, .dtype = t->dtype};
     const bool counted = t->rank < 0 ? count_tuple_bytes(t, t->element_count, &b.size, &b.batch)
                                      : count_bytes(t, &b.size, &b.batch);
     if (!counted) {
@@ -143,24 +177,63 @@ static bool add_block(plan *p, ir_value v, int kernel, diag *d)
         return false;
     }
     b.size = base_max(align_up(b.size), ALIGNMENT);
-    p->block_of[v] = (int)p->count;
-    arena_push(p->scratch, p->blocks, p->count, p->capacity, b);
+    if (p->block_of[v] < 0) p->block_of[v] = (int)p->pool->count;
+    arena_push(p->scratch, p->pool->blocks, p->pool->count, p->pool->capacity, b);
     return true;
+}
+
+static plan *make_plan(ir_module *m, ir_graph *g, arena *scratch, pool *blocks)
+{
+    plan *p = arena_new(scratch, plan);
+    *p = (plan){.m = m, .g = g, .scratch = scratch, .pool = blocks};
+    p->block_of = arena_array(scratch, int, g->count + 1);
+    p->start = arena_array(scratch, int, g->kernel_count + 1);
+    p->inner = arena_array(scratch, plan *, g->kernel_count + 1);
+    for (size_t i = 0; i < g->count; i++) p->block_of[i] = -1;
+    g->place = arena_array(g->arena, ir_place, g->count + 1);
+    return p;
+}
+
+static bool find_blocks(plan *p, diag *d);
+
+/* Blocks for the elements of a scan, then for its body, whose outputs lie in them. */
+static bool find_scan_blocks(plan *p, size_t k, diag *d)
+{
+    const ir_kernel *kernel = &p->g->kernel[k];
+    const ir_node *n = find_scan(p->g, kernel);
+    ir_graph *body = ir_attr_find(n, ATTR_body)->graph;
+    const size_t first = p->pool->count, elements = (size_t)n->type.element_count;
+    bool good = true;
+    p->inner[k] = make_plan(p->m, body, p->scratch, p->pool);
+    for (size_t i = 0; i < elements && good; i++)
+        good = add_block(p, kernel->main, &n->type.element[i], p->pool->time, d);
+    p->pool->time++;
+    for (size_t i = 0; i < body->output_count; i++)
+        body->place[find_base(body, body->output[i].value)] = (ir_place){SPACE_output, (int64_t)i};
+    good = good && find_blocks(p->inner[k], d);
+    for (size_t i = first; good && i < first + elements; i++) p->pool->blocks[i].last = p->pool->time;
+    return good;
 }
 
 static bool find_blocks(plan *p, diag *d)
 {
     const ir_graph *g = p->g;
     bool good = true;
-    for (size_t k = 0; k < g->kernel_count; k++) {
+    for (size_t k = 0; k < g->kernel_count && good; k++) {
         const ir_kernel *kernel = &g->kernel[k];
-        for (int i = 0; i < kernel->root_count; i++)
-            if (g->place[kernel->root[i]].space == SPACE_none)
-                good = add_block(p, kernel->root[i], (int)k, d) && good;
-        for (int i = 0; i < kernel->read_count; i++) {
-            const int b = p->block_of[find_base(g, kernel->read[i])];
-            if (b >= 0) p->blocks[b].last = (int)k;
+        const bool is_scan = find_scan(g, kernel) != NULL;
+        p->start[k] = p->pool->time;
+        if (is_scan) good = find_scan_blocks(p, k, d);
+        for (int i = 0; i < kernel->root_count && !is_scan; i++) {
+            const ir_value root = kernel->root[i];
+            if (g->place[root].space != SPACE_none) continue;
+            good = add_block(p, root, &g->node[root].type, p->pool->time, d) && good;
         }
+        for (int i = 0; i < kernel->read_count && good; i++) {
+            const int b = block_behind(p, kernel->read[i]);
+            if (b >= 0) p->pool->blocks[b].last = p->pool->time;
+        }
+        p->pool->time++;
     }
     return good;
 }
@@ -194,7 +267,7 @@ static bool can_write_over(const plan *p, const ir_kernel *k, int root, int over
         walk_index(p, k->root[i], mark);
         for (int j = 0; j < k->read_count; j++) {
             const ir_value read = k->read[j];
-            if (p->block_of[find_base(p->g, read)] != over || !mark[read]) continue;
+            if (block_behind(p, read) != over || !mark[read]) continue;
             if ((mark[read] & AT_OTHER) || i > root) return false;
         }
     }
@@ -203,32 +276,65 @@ static bool can_write_over(const plan *p, const ir_kernel *k, int root, int over
 
 static bool is_written_over(const plan *p, int over)
 {
-    for (size_t i = 0; i < p->count; i++)
-        if (p->blocks[i].reuses == over) return true;
+    for (size_t i = 0; i < p->pool->count; i++)
+        if (p->pool->blocks[i].reuses == over) return true;
     return false;
 }
 
+/* States begin in the memory of the copies that pass_loop made for them. */
+static void take_states(plan *p, size_t k)
+{
+    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
+    const int first = p->block_of[p->g->kernel[k].main];
+    for (int i = 0; i < (int)ir_attr_int(n, ATTR_carried, 0); i++) {
+        const int start = block_behind(p, n->in[i]);
+        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy, "a state of a scan does not start in memory of its own");
+        p->pool->blocks[first + i].reuses = start;
+    }
+}
+
+static void take_all_states(plan *p)
+{
+    for (size_t k = 0; k < p->g->kernel_count; k++)
+        if (p->inner[k]) take_states(p, k);
+}
+
+/* States begin in the memory of the copies that pass_loop made for them. */
+static void take_states(const plan *p, size_t k)
+{
+    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
+    const int first = p->block_of[p->g->kernel[k].main];
+    for (int i = 0; i < (int)ir_attr_int(n, ATTR_carried, 0); i++) {
+        const int start = block_behind(p, n->in[i]);
+        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy, "a state of a scan does not start in memory of its own");
+        p->pool->blocks[first + i].reuses = start;
+    }
+}
+
+static void take_all_states(const plan *p)
+{
+    for (size_t k = 0; k < p->g->kernel_count; k++)
+        if (p->inner[k]) take_states(p, k);
+}
+
 /* Loops are short chains over few values, so trying each read for each root is cheap. */
-static void reuse_operands(plan *p)
+static void reuse_operands(const plan *p)
 {
     const ir_graph *g = p->g;
+    block *blocks = p->pool->blocks;
     uint8_t *mark = arena_array(p->scratch, uint8_t, g->count);
     for (size_t k = 0; k < g->kernel_count; k++) {
         const ir_kernel *kernel = &g->kernel[k];
+        if (p->inner[k]) reuse_operands(p->inner[k]);
         if (kernel->kind != KERNEL_loop) continue;
         for (int i = 0; i < kernel->root_count; i++) {
             const int own = p->block_of[kernel->root[i]];
-            for (int j = 0; own >= 0 && j < kernel->read_count && p->blocks[own].reuses < 0; j++) {
-                const int over = p->block_of[find_base(g, kernel->read[j])];
-                if (over < 0 || over == own || p->blocks[over].last != (int)k) continue;
-                if (ir_dtype_size(g->node[p->blocks[over].value].type.dtype) !=
-                    ir_dtype_size(g->node[kernel->root[i]].type.dtype))
-                    continue;
-                if (p->blocks[over].size != p->blocks[own].size ||
-                    p->blocks[over].batch != p->blocks[own].batch)
-                    continue;
-                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark))
-                    p->blocks[own].reuses = over;
+            for (int j = 0; own >= 0 && j < kernel->read_count && blocks[own].reuses < 0; j++) {
+                const int over = block_behind(p, kernel->read[j]);
+                if (over < 0 || over == own || blocks[over].last != p->start[k]) continue;
+                if (ir_dtype_size(blocks[over].dtype) != ir_dtype_size(blocks[own].dtype)) continue;
+                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch) continue;
+                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark)) blocks[own].reuses = over;
             }
         }
     }
@@ -241,7 +347,7 @@ static int compare_blocks(const void *a, const void *b)
 {
     const block *x = *(block *const *)a, *y = *(block *const *)b;
     if (x->size != y->size) return x->size < y->size ? 1 : -1;
-    return (x->value > y->value) - (x->value < y->value);
+    return (x > y) - (x < y);
 }
 
 /* `placed` is ascending by offset; b goes into the lowest gap that is free for its whole life. */
@@ -262,12 +368,13 @@ static void insert_block(block **placed, size_t count, block *b)
 /* Largest first: small blocks then fill the gaps. Returns the size of the slab. */
 static int64_t pack_blocks(const plan *p, bool batch)
 {
-    block **sorted = arena_array(p->scratch, block *, p->count + 1),
-          **placed = arena_array(p->scratch, block *, p->count + 1);
+    const pool *all = p->pool;
+    block **sorted = arena_array(p->scratch, block *, all->count + 1);
+    block **placed = arena_array(p->scratch, block *, all->count + 1);
     size_t count = 0;
     int64_t bytes = 0;
-    for (size_t i = 0; i < p->count; i++)
-        if (p->blocks[i].batch == batch && p->blocks[i].reuses < 0) sorted[count++] = &p->blocks[i];
+    for (size_t i = 0; i < all->count; i++)
+        if (all->blocks[i].batch == batch && all->blocks[i].reuses < 0) sorted[count++] = &all->blocks[i];
     if (count > 0) qsort(sorted, count, sizeof *sorted, compare_blocks);
     for (size_t i = 0; i < count; i++) {
         insert_block(placed, i, sorted[i]);
@@ -278,55 +385,95 @@ static int64_t pack_blocks(const plan *p, bool batch)
 
 static block *find_owner(const plan *p, block *b)
 {
-    while (b->reuses >= 0) b = &p->blocks[b->reuses];
+    while (b->reuses >= 0) b = &p->pool->blocks[b->reuses];
     return b;
+}
+
+static ir_place place_of_block(const plan *p, int index)
+{
+    const block *owner = find_owner(p, &p->pool->blocks[index]);
+    return (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset};
 }
 
 static void place_blocks(const plan *p)
 {
-    ir_graph *g = p->g;
-    for (size_t i = 0; i < p->count; i++) {
-        block *owner = find_owner(p, &p->blocks[i]);
-        owner->last = (int)base_max(owner->last, p->blocks[i].last);
+    block *blocks = p->pool->blocks;
+    for (size_t i = 0; i < p->pool->count; i++) {
+        block *owner = find_owner(p, &blocks[i]);
+        owner->last = (int)base_max(owner->last, blocks[i].last);
     }
-    g->fixed_bytes = pack_blocks(p, false);
-    g->batch_bytes = pack_blocks(p, true);
-    for (size_t i = 0; i < p->count; i++) {
-        const block *owner = find_owner(p, &p->blocks[i]);
-        g->place[p->blocks[i].value] = (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset};
-    }
+    p->g->fixed_bytes = pack_blocks(p, false);
+    p->g->batch_bytes = pack_blocks(p, true);
+    for (size_t i = 0; i < p->pool->count; i++)
+        if (blocks[i].graph->node[blocks[i].value].op != OP_scan)
+            blocks[i].graph->place[blocks[i].value] = place_of_block(p, (int)i);
 }
 
-static void place_views(ir_graph *g)
+static void place_views(const plan *p)
 {
+    ir_graph *g = p->g;
     for (size_t v = 0; v < g->count; v++) {
         const ir_node *n = &g->node[v];
         if (!passes_is_view(n)) continue;
-        g->place[v] = g->place[n->in[0]];
         int64_t skipped = 0;
         bool batch;
-        if (n->op == OP_get && g->place[v].space != SPACE_none &&
-            count_tuple_bytes(&g->node[n->in[0]].type, (int)ir_attr_int(n, ATTR_index, 0), &skipped, &batch))
+        g->place[v] = g->place[n->in[0]];
+        if (n->op != OP_get) continue;
+        if (g->node[n->in[0]].op == OP_scan) {
+            const int b = block_behind(p, (ir_value)v);
+            if (b >= 0) g->place[v] = place_of_block(p, b);
+        } else if (g->place[v].space != SPACE_none &&
+                   count_tuple_bytes(&g->node[n->in[0]].type, (int)ir_attr_int(n, ATTR_index, 0), &skipped, &batch)) {
             g->place[v].offset += skipped;
+        }
+    }
+}
+
+/* Operands lie where the graph around the body has them, outputs in the elements of the scan. */
+static void place_body(const plan *p, size_t k)
+{
+    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
+    const plan *inner = p->inner[k];
+    ir_graph *body = inner->g;
+    const int first = p->block_of[p->g->kernel[k].main], carried = (int)ir_attr_int(n, ATTR_carried, 0);
+    for (size_t v = 0; v < body->count; v++) {
+        if (body->node[v].op != OP_parameter) continue;
+        const int i = (int)ir_attr_int(&body->node[v], ATTR_index, 0);
+        body->place[v] = i < carried ? place_of_block(p, first + i) : p->g->place[n->in[i]];
+    }
+    for (size_t i = 0; i < body->output_count; i++)
+        body->place[find_base(body, body->output[i].value)] = place_of_block(p, first + (int)i);
+    place_views(inner);
+    body->fixed_bytes = p->g->fixed_bytes;
+    body->batch_bytes = p->g->batch_bytes;
+}
+
+static void place_all(const plan *p)
+{
+    place_blocks(p);
+    place_views(p);
+    for (size_t k = 0; k < p->g->kernel_count; k++) {
+        if (!p->inner[k]) continue;
+        place_constants(p->inner[k]);
+        place_body(p, k);
     }
 }
 
 bool pass_plan_memory(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     arena scratch = {0};
-    plan p = {.m = m, .g = g, .scratch = &scratch, .block_of = arena_array(&scratch, int, g->count + 1)};
-    for (size_t i = 0; i < g->count; i++) p.block_of[i] = -1;
-    g->place = arena_array(g->arena, ir_place, g->count + 1);
-    place_sources(&p);
+    pool blocks = {0};
+    plan *p = make_plan(m, g, &scratch, &blocks);
+    place_sources(p);
     for (size_t i = 0; i < g->update_count; i++)
         g->place[find_base(g, g->update[i].value)] = (ir_place){SPACE_variable, g->update[i].variable};
     for (size_t i = 0; i < g->output_count; i++)
         g->place[find_base(g, g->output[i].value)] = (ir_place){SPACE_output, (int64_t)i};
-    const bool good = find_blocks(&p, d);
+    const bool good = find_blocks(p, d);
     if (good) {
-        if (o->level > 0) reuse_operands(&p);
-        place_blocks(&p);
-        place_views(g);
+        take_all_states(p);
+        if (o->level > 0) reuse_operands(p);
+        place_all(p);
     }
     arena_done(&scratch);
     return good;

@@ -4,44 +4,65 @@
 #define F32 "port x \"x\" : f32[N,20]\n"
 
 static const codegen_case cases[] = {
-    {"chain", F32 "variable @b : f32[20] {path=\"b\"}\ngraph predict {\n"
-     "  %x = parameter {index=0} : f32[N,20]\n  %b = variable {index=0} : f32[20]\n"
-     "  %w = broadcast_in_dim %b {dimensions=[1]} : f32[N,20]\n  %s = add %x, %w\n  %t = tanh %s\n"
-     "  %m = multiply %t, %s\n  output \"y\" = %m\n}\n", 0},
-    {"scalars", "port x \"x\" : f32[N,3]\nvariable @i : i64[] {path=\"i\"}\nvariable @r : f32[] {path=\"r\"}\n"
+    {"chain",
+     F32 "variable @b : f32[20] {path=\"b\"}\ngraph predict {\n"
+         "  %x = parameter {index=0} : f32[N,20]\n  %b = variable {index=0} : f32[20]\n"
+         "  %w = broadcast_in_dim %b {dimensions=[1]} : f32[N,20]\n  %s = add %x, %w\n  %t = tanh %s\n"
+         "  %m = multiply %t, %s\n  output \"y\" = %m\n}\n",
+     0},
+    {"scalars",
+     "port x \"x\" : f32[N,3]\nvariable @i : i64[] {path=\"i\"}\nvariable @r : f32[] {path=\"r\"}\n"
      "variable @v : f32[100] {path=\"v\"}\ngraph predict {\n  %i = variable {index=0} : i64[]\n"
      "  %one = constant {data=[1]} : i64[]\n  %j = add %i, %one\n  %f = convert %j : f32[]\n"
      "  %r = variable {index=1} : f32[]\n  %p = power %r, %f\n  %v = variable {index=2} : f32[100]\n"
      "  %w = broadcast_in_dim %r {dimensions=[]} : f32[100]\n  %u = multiply %v, %w\n  %n = subtract %v, %u\n"
-     "  output \"p\" = %p\n  update @i = %j\n  update @v = %n\n}\n", 1e-5},
-    {"softmax", F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
-     "  %m = reduce %x {kind=maximum, dimensions=[1]}\n  %mw = broadcast_in_dim %m {dimensions=[0]} : f32[N,20]\n"
-     "  %d = subtract %x, %mw\n  %e = exponential %d\n  %s = reduce %e {kind=add, dimensions=[1]}\n"
-     "  %sw = broadcast_in_dim %s {dimensions=[0]} : f32[N,20]\n  %y = divide %e, %sw\n  output \"y\" = %y\n}\n", 0},
-    {"wide softmax", "port x \"x\" : f32[N,1003]\ngraph predict {\n  %x = parameter {index=0} : f32[N,1003]\n"
-     "  %m = reduce %x {kind=maximum, dimensions=[1]}\n  %mw = broadcast_in_dim %m {dimensions=[0]} : f32[N,1003]\n"
+     "  output \"p\" = %p\n  update @i = %j\n  update @v = %n\n}\n",
+     1e-5},
+    {"softmax",
+     F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
+         "  %m = reduce %x {kind=maximum, dimensions=[1]}\n  %mw = broadcast_in_dim %m {dimensions=[0]} : "
+         "f32[N,20]\n"
+         "  %d = subtract %x, %mw\n  %e = exponential %d\n  %s = reduce %e {kind=add, dimensions=[1]}\n"
+         "  %sw = broadcast_in_dim %s {dimensions=[0]} : f32[N,20]\n  %y = divide %e, %sw\n  output \"y\" = "
+         "%y\n}\n",
+     0},
+    {"wide softmax",
+     "port x \"x\" : f32[N,1003]\ngraph predict {\n  %x = parameter {index=0} : f32[N,1003]\n"
+     "  %m = reduce %x {kind=maximum, dimensions=[1]}\n  %mw = broadcast_in_dim %m {dimensions=[0]} : "
+     "f32[N,1003]\n"
      "  %d = subtract %x, %mw\n  %e = exponential %d\n  %s = reduce %e {kind=add, dimensions=[1]}\n"
      "  %sw = broadcast_in_dim %s {dimensions=[0]} : f32[N,1003]\n  %y = divide %e, %sw\n"
-     "  output \"y\" = %y\n}\n", 2e-6},
-    {"sums", "port x \"x\" : f32[N,6,7,24]\ngraph predict {\n  %x = parameter {index=0} : f32[N,6,7,24]\n"
+     "  output \"y\" = %y\n}\n",
+     2e-6},
+    {"sums",
+     "port x \"x\" : f32[N,6,7,24]\ngraph predict {\n  %x = parameter {index=0} : f32[N,6,7,24]\n"
      "  %a = reduce %x {kind=add, dimensions=[0, 1, 2]}\n  %q = multiply %x, %x\n"
      "  %b = reduce %q {kind=add, dimensions=[0, 1, 2]}\n  %c = reduce %x {kind=add, dimensions=[1, 3]}\n"
-     "  %d = reduce %x {kind=maximum, dimensions=[0, 1, 2, 3]}\n  %e = reduce %x {kind=minimum, dimensions=[3]}\n"
+     "  %d = reduce %x {kind=maximum, dimensions=[0, 1, 2, 3]}\n  %e = reduce %x {kind=minimum, "
+     "dimensions=[3]}\n"
      "  %f = reduce %x {kind=multiply, dimensions=[2]}\n  %g = reduce %x {kind=add, dimensions=[1, 2]}\n"
-     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"c\" = %c\n  output \"d\" = %d\n  output \"e\" = %e\n"
-     "  output \"f\" = %f\n  output \"g\" = %g\n}\n", 1e-4},
-    {"layer norm", "port x \"x\" : f32[N,9,37]\nvariable @g : f32[37] {path=\"g\"}\ngraph predict {\n"
+     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"c\" = %c\n  output \"d\" = %d\n  output \"e\" = "
+     "%e\n"
+     "  output \"f\" = %f\n  output \"g\" = %g\n}\n",
+     1e-4},
+    {"layer norm",
+     "port x \"x\" : f32[N,9,37]\nvariable @g : f32[37] {path=\"g\"}\ngraph predict {\n"
      "  %x = parameter {index=0} : f32[N,9,37]\n  %g = variable {index=0} : f32[37]\n"
      "  %s = reduce %x {kind=add, dimensions=[2]}\n  %c = constant {data=[0.027027028]} : f32[N,9]\n"
      "  %m = multiply %s, %c\n  %mw = broadcast_in_dim %m {dimensions=[0, 1]} : f32[N,9,37]\n"
      "  %d = subtract %x, %mw\n  %q = multiply %d, %d\n  %v = reduce %q {kind=add, dimensions=[2]}\n"
-     "  %u = multiply %v, %c\n  %r = rsqrt %u\n  %rw = broadcast_in_dim %r {dimensions=[0, 1]} : f32[N,9,37]\n"
+     "  %u = multiply %v, %c\n  %r = rsqrt %u\n  %rw = broadcast_in_dim %r {dimensions=[0, 1]} : "
+     "f32[N,9,37]\n"
      "  %n = multiply %d, %rw\n  %gw = broadcast_in_dim %g {dimensions=[2]} : f32[N,9,37]\n"
-     "  %y = multiply %n, %gw\n  output \"y\" = %y\n}\n", 1e-5},
-    {"moves", "port x \"x\" : f32[N,6,10]\nport x \"k\" : i32[N,4]\nvariable @t : f32[7,10] {path=\"t\"}\n"
+     "  %y = multiply %n, %gw\n  output \"y\" = %y\n}\n",
+     1e-5},
+    {"moves",
+     "port x \"x\" : f32[N,6,10]\nport x \"k\" : i32[N,4]\nvariable @t : f32[7,10] {path=\"t\"}\n"
      "variable @s : i64[] {path=\"s\"}\ngraph predict {\n  %x = parameter {index=0} : f32[N,6,10]\n"
-     "  %k = parameter {index=1} : i32[N,4]\n  %t = variable {index=0} : f32[7,10]\n  %s = variable {index=1} : i64[]\n"
-     "  %a = transpose %x {dimensions=[0, 2, 1]}\n  %b = slice %x {start=[0, 1, 2], limit=[-1, 6, 9], strides=[1, 2, 3]}\n"
+     "  %k = parameter {index=1} : i32[N,4]\n  %t = variable {index=0} : f32[7,10]\n  %s = variable "
+     "{index=1} : i64[]\n"
+     "  %a = transpose %x {dimensions=[0, 2, 1]}\n  %b = slice %x {start=[0, 1, 2], limit=[-1, 6, 9], "
+     "strides=[1, 2, 3]}\n"
      "  %c = reverse %x {dimensions=[1, 2]}\n  %z = constant {data=[0.5]} : f32[]\n"
      "  %d = pad %x, %z {low=[0, 1, 3], high=[0, 2, -1], interior=[0, 0, 1]}\n  %n = negate %x\n"
      "  %e = concatenate %x, %n, %c {dimension=2}\n  %f = concatenate %n, %x {dimension=1}\n"
@@ -51,52 +72,78 @@ static const codegen_case cases[] = {
      "  %sl = slice %nt {start=[0, 0], limit=[2, 10], strides=[1, 1]}\n"
      "  %i = dynamic_update_slice %t, %sl, %s, %s\n  %r = reshape %n : f32[N,60]\n  %rr = tanh %r\n"
      "  %j = reshape %c : f32[N,15,4]\n  %jj = abs %j\n"
-     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"c\" = %c\n  output \"d\" = %d\n  output \"e\" = %e\n"
-     "  output \"f\" = %f\n  output \"g\" = %g\n  output \"h\" = %h\n  output \"i\" = %i\n  output \"rr\" = %rr\n"
-     "  output \"jj\" = %jj\n}\n", 0},
-    {"integers", "port x \"x\" : i32[N,13]\nport x \"u\" : u8[N,13]\nport x \"f\" : f64[N,13]\nport x \"b\" : i1[N,13]\n"
+     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"c\" = %c\n  output \"d\" = %d\n  output \"e\" = "
+     "%e\n"
+     "  output \"f\" = %f\n  output \"g\" = %g\n  output \"h\" = %h\n  output \"i\" = %i\n  output \"rr\" = "
+     "%rr\n"
+     "  output \"jj\" = %jj\n}\n",
+     0},
+    {"integers",
+     "port x \"x\" : i32[N,13]\nport x \"u\" : u8[N,13]\nport x \"f\" : f64[N,13]\nport x \"b\" : i1[N,13]\n"
      "graph predict {\n  %x = parameter {index=0} : i32[N,13]\n  %u = parameter {index=1} : u8[N,13]\n"
-     "  %f = parameter {index=2} : f64[N,13]\n  %b = parameter {index=3} : i1[N,13]\n  %ux = convert %u : i32[N,13]\n"
-     "  %d = divide %x, %ux\n  %r = remainder %x, %ux\n  %p = power %x, %ux\n  %c = compare %x, %ux {direction=LT}\n"
+     "  %f = parameter {index=2} : f64[N,13]\n  %b = parameter {index=3} : i1[N,13]\n  %ux = convert %u : "
+     "i32[N,13]\n"
+     "  %d = divide %x, %ux\n  %r = remainder %x, %ux\n  %p = power %x, %ux\n  %c = compare %x, %ux "
+     "{direction=LT}\n"
      "  %o = or %c, %b\n  %s = select %o, %d, %p\n  %e = exponential %f\n  %ei = convert %e : u8[N,13]\n"
      "  %a = arg_reduce %f {kind=maximum, dimension=1}\n  %an = reduce %o {kind=and, dimensions=[1]}\n"
-     "  %cs = cumulative %x {kind=add, dimension=1}\n  %it = iota {dimension=1} : i32[N,13]\n  %sh = shift_left %it, %x\n"
+     "  %cs = cumulative %x {kind=add, dimension=1}\n  %it = iota {dimension=1} : i32[N,13]\n  %sh = "
+     "shift_left %it, %x\n"
      "  %sm = reduce %f {kind=add, dimensions=[0]}\n  %nt = not %o\n"
-     "  output \"d\" = %d\n  output \"r\" = %r\n  output \"s\" = %s\n  output \"e\" = %e\n  output \"ei\" = %ei\n"
-     "  output \"a\" = %a\n  output \"an\" = %an\n  output \"cs\" = %cs\n  output \"sh\" = %sh\n  output \"sm\" = %sm\n"
-     "  output \"nt\" = %nt\n}\n", 0},
-    {"windows", "port x \"x\" : f32[N,9,8,20]\nport x \"s\" : f32[N,5,4,20]\nport x \"c\" : f32[N,3,11]\ngraph predict {\n"
+     "  output \"d\" = %d\n  output \"r\" = %r\n  output \"s\" = %s\n  output \"e\" = %e\n  output \"ei\" = "
+     "%ei\n"
+     "  output \"a\" = %a\n  output \"an\" = %an\n  output \"cs\" = %cs\n  output \"sh\" = %sh\n  output "
+     "\"sm\" = %sm\n"
+     "  output \"nt\" = %nt\n}\n",
+     0},
+    {"windows",
+     "port x \"x\" : f32[N,9,8,20]\nport x \"s\" : f32[N,5,4,20]\nport x \"c\" : f32[N,3,11]\ngraph predict "
+     "{\n"
      "  %x = parameter {index=0} : f32[N,9,8,20]\n  %s = parameter {index=1} : f32[N,5,4,20]\n"
      "  %c = parameter {index=2} : f32[N,3,11]\n"
      "  %a = reduce_window %x {kind=maximum, window_dimensions=[1, 3, 2, 1], window_strides=[1, 2, 2, 1], "
-     "padding_low=[0, 1, 0, 0], padding_high=[0, 1, 0, 0], base_dilation=[1, 1, 1, 1], window_dilation=[1, 1, 1, 1]}\n"
+     "padding_low=[0, 1, 0, 0], padding_high=[0, 1, 0, 0], base_dilation=[1, 1, 1, 1], window_dilation=[1, "
+     "1, 1, 1]}\n"
      "  %b = reduce_window %x {kind=add, window_dimensions=[1, 2, 2, 1], window_strides=[1, 1, 1, 1], "
-     "padding_low=[0, 1, 1, 0], padding_high=[0, 1, 2, 0], base_dilation=[1, 2, 1, 1], window_dilation=[1, 1, 2, 1]}\n"
-     "  %d = reduce_window %c {kind=add, window_dimensions=[1, 1, 3], window_strides=[1, 1, 2], padding_low=[0, 0, 1], "
+     "padding_low=[0, 1, 1, 0], padding_high=[0, 1, 2, 0], base_dilation=[1, 2, 1, 1], window_dilation=[1, "
+     "1, 2, 1]}\n"
+     "  %d = reduce_window %c {kind=add, window_dimensions=[1, 1, 3], window_strides=[1, 1, 2], "
+     "padding_low=[0, 0, 1], "
      "padding_high=[0, 0, 1], base_dilation=[1, 1, 1], window_dilation=[1, 1, 1]}\n"
-     "  %e = select_and_scatter %x, %s {kind=maximum, window_dimensions=[1, 3, 2, 1], window_strides=[1, 2, 2, 1], "
+     "  %e = select_and_scatter %x, %s {kind=maximum, window_dimensions=[1, 3, 2, 1], window_strides=[1, 2, "
+     "2, 1], "
      "padding_low=[0, 1, 0, 0], padding_high=[0, 1, 0, 0]}\n"
      "  %f = cumulative %c {kind=add, dimension=1, reverse=1, exclusive=1}\n"
-     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"d\" = %d\n  output \"e\" = %e\n  output \"f\" = %f\n}\n", 1e-5},
-    {"scatter", "port x \"k\" : i32[N,4]\nport x \"u\" : f32[N,4,10]\nvariable @t : f32[7,10] {path=\"t\"}\n"
+     "  output \"a\" = %a\n  output \"b\" = %b\n  output \"d\" = %d\n  output \"e\" = %e\n  output \"f\" = "
+     "%f\n}\n",
+     1e-5},
+    {"scatter",
+     "port x \"k\" : i32[N,4]\nport x \"u\" : f32[N,4,10]\nvariable @t : f32[7,10] {path=\"t\"}\n"
      "graph predict {\n  %k = parameter {index=0} : i32[N,4]\n  %u = parameter {index=1} : f32[N,4,10]\n"
      "  %t = variable {index=0} : f32[7,10]\n  %y = scatter %t, %k, %u {kind=add, update_window_dims=[2], "
      "inserted_window_dims=[0], operand_batching_dims=[], indices_batching_dims=[], scatter_dims=[0], "
-     "index_vector_dim=2}\n  output \"y\" = %y\n}\n", 1e-5},
-    /* row scalars that keep a column of 1 */
-    {"kept dims", F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
-     "  %e = exponential %x\n  %s = reduce %e {kind=add, dimensions=[1]}\n  %k = reshape %s : f32[N,1]\n"
-     "  %l = log %k\n  %w = broadcast_in_dim %l {dimensions=[0, 1]} : f32[N,20]\n  %d = subtract %x, %w\n"
-     "  %t = reduce %d {kind=add, dimensions=[1]}\n  output \"l\" = %l\n  output \"d\" = %d\n  output \"t\" = %t\n}\n",
+     "index_vector_dim=2}\n  output \"y\" = %y\n}\n",
      1e-5},
-    {"random words", "port x \"x\" : f32[N,3]\nvariable @s : i64[2] {path=\"s\"}\ngraph predict {\n"
+    /* row scalars that keep a column of 1 */
+    {"kept dims",
+     F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
+         "  %e = exponential %x\n  %s = reduce %e {kind=add, dimensions=[1]}\n  %k = reshape %s : f32[N,1]\n"
+         "  %l = log %k\n  %w = broadcast_in_dim %l {dimensions=[0, 1]} : f32[N,20]\n  %d = subtract %x, %w\n"
+         "  %t = reduce %d {kind=add, dimensions=[1]}\n  output \"l\" = %l\n  output \"d\" = %d\n  output "
+         "\"t\" = %t\n}\n",
+     1e-5},
+    {"random words",
+     "port x \"x\" : f32[N,3]\nvariable @s : i64[2] {path=\"s\"}\ngraph predict {\n"
      "  %s = variable {index=0} : i64[2]\n  %w = rng_philox %s : u32[N,37]\n  %z = rng_philox %s : u32[41]\n"
-     "  output \"w\" = %w\n  output \"z\" = %z\n}\n", 0},
-    {"halves", "port x \"x\" : f16[N,19]\nport x \"b\" : bf16[N,19]\ngraph predict {\n"
+     "  output \"w\" = %w\n  output \"z\" = %z\n}\n",
+     0},
+    {"halves",
+     "port x \"x\" : f16[N,19]\nport x \"b\" : bf16[N,19]\ngraph predict {\n"
      "  %x = parameter {index=0} : f16[N,19]\n  %b = parameter {index=1} : bf16[N,19]\n  %t = tanh %x\n"
      "  %a = add %t, %x\n  %m = multiply %b, %b\n  %c = convert %m : f16[N,19]\n  %s = add %c, %a\n"
      "  %r = reduce %b {kind=add, dimensions=[1]}\n"
-     "  output \"s\" = %s\n  output \"m\" = %m\n  output \"r\" = %r\n}\n", 8e-3},
+     "  output \"s\" = %s\n  output \"m\" = %m\n  output \"r\" = %r\n}\n",
+     8e-3},
 };
 
 int main(void)

@@ -1,5 +1,5 @@
-/* codegen_run.h: compiles the graphs of a module text to a shared library, runs a graph's launches serially, and
- * compares outputs and updated variables with the interpreter. */
+/* codegen_run.h: compiles the graphs of a module text to a shared library, runs a graph's launches serially,
+ * and compares outputs and updated variables with the interpreter. */
 #ifndef CODEGEN_RUN_H
 #define CODEGEN_RUN_H
 
@@ -35,7 +35,8 @@ static inline uint32_t codegen_random(uint32_t *state)
 static inline ir_array codegen_fill(arena *a, const ir_type *t, int64_t n, uint32_t *state)
 {
     ir_array x = {.type = *t};
-    for (int d = 0; d < t->rank; d++) x.type.dim[d] = ir_fixed(t->dim[d].batch ? t->dim[d].count * n : t->dim[d].count);
+    for (int d = 0; d < t->rank; d++)
+        x.type.dim[d] = ir_fixed(t->dim[d].batch ? t->dim[d].count * n : t->dim[d].count);
     int64_t count = ir_array_count(&x);
     x.data = arena_alloc(a, (size_t)count * ir_dtype_size(t->dtype) + 64);
     for (int64_t i = 0; i < count; i++) {
@@ -55,21 +56,30 @@ static inline ir_array codegen_copy(arena *a, const ir_array *x)
     return y;
 }
 
-static inline void *codegen_address(const codegen_memory *m, const tfcc_program *p, const tfcc_place *at, int64_t n)
+static inline void *codegen_address(const codegen_memory *m, const tfcc_program *p, const tfcc_place *at,
+                                    int64_t n)
 {
     switch (at->space) {
-    case TFCC_FIXED: return m->fixed + at->offset;
-    case TFCC_BATCH: return m->batch + at->offset * (uint64_t)n;
-    case TFCC_VARIABLE: return m->variable[at->offset].data;
-    case TFCC_INPUT: return m->port[at->offset].data;
-    case TFCC_OUTPUT: return m->output[at->offset].data;
-    case TFCC_CONSTANT: return (char *)(uintptr_t)p->constants + at->offset;
-    default: abort();
+    case TFCC_FIXED:
+        return m->fixed + at->offset;
+    case TFCC_BATCH:
+        return m->batch + at->offset * (uint64_t)n;
+    case TFCC_VARIABLE:
+        return m->variable[at->offset].data;
+    case TFCC_INPUT:
+        return m->port[at->offset].data;
+    case TFCC_OUTPUT:
+        return m->output[at->offset].data;
+    case TFCC_CONSTANT:
+        return (char *)(uintptr_t)p->constants + at->offset;
+    default:
+        abort();
     }
 }
 
 /* Tasks in reverse order: they must not depend on each other. */
-static inline void codegen_launch(const codegen_memory *m, const tfcc_program *p, const tfcc_launch *l, int64_t n)
+static inline void codegen_launch(const codegen_memory *m, const tfcc_program *p, const tfcc_launch *l,
+                                  int64_t n)
 {
     void **arg = calloc(l->arg_count + 1, sizeof *arg);
     for (uint32_t i = 0; i < l->arg_count; i++) arg[i] = codegen_address(m, p, &l->arg[i], n);
@@ -103,12 +113,13 @@ static inline void codegen_compare(const codegen_case *t, const char *what, int6
         double error = isfinite(g) && isfinite(w) ? fabs(g - w) / fmax(fabs(w), 1e-3 * largest) : HUGE_VAL;
         if (error > worst) worst = error, where = i;
     }
-    TEST_CHECK(worst <= tolerance, "%s, N=%d, %s[%d]: got %.9g, want %.9g (error %.2g)", t->name, (int)n, what, (int)where,
-               ir_array_get(got, where < 0 ? 0 : where), ir_array_get(want, where < 0 ? 0 : where), worst);
+    TEST_CHECK(worst <= tolerance, "%s, N=%d, %s[%d]: got %.9g, want %.9g (error %.2g)", t->name, (int)n,
+               what, (int)where, ir_array_get(got, where < 0 ? 0 : where),
+               ir_array_get(want, where < 0 ? 0 : where), worst);
 }
 
-static inline void codegen_run_graph(const codegen_case *t, const tfcc_program *p, size_t which, const ir_graph *original,
-                                     int64_t n)
+static inline void codegen_run_graph(const codegen_case *t, const tfcc_program *p, size_t which,
+                                     const ir_graph *original, int64_t n)
 {
     arena a = {0};
     uint32_t state = 1;
@@ -174,7 +185,8 @@ static inline void codegen_check(const codegen_case *t, const char *only, const 
     const tfcc_program *(*get)(void) = NULL;
     if (handle) *(void **)&get = dlsym(handle, "tfcc_get_program");
     for (size_t i = 0; get && i < original->graph_count; i++) {
-        for (size_t k = 0; k < countof(sizes); k++) codegen_run_graph(t, get(), i, original->graph[i], sizes[k]);
+        for (size_t k = 0; k < countof(sizes); k++)
+            codegen_run_graph(t, get(), i, original->graph[i], sizes[k]);
     }
     if (handle) dlclose(handle);
     remove(object);
