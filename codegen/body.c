@@ -179,7 +179,7 @@ static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
 {
     for (int r = 0; r < k->root_count; r++) {
         const ir_node *n = &g->node[k->root[r]];
-        if (n->op != OP_scan && n->op != OP_while && n->op != OP_sort) continue;
+        if (n->op != OP_while && n->op != OP_sort) continue;
         const ir_origin *o = g->module && n->origin ? &g->module->origin[n->origin] : NULL;
         return diag_error(d, o ? o->path : NULL, "operation %s is not supported yet by the code generator",
                           ir_op_name(n->op));

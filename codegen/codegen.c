@@ -64,15 +64,21 @@ static const char *describe(arena *a, const ir_graph *g, const ir_kernel *k)
     return arena_printf(a, "%s: %s", layer ? layer : g->name, ir_kernel_kind_name(k->kind));
 }
 
-static bool emit_graph(cg *c, cg_plan *p, map *kernels, size_t which, diag *d)
+static bool emit_graph(cg *c, cg_plan *p, map *kernels, const ir_graph *g, diag *d, const cg_run **out_run)
 {
-    const ir_graph *g = p->module->graph[which];
     const bool *memory = cg_memory_map(c->arena, g);
     bool ok = true;
-    p->run[which] = arena_array(c->arena, cg_run, g->kernel_count);
+    cg_run *all = arena_array(c->arena, cg_run, g->kernel_count + 1);
+    *out_run = all;
     for (size_t i = 0; i < g->kernel_count; i++) {
         const ir_kernel *k = &g->kernel[i];
-        cg_run *run = &p->run[which][i];
+        cg_run *run = &all[i];
+        if (k->main != IR_NONE && g->node[k->main].op == OP_scan) {
+            run->scan = &g->node[k->main];
+            run->name = describe(c->arena, g, k);
+            ok = emit_graph(c, p, kernels, ir_attr_find(run->scan, ATTR_body)->graph, d, &run->inner) && ok;
+            continue;
+        }
         cg_body *b = arena_new(c->arena, cg_body);
         if (!cg_body_build(c->arena, g, memory, k, d, b)) {
             ok = false;
@@ -99,10 +105,10 @@ bool codegen_write(const ir_module *m, const codegen_options *options, codegen_k
     arena a = {0};
     cg c = {.arena = &a};
     map kernels = {.arena = &a};
-    cg_plan p = {.module = m, .options = options, .run = arena_array(&a, cg_run *, m->graph_count)};
+    cg_plan p = {.module = m, .options = options, .run = arena_array(&a, const cg_run *, m->graph_count)};
     double start = now();
     bool ok = cg_open(&c, options, d);
-    for (size_t i = 0; ok && i < m->graph_count; i++) ok = emit_graph(&c, &p, &kernels, i, d);
+    for (size_t i = 0; ok && i < m->graph_count; i++) ok = emit_graph(&c, &p, &kernels, m->graph[i], d, &p.run[i]);
     double built = now();
     if (ok) cg_program_emit(&c, &p);
     if (ok) ok = cg_write(&c, kind, path, d);

@@ -24,11 +24,12 @@ typedef struct blocking {
 
 static int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
 
-/* Size of a block along a role: `most`, or less when the whole is smaller. */
+/* Size of a block along a role: about `most`; a known whole is cut into equal parts. */
 static int64_t block_of(ir_dim size, int64_t most, int64_t unit)
 {
-    int64_t whole = size.batch ? most : base_max(size.count, 1);
-    return round_up(base_min(whole, most), unit);
+    if (size.batch) return round_up(most, unit);
+    int64_t whole = base_max(size.count, 1), parts = base_ceil_div(whole, most + most / 4);
+    return round_up(base_ceil_div(whole, parts), unit);
 }
 
 static int64_t blocks_of(const blocking *q, role r)

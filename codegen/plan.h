@@ -6,7 +6,9 @@
 
 /* A kernel of a graph: the functions it became and the values behind their arguments. */
 typedef struct cg_run {
-    const cg_kernel *kernel;
+    const cg_kernel *kernel; /* NULL: a scan, whose turns run the kernels of its body */
+    const ir_node *scan;
+    const struct cg_run *inner; /* per kernel of the body */
     const ir_value *arg;
     int arg_count;
     const char *name; /* for profiles */
@@ -16,7 +18,7 @@ typedef struct cg_run {
 typedef struct cg_plan {
     const ir_module *module;
     const codegen_options *options;
-    cg_run **run;    /* per graph of the module, per kernel of the graph */
+    const cg_run **run; /* per graph of the module, per kernel of the graph */
     int64_t scratch; /* bytes per thread, of the neediest kernel */
 } cg_plan;
 

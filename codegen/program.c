@@ -70,8 +70,46 @@ static cg_value make_shape(cg *c, const ir_type *t)
     return finish(&r);
 }
 
-static cg_value make_place(cg *c, const ir_graph *g, ir_value v)
+/* A scan and the graph it stands in, while the places of its body are written. */
+typedef struct scan_place {
+    const ir_graph *around;
+    const ir_node *node;
+} scan_place;
+
+static ir_value behind_views(const ir_graph *g, ir_value v)
 {
+    while (g->node[v].op == OP_reshape) v = g->node[v].in[0];
+    return v;
+}
+
+/* Each turn has a slice of its own of what is behind v. */
+static bool is_sliced(const scan_place *scan, const ir_graph *body, ir_value v)
+{
+    const int64_t carried = ir_attr_int(scan->node, ATTR_carried, 0), index = ir_attr_int(&body->node[v], ATTR_index, 0);
+    if (body->node[v].op == OP_parameter) {
+        return index >= carried && body->node[v].type.rank < scan->around->node[scan->node->in[index]].type.rank;
+    }
+    for (size_t i = (size_t)carried; i < body->output_count; i++) {
+        if (behind_views(body, body->output[i].value) == v) return true;
+    }
+    return false;
+}
+
+/* Bytes from one turn's slice of v to the next one's, per row if it has rows; 0: all turns find it at one place. */
+static int64_t step_of(const scan_place *scan, const ir_graph *body, ir_value v)
+{
+    const ir_type *t = &body->node[v].type;
+    ir_dim elements = ir_fixed(0);
+    if (!scan || ir_attr_int(scan->node, ATTR_length, 0) < 2 || !is_sliced(scan, body, behind_views(body, v))) return 0;
+    ir_type_elements(t, &elements);
+    return elements.count * (int64_t)ir_dtype_size(t->dtype);
+}
+
+static cg_value make_place(cg *c, const ir_graph *g, ir_value v, const scan_place *scan)
+{
+    const int64_t step = step_of(scan, g, v);
+    bool step_batch = false;
+    for (int i = 0; i < g->node[v].type.rank; i++) step_batch |= g->node[v].type.dim[i].batch;
     static const uint32_t spaces[] = {
         [SPACE_fixed] = TFCC_FIXED, [SPACE_batch] = TFCC_BATCH,   [SPACE_variable] = TFCC_VARIABLE,
         [SPACE_input] = TFCC_INPUT, [SPACE_output] = TFCC_OUTPUT, [SPACE_constant] = TFCC_CONSTANT};
@@ -85,10 +123,19 @@ static cg_value make_place(cg *c, const ir_graph *g, ir_value v)
     bug_if(at.space == SPACE_none, "value %%%d (%s) of graph %s has no place in memory", (int)v,
            ir_op_name(n->op), g->name);
     row r = {.c = c};
+    bug_if(step && at.space == SPACE_input, "a loop goes through input %lld by steps", (long long)at.offset);
     put_i32(&r, spaces[at.space]);
-    put_i32(&r, 0);
+    put_i32(&r, step_batch);
     put_i64(&r, at.offset);
+    put_i64(&r, step);
     return finish(&r);
+}
+
+static void put_loop(row *r, size_t launches, const ir_node *scan)
+{
+    put_i32(r, (int64_t)launches);
+    put_i32(r, scan ? ir_attr_int(scan, ATTR_reverse, 0) : 0);
+    put_i64(r, scan ? ir_attr_int(scan, ATTR_length, 0) : 0);
 }
 
 static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places)
@@ -108,40 +155,70 @@ static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places
     put_i64(&r, run->batch_flops / all);
     put_i64(&r, run->batch_bytes / all);
     put_text(&r, run->name);
+    put_loop(&r, 0, NULL);
     return finish(&r);
 }
 
-/* The launches of a graph; their number in *out_count. */
-static cg_value make_launches(cg *c, const ir_graph *g, const cg_run *run, size_t *out_count)
+static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
 {
-    cg_value *launch = arena_array(c->arena, cg_value, g->kernel_count * CG_LAUNCHES + 1);
-    size_t count = 0;
+    row r = {.c = c};
+    put(&r, null_pointer(c));
+    put(&r, null_pointer(c));
+    put_i32(&r, 0);
+    put_i32(&r, 0);
+    put_i64(&r, 0);
+    put_i64(&r, 1);
+    for (int i = 0; i < 5; i++) put_i64(&r, 0);
+    put_text(&r, run->name);
+    put_loop(&r, launches, run->scan);
+    return finish(&r);
+}
+
+typedef struct launch_list {
+    cg_value *item;
+    size_t count, capacity;
+} launch_list;
+
+static void add_launch(cg *c, launch_list *to, cg_value launch)
+{
+    arena_push(c->arena, to->item, to->count, to->capacity, launch);
+}
+
+/* The launches of a graph; scan: whose body it is, or NULL. */
+static void add_launches(cg *c, const ir_graph *g, const cg_run *run, const scan_place *scan, launch_list *to)
+{
     for (size_t i = 0; i < g->kernel_count; i++) {
+        if (run[i].scan) {
+            const scan_place inner = {g, run[i].scan};
+            launch_list body = {0};
+            add_launches(c, ir_attr_find(run[i].scan, ATTR_body)->graph, run[i].inner, &inner, &body);
+            add_launch(c, to, make_loop(c, &run[i], body.count));
+            for (size_t k = 0; k < body.count; k++) add_launch(c, to, body.item[k]);
+            continue;
+        }
         cg_value *place = arena_array(c->arena, cg_value, (size_t)run[i].arg_count);
-        for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k]);
+        for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k], scan);
         cg_value places = add_table(c, (size_t)run[i].arg_count, place);
-        for (int k = 0; k < run[i].kernel->launch_count; k++)
-            launch[count++] = make_launch(c, &run[i], k, places);
+        for (int k = 0; k < run[i].kernel->launch_count; k++) add_launch(c, to, make_launch(c, &run[i], k, places));
     }
-    *out_count = count;
-    return add_table(c, count, launch);
 }
 
 static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
 {
     row r = {.c = c};
-    size_t launches;
+    launch_list launch = {0};
     cg_value *output = arena_array(c->arena, cg_value, g->output_count);
     for (size_t i = 0; i < g->output_count; i++) {
         row o = {.c = c};
         put_text(&o, g->output[i].name);
         put(&o, make_shape(c, ir_type_of(g, g->output[i].value)));
-        put(&o, make_place(c, g, g->output[i].value));
+        put(&o, make_place(c, g, g->output[i].value, NULL));
         output[i] = finish(&o);
     }
     put_text(&r, g->name);
-    put(&r, make_launches(c, g, run, &launches));
-    put_i64(&r, (int64_t)launches);
+    add_launches(c, g, run, NULL, &launch);
+    put(&r, add_table(c, launch.count, launch.item));
+    put_i64(&r, (int64_t)launch.count);
     put(&r, add_table(c, g->output_count, output));
     put_i64(&r, (int64_t)g->output_count);
     put_i64(&r, g->fixed_bytes);

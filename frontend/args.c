@@ -86,27 +86,33 @@ static bool fill_constant(constant_reader *r, const cJSON *j, const json_at *at,
     return true;
 }
 
-static bool read_constant(fe *f, const cJSON *config, const json_at *at, fe_value *out)
+bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype, const json_at *at, fe_value *out)
 {
-    const cJSON *value = cJSON_GetObjectItemCaseSensitive(config, "value");
-    const cJSON *dtype = cJSON_GetObjectItemCaseSensitive(config, "dtype");
-    const json_at value_at = {.up = at, .key = "value"}, dtype_at = {.up = at, .key = "dtype"};
-    constant_reader r = {.fe = f};
-    if (!cJSON_IsString(dtype) || !ir_dtype_find_keras(dtype->valuestring, &r.type.dtype)) {
-        return fe_error(f, &dtype_at, "expected a dtype, found %s", fe_json_show(f, dtype));
-    }
-    if (!measure_constant(f, value, &value_at, &r.type)) return false;
+    fe *f = reader->fe;
+    constant_reader r = {.fe = f, .type = {.dtype = dtype}};
+    if (!measure_constant(f, value, at, &r.type)) return false;
     /* The number of leaves is bounded by the text; the product of the first branch's lengths is not. */
     ir_dim elements;
     int64_t leaves = count_leaves(value);
     if (!ir_type_elements(&r.type, &elements) || elements.count != leaves || leaves == 0) {
-        return fe_error(f, &value_at, "expected a full array of numbers, found %s", fe_json_show(f, value));
+        return fe_error(f, at, "expected a full array of numbers, found %s", fe_json_show(f, value));
     }
     ir_type *type = arena_copy(f->arena, &r.type, sizeof r.type);
     r.array = (ir_array){r.type, arena_alloc_many(f->arena, (size_t)leaves, ir_dtype_size(r.type.dtype))};
-    if (!fill_constant(&r, value, &value_at, 0)) return false;
+    if (!fill_constant(&r, value, at, 0)) return false;
     *out = (fe_value){.kind = FE_CONSTANT, .type = type, .bytes = r.array.data};
     return true;
+}
+
+static bool read_constant(fe_arg_reader *r, const cJSON *config, const json_at *at, fe_value *out)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(config, "dtype");
+    const json_at value_at = {.up = at, .key = "value"}, dtype_at = {.up = at, .key = "dtype"};
+    ir_dtype dtype;
+    if (!cJSON_IsString(name) || !ir_dtype_find_keras(name->valuestring, &dtype)) {
+        return fe_error(r->fe, &dtype_at, "expected a dtype, found %s", fe_json_show(r->fe, name));
+    }
+    return fe_arg_read_array(r, cJSON_GetObjectItemCaseSensitive(config, "value"), dtype, &value_at, out);
 }
 
 /* ---- values -------------------------------------------------------------------------------------------- */
@@ -149,7 +155,7 @@ static bool read_object(fe_arg_reader *r, const char *name, const cJSON *j, cons
         return fe_arg_link(r, cJSON_GetObjectItemCaseSensitive(config, "keras_history"), &history_at, out);
     }
     if (strcmp(name, "__numpy__") == 0 || strcmp(name, "__tensor__") == 0) {
-        return read_constant(r->fe, config, &config_at, out);
+        return read_constant(r, config, &config_at, out);
     }
     if (strcmp(name, "__slice__") == 0) return read_slice(r, config, &config_at, out);
     if (strcmp(name, "__ellipsis__") == 0) {

@@ -1,6 +1,6 @@
 /* config.c: reading the fields of a Keras config with their types checked. A config remembers which keys were
  * asked for, so that fe_config_done can name the ones nobody knows. */
-#include "frontend/fe.h"
+#include "frontend/keras2.h"
 
 #include <string.h>
 
@@ -18,10 +18,16 @@ static void mark_seen(fe_config *c, const char *key)
     if (!map_has(&c->seen, key)) map_set(&c->seen, key, c);
 }
 
+json_at fe_key(const fe_config *c, const char *key)
+{
+    return (json_at){.up = &c->at, .key = c->keras2_class ? fe_keras2_field(c->keras2_class, key) : key};
+}
+
 const cJSON *fe_config_item(fe_config *c, const char *key)
 {
-    mark_seen(c, key);
-    const cJSON *j = cJSON_GetObjectItemCaseSensitive(c->object, key);
+    const char *written = fe_key(c, key).key;
+    mark_seen(c, written);
+    const cJSON *j = cJSON_GetObjectItemCaseSensitive(c->object, written);
     return cJSON_IsNull(j) ? NULL : j;
 }
 
@@ -78,7 +84,7 @@ static bool read_int(fe_config *c, const cJSON *j, const json_at *at, int64_t le
 
 bool fe_config_int(fe_config *c, const char *key, int64_t least, int64_t *out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     return read_int(c, fe_config_item(c, key), &at, least, out);
 }
 
@@ -91,7 +97,7 @@ bool fe_config_int_or(fe_config *c, const char *key, int64_t least, int64_t othe
 
 bool fe_config_number(fe_config *c, const char *key, double *out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     if (!cJSON_IsNumber(j)) return expect(c, &at, "a number", j);
     *out = j->valuedouble;
@@ -107,7 +113,7 @@ bool fe_config_number_or(fe_config *c, const char *key, double otherwise, double
 
 bool fe_config_bool_or(fe_config *c, const char *key, bool otherwise, bool *out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     if (j && !cJSON_IsBool(j)) return expect(c, &at, "true or false", j);
     *out = j ? cJSON_IsTrue(j) : otherwise;
@@ -116,7 +122,7 @@ bool fe_config_bool_or(fe_config *c, const char *key, bool otherwise, bool *out)
 
 bool fe_config_text_or(fe_config *c, const char *key, const char *otherwise, const char **out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     if (j && !cJSON_IsString(j)) return expect(c, &at, "a string", j);
     *out = j ? j->valuestring : otherwise;
@@ -125,7 +131,7 @@ bool fe_config_text_or(fe_config *c, const char *key, const char *otherwise, con
 
 bool fe_config_choice(fe_config *c, const char *key, const char *const *choices, int *out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     if (!j) {
         *out = 0;
@@ -147,7 +153,7 @@ bool fe_config_choice(fe_config *c, const char *key, const char *const *choices,
 
 bool fe_config_ints(fe_config *c, const char *key, int count, int64_t least, int64_t otherwise, int64_t *out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     if (!cJSON_IsArray(j)) {
         int64_t value = otherwise;
@@ -169,7 +175,7 @@ bool fe_config_ints(fe_config *c, const char *key, int count, int64_t least, int
 
 bool fe_config_int_list(fe_config *c, const char *key, int *out_count, int64_t **out_items)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     *out_count = -1;
     *out_items = NULL;
@@ -188,7 +194,7 @@ bool fe_config_int_list(fe_config *c, const char *key, int *out_count, int64_t *
 
 bool fe_config_number_list(fe_config *c, const char *key, int *out_count, double **out_items)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
     *out_count = -1;
     *out_items = NULL;
@@ -308,6 +314,6 @@ bool fe_record_read(fe *f, const cJSON *j, const json_at *at, const ir_record **
 
 bool fe_config_object(fe_config *c, const char *key, const ir_record **out)
 {
-    const json_at at = {.up = &c->at, .key = key};
+    const json_at at = fe_key(c, key);
     return fe_record_read(c->fe, fe_config_item(c, key), &at, out);
 }

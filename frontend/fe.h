@@ -33,6 +33,7 @@ typedef struct fe {
     const fe_layer *layer; /* being read or called: named in messages; may be NULL */
     fe_model *model;       /* the outermost model */
     map refused_policy;    /* dtype policies that were refused: each is reported once */
+    bool keras2;           /* the model was written by Keras 2 */
 } fe;
 
 /* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in
@@ -58,9 +59,11 @@ typedef struct fe_config {
     const cJSON *object;
     json_at at;
     map seen;
+    const char *keras2_class; /* of a layer that Keras 2 wrote: getters take Keras 3's field names; else NULL */
 } fe_config;
 void fe_config_init(fe_config *c, fe *f, const cJSON *object, const json_at *up, const char *key);
 bool fe_config_done(fe_config *c);
+json_at fe_key(const fe_config *c, const char *key); /* the place of a field, as the file names it */
 bool fe_config_has(fe_config *c, const char *key); /* present and not null; marks it as seen */
 const cJSON *fe_config_item(fe_config *c, const char *key); /* raw, or NULL when absent or null; marks it */
 void fe_config_ignore(fe_config *c, const char *keys); /* space-separated keys that are knowingly not used */

@@ -1,6 +1,6 @@
 /* frontend.c: the order of things: read the file, read the model, lower its graphs. */
 #include "frontend/archive.h"
-#include "frontend/model.h"
+#include "frontend/keras2.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -171,17 +171,9 @@ static bool lower_training(const lowering *job)
  * -----------------------------------------------------------------------------------------------------------
  */
 
-static bool check_version(fe *f, const cJSON *root)
-{
-    const json_at at = {.key = "keras_version"};
-    const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, at.key);
-    if (!cJSON_IsString(version) || version->valuestring[0] >= '3') return true;
-    return fe_error(f, &at, "expected a model of Keras 3, found one of Keras %s", fe_json_show(f, version));
-}
-
 static fe_layer *read_top(fe *f, const cJSON *root)
 {
-    if (!check_version(f, root)) return NULL;
+    f->keras2 = fe_keras2_is_model(root);
     fe_layer *top = fe_layer_read(f, root, NULL, NULL, "");
     if (top && !top->model) {
         fe_error(f, NULL, "expected a model (Functional or Sequential), found %s", fe_json_show(f, root));

@@ -21,7 +21,6 @@ typedef struct fe_weight_config {
     const ir_record *initializer, *regularizer, *constraint;
 } fe_weight_config;
 
-json_at fe_key(const fe_config *c, const char *key);
 /* Fields <weight>_initializer, _regularizer and _constraint; `initializer` names the default. */
 bool fe_weight_config_read(fe_config *c, const char *weight, const char *initializer, fe_weight_config *out);
 bool fe_activation_read(fe_config *c, const char *key, const ir_record **out); /* NULL: linear */
@@ -94,6 +93,11 @@ ir_value fe_einsum_build(fe_lower *l, const char *a_letters, const char *b_lette
 ir_value fe_causal_mask_build(fe_lower *l, ir_dim rows, ir_dim columns, int64_t window);
 /* Keras's random.dropout: NULL noise shape means that of x. `name` is the seed generator's. */
 ir_value fe_dropout_build(fe_lower *l, ir_value x, double rate, const ir_type *noise, const fe_seed *seed);
+
+/* Splits "ab,bc->ac" into the letters of at most `most` operands and, behind them, of the result; each
+ * ellipsis is one '.'. Without an arrow there is no result. `part` has room for `most` + 1. */
+bool fe_einsum_split(const char *equation, int most, char (*part)[IR_MAX_RANK + 2], int *out_operands,
+                     bool *out_explicit);
 
 typedef struct fe_einsum_dense {
     const char *input, *weight, *output; /* letters; '.' first or last in input and output: an ellipsis */

@@ -4,18 +4,21 @@
 #include <ctype.h>
 #include <string.h>
 
-/* Splits at ',' and "->", each ellipsis as one '.'. */
-static bool split_equation(fe *f, const char *equation, char part[3][IR_MAX_RANK + 2])
+bool fe_einsum_split(const char *equation, int most, char (*part)[IR_MAX_RANK + 2], int *out_operands,
+                     bool *out_explicit)
 {
     int p = 0;
     size_t n = 0;
-    (void)f;
+    bool arrow = false;
     for (const char *c = equation; *c != '\0'; c++) {
+        const bool separates = *c == ',' && !arrow, points = c[0] == '-' && c[1] == '>' && !arrow;
         if (*c == ' ') continue;
-        if ((*c == ',' && p == 0) || (c[0] == '-' && c[1] == '>' && p == 1)) {
+        if (separates || points) {
             part[p++][n] = '\0';
             n = 0;
-            if (*c == '-') c++;
+            arrow = points;
+            if (p > most || (separates && p == most)) return false;
+            c += points;
             continue;
         }
         const bool ellipsis = c[0] == '.' && c[1] == '.' && c[2] == '.';
@@ -23,11 +26,13 @@ static bool split_equation(fe *f, const char *equation, char part[3][IR_MAX_RANK
             c += 2;
         else if (!isalpha((unsigned char)*c))
             return false;
-        if (n > IR_MAX_RANK) return false;
+        if (n > IR_MAX_RANK || (ellipsis && memchr(part[p], '.', n) != NULL)) return false;
         part[p][n++] = ellipsis ? '.' : *c;
     }
     part[p][n] = '\0';
-    return p == 2;
+    *out_operands = arrow ? p : p + 1;
+    *out_explicit = arrow;
+    return true;
 }
 
 static bool has_twice(const char *letters)
@@ -56,9 +61,12 @@ static bool read_equation(fe *f, fe_config *c, fe_einsum_dense *s)
     const json_at at = fe_key(c, "equation");
     const char *equation = NULL;
     char part[3][IR_MAX_RANK + 2];
+    int operands = 0;
+    bool arrow = false;
     if (!fe_config_text_or(c, "equation", NULL, &equation)) return false;
     if (equation == NULL) return fe_error(f, &at, "expected an equation, found none");
-    if (!split_equation(f, equation, part) || !is_known_form(part[0], part[1], part[2])) {
+    if (!fe_einsum_split(equation, 2, part, &operands, &arrow) || operands != 2 || !arrow ||
+        !is_known_form(part[0], part[1], part[2])) {
         return fe_error(f, &at, "expected an equation of the form X,Y->Z with one letter a dim, found \"%s\"",
                         equation);
     }

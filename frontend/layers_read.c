@@ -6,11 +6,6 @@
 
 enum { MAX_WINDOW = 1 << 24 };
 
-json_at fe_key(const fe_config *c, const char *key)
-{
-    return (json_at){.up = &c->at, .key = key, .index = 0};
-}
-
 static const char *join_key(fe_config *c, const char *weight, const char *part)
 {
     return arena_printf(c->fe->arena, "%s_%s", weight, part);

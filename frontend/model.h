@@ -39,6 +39,8 @@ bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *
 /* ["layer", call, tensor], or its parts. */
 bool fe_arg_link(fe_arg_reader *r, const cJSON *history, const json_at *at, fe_value *out);
 bool fe_arg_is_history(const cJSON *j);
+/* Nested lists of numbers: FE_CONSTANT. */
+bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype, const json_at *at, fe_value *out);
 
 /* InputLayer's state. Dims that the JSON leaves open have a count of -1; so has the first, the batch. */
 typedef struct fe_input {

@@ -1,6 +1,6 @@
 /* node.c: the calls of a Functional: linked by layer name and call number, then ordered as Keras runs them.
  */
-#include "frontend/model.h"
+#include "frontend/keras2.h"
 
 #include <string.h>
 
@@ -51,7 +51,10 @@ static bool index_layers(linker *k)
         }
         const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(j, "inbound_nodes");
         k->first_call[i] = calls;
-        k->counts_itself[i] = !fe_is_op_object(j) && (is_class(j, "Functional") || is_class(j, "Model"));
+        if (k->fe->keras2)
+            k->counts_itself[i] = fe_keras2_counts_itself(j);
+        else
+            k->counts_itself[i] = !fe_is_op_object(j) && (is_class(j, "Functional") || is_class(j, "Model"));
         calls += is_class(j, "InputLayer") ? 1 : cJSON_IsArray(nodes) ? cJSON_GetArraySize(nodes) : 0;
     }
     k->first_call[count] = calls;
@@ -68,7 +71,7 @@ static bool read_call(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_ar
     if (cJSON_IsArray(j)) {
         return fe_error(
             r->fe, at,
-            "expected a call as Keras 3 writes it, found a list: Keras 2 models are not supported");
+            "expected a call as Keras 3 writes it, found a list as Keras 2 writes it");
     }
     if (!cJSON_IsArray(args)) {
         return fe_error(r->fe, &args_at, "expected a list of arguments, found %s", fe_json_show(r->fe, args));
@@ -102,7 +105,9 @@ static bool read_calls(linker *k, fe_arg_reader *r)
                 .layer = layer, .index = n - k->first_call[i], .json_path = fe_at_show(k->fe, &node_at)};
             call->args.arg.kind = FE_LIST;
             call->args.kwarg.kind = FE_DICT;
-            if (!is_class(j, "InputLayer")) ok = read_call(r, node, &node_at, &call->args) && ok;
+            if (!is_class(j, "InputLayer"))
+                ok = (k->fe->keras2 ? fe_keras2_call_read(r, layer, node, &node_at, &call->args)
+                                    : read_call(r, node, &node_at, &call->args)) && ok;
             node = node ? node->next : NULL;
         }
         k->fe->layer = outer;
@@ -183,8 +188,9 @@ bool fe_model_link(fe *f, fe_model *m, const cJSON *layers, fe_config *config)
     linker k = {.fe = f, .model = m, .index = {.arena = f->arena}, .layers = layers, .at = &at};
     bool ok = index_layers(&k);
     fe_arg_reader r = {.fe = f, .layer_index = &k.index, .first_call = k.first_call};
+    if (f->keras2) r.counts_itself = k.counts_itself;
     ok = read_calls(&k, &r) && ok;
-    r.counts_itself = k.counts_itself; /* so Keras numbers nested Functionals here, but not in arguments */
+    r.counts_itself = k.counts_itself; /* so Keras 3 numbers nested Functionals here, but not in arguments */
     fe_value inputs = {0};
     ok = read_struct(&r, fe_config_item(config, "input_layers"), &input_at, &inputs) && ok;
     ok = read_struct(&r, fe_config_item(config, "output_layers"), &output_at, &m->output_struct) && ok;

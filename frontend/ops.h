@@ -64,7 +64,7 @@ typedef struct op_reduction {
     int64_t axis[IR_MAX_RANK];
     bool keep_dims;
 } op_reduction;
-bool op_find_reduction(op_use *u, const char *name, op_reduction *out);
+bool op_find_reduction(op_use *u, const char *name, const char *axes, op_reduction *out);
 
 /* ---- results and checks ------------------------------------------------------------------------ */
 

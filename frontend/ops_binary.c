@@ -180,6 +180,7 @@ static bool compare_with_row(op_use *u, const char *direction, ir_value a, ir_va
     ir_type t = op_type(u, a);
     const ir_type row = op_type(u, b);
     if (row.rank != 1 || row.dim[0].batch) return op_fail_shape(u, "one row of a fixed size", &row);
+    if (t.rank == IR_MAX_RANK) return op_fail_shape(u, "a tensor with fewer dimensions", &t);
     t.dim[t.rank] = row.dim[0];
     t.rank++;
     if (!op_check_type(u, &t)) return false;

@@ -188,10 +188,10 @@ bool op_find_axis(op_use *u, const char *name, int rank, int64_t otherwise, int6
     return op_find_int(u, name, otherwise, out) && op_resolve_axes(u, rank, 1, out);
 }
 
-bool op_find_reduction(op_use *u, const char *name, op_reduction *out)
+bool op_find_reduction(op_use *u, const char *name, const char *axes, op_reduction *out)
 {
     if (!op_find_tensor(u, name, &out->x)) return false;
-    if (!op_find_ints(u, "axis", &out->count, out->axis)) return false;
+    if (!op_find_ints(u, axes, &out->count, out->axis)) return false;
     if (!op_find_bool(u, "keepdims", false, &out->keep_dims)) return false;
     int rank = op_type(u, out->x).rank;
     if (out->count < 0) {

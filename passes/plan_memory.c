@@ -282,24 +282,6 @@ static bool is_written_over(const plan *p, int over)
 }
 
 /* States begin in the memory of the copies that pass_loop made for them. */
-static void take_states(plan *p, size_t k)
-{
-    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
-    const int first = p->block_of[p->g->kernel[k].main];
-    for (int i = 0; i < (int)ir_attr_int(n, ATTR_carried, 0); i++) {
-        const int start = block_behind(p, n->in[i]);
-        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy, "a state of a scan does not start in memory of its own");
-        p->pool->blocks[first + i].reuses = start;
-    }
-}
-
-static void take_all_states(plan *p)
-{
-    for (size_t k = 0; k < p->g->kernel_count; k++)
-        if (p->inner[k]) take_states(p, k);
-}
-
-/* States begin in the memory of the copies that pass_loop made for them. */
 static void take_states(const plan *p, size_t k)
 {
     const ir_node *n = find_scan(p->g, &p->g->kernel[k]);

@@ -10,6 +10,8 @@ struct step_launch {
     void **arg;
     int64_t n, tasks;
     bool here; /* too little work to share out */
+    const tfcc_launch *loop; /* runs those after it in turns; else NULL */
+    uint64_t moving, moving_count; /* loop: of its launches, in step.moving */
 };
 
 /* Work that takes less than about this long alone is not worth waking others for. */
@@ -41,10 +43,24 @@ static int64_t count_tasks(const tfcc_launch *l, int64_t n)
     return (rows + l->grain - 1) / l->grain * l->times;
 }
 
+static void bind_argument(step *s, const tfcc_place *place, int64_t n, void **slot, uint64_t *moving)
+{
+    if (place->space == TFCC_INPUT) {
+        s->input[s->input_count++] = (struct step_input){.slot = slot, .port = place->offset};
+        return;
+    }
+    *slot = resolve(s, place, n);
+    if (place->step == 0) return;
+    int64_t stride = place->step * (place->step_batch ? n : 1);
+    s->moving[(*moving)++] = (struct step_moving){.slot = slot, .start = *slot, .step = stride};
+}
+
 /* Makes all addresses for n rows; the inputs' are set at each run. */
 static void bind(step *s, int64_t n)
 {
     void **to = s->address;
+    uint64_t moving = 0;
+    step_launch *loop = NULL;
     s->n = n;
     s->input_count = 0;
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
@@ -55,13 +71,14 @@ static void bind(step *s, int64_t n)
                                      .arg = to,
                                      .n = n,
                                      .tasks = count_tasks(l, n),
-                                     .here = flops / flops_per_ns + bytes / bytes_per_ns < share_from_ns};
-        for (uint32_t k = 0; k < l->arg_count; k++, to++) {
-            if (l->arg[k].space != TFCC_INPUT)
-                *to = resolve(s, &l->arg[k], n);
-            else
-                s->input[s->input_count++] = (struct step_input){.slot = to, .port = l->arg[k].offset};
+                                     .here = flops / flops_per_ns + bytes / bytes_per_ns < share_from_ns,
+                                     .moving = moving};
+        if (l->loop_launches > 0) {
+            loop = &s->launch[i];
+            loop->loop = l;
         }
+        for (uint32_t k = 0; k < l->arg_count; k++, to++) bind_argument(s, &l->arg[k], n, to, &moving);
+        if (loop) loop->moving_count = moving - loop->moving;
     }
 }
 
@@ -70,17 +87,21 @@ bool step_open(step *s, model *m, const char *graph)
     rt *r = m->r;
     *s = (step){.m = m, .graph = rt_find_graph(r, graph)};
     if (!s->graph) return rt_wrong(r, "the model was compiled without a loss: it can only predict");
-    uint64_t arguments = 0, inputs = 0;
+    uint64_t arguments = 0, inputs = 0, moving = 0;
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
         const tfcc_launch *l = &s->graph->launch[i];
         arguments += l->arg_count;
-        for (uint32_t k = 0; k < l->arg_count; k++) inputs += l->arg[k].space == TFCC_INPUT;
+        for (uint32_t k = 0; k < l->arg_count; k++) {
+            inputs += l->arg[k].space == TFCC_INPUT;
+            moving += l->arg[k].step != 0;
+        }
     }
     s->launch = rt_alloc_many(r, s->graph->launch_count, sizeof *s->launch, "the step's table");
     s->address = rt_alloc_many(r, arguments, sizeof *s->address, "the step's table");
     s->input = rt_alloc_many(r, inputs, sizeof *s->input, "the step's table");
+    s->moving = rt_alloc_many(r, moving, sizeof *s->moving, "the step's table");
     s->output = rt_alloc_many(r, s->graph->output_count, sizeof *s->output, "the step's table");
-    if (!s->launch || !s->address || !s->input || !s->output) return false;
+    if (!s->launch || !s->address || !s->input || !s->moving || !s->output) return false;
     for (uint64_t i = 0; i < s->graph->output_count; i++) {
         s->output[i] = rt_alloc(r, rt_shape_bytes(&s->graph->output[i].shape, m->rows), "the step's results");
         if (!s->output[i]) return false;
@@ -94,6 +115,27 @@ static void run_task(const void *context, int64_t task, void *scratch)
     l->run(l->arg, l->n, task, scratch);
 }
 
+static void run_launch(const step *s, const step_launch *l)
+{
+    if (l->here)
+        pool_run_here(s->m->pool, run_task, l, l->tasks);
+    else
+        pool_run(s->m->pool, run_task, l, l->tasks);
+}
+
+/* The launches after `head`, which is a loop, in turns. */
+static void run_loop(const step *s, const step_launch *head)
+{
+    const tfcc_launch *loop = head->loop;
+    for (int64_t k = 0; k < loop->loop_count; k++) {
+        int64_t turn = loop->loop_reverse ? loop->loop_count - 1 - k : k;
+        for (uint64_t i = head->moving; i < head->moving + head->moving_count; i++) {
+            *s->moving[i].slot = s->moving[i].start + turn * s->moving[i].step;
+        }
+        for (uint32_t i = 1; i <= loop->loop_launches; i++) run_launch(s, head + i);
+    }
+}
+
 void step_run(step *s, int64_t n, void *const *ports)
 {
     s->ports = ports;
@@ -101,10 +143,12 @@ void step_run(step *s, int64_t n, void *const *ports)
     for (uint64_t i = 0; i < s->input_count; i++) *s->input[i].slot = ports[s->input[i].port];
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
         const step_launch *l = &s->launch[i];
-        if (l->here)
-            pool_run_here(s->m->pool, run_task, l, l->tasks);
-        else
-            pool_run(s->m->pool, run_task, l, l->tasks);
+        if (!l->loop) {
+            run_launch(s, l);
+            continue;
+        }
+        run_loop(s, l);
+        i += l->loop->loop_launches;
     }
 }
 

@@ -17,6 +17,11 @@ typedef struct step {
         uint64_t port;
     } * input;
     uint64_t input_count;
+    struct step_moving { /* arguments of launches in loops that are elsewhere at each turn */
+        void **slot;
+        char *start;
+        int64_t step;
+    } * moving;
     void **output;      /* buffers that outputs of space TFCC_OUTPUT are written to */
     void *const *ports; /* of the last run */
 } step;

@@ -14,6 +14,8 @@ if threads and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(int(threads))
+    if threads == "1":
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 import keras
 from models import build
 

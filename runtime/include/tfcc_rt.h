@@ -42,16 +42,19 @@ typedef enum tfcc_space {
 } tfcc_space;
 
 typedef struct tfcc_place {
-    uint32_t space; /* tfcc_space */
-    uint32_t reserved;
+    uint32_t space;      /* tfcc_space */
+    uint32_t step_batch; /* 1: step is per row of the batch */
     uint64_t offset;
+    int64_t step;        /* in a loop: bytes between this turn's place and the next turn's */
 } tfcc_place;
 
 /* One task of a kernel. arg: addresses of the launch's places, in their order. n: rows of the batch.
  * scratch: tfcc_program.scratch_bytes of memory of this thread's own, aligned to 64, contents undefined. */
 typedef void (*tfcc_kernel)(void *const *arg, int64_t n, int64_t task, void *scratch);
 
-/* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times. */
+/* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times.
+ * A launch with `loop_launches` runs nothing itself: the next that many launches, none of which is a loop, run
+ * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. */
 typedef struct tfcc_launch {
     tfcc_kernel run;
     const tfcc_place *arg;
@@ -61,6 +64,8 @@ typedef struct tfcc_launch {
     int64_t flops, bytes;             /* estimates per run, without the part below */
     int64_t batch_flops, batch_bytes; /* and per row of the batch */
     const char *name;                 /* the layer and kind, for profiles: `Dense "dense_1": dot` */
+    uint32_t loop_launches, loop_reverse;
+    int64_t loop_count;
 } tfcc_launch;
 
 typedef struct tfcc_output {
@@ -143,9 +148,9 @@ const tfcc_program *tfcc_get_program(void);
 #ifdef __STDC_VERSION__
 #if __STDC_VERSION__ >= 201112L
 _Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_place) == 16, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_launch) == 88, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_output) == 104, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_launch) == 104, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 144, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_port) == 120, "codegen/program.c writes this layout");
