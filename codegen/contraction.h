@@ -73,9 +73,14 @@ void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate)
 
 /* Elements of a side's value at a point, zero outside. `left` (i64 or NULL): only so many lanes are read. */
 cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
-/* Address of the element of a side in memory at a point (lane 0); *out_inside: i1, or NULL when it always is an element.
- * Outside the address is that of some element. */
-cg_value contraction_address(cg *c, const contraction_side *s, const contraction_point *p, cg_value *out_inside);
+/* The share that the terms of role k (or all others and the offset) have in a side's coordinates and in the row-major
+ * number of its element: the two shares add up to the whole. For sides without dilation. */
+typedef struct contraction_share {
+    cg_value coordinate[IR_MAX_RANK], linear;
+} contraction_share;
+contraction_share contraction_share_of(cg *c, const contraction_side *s, const contraction_point *p, bool of_k);
+/* i1: the shares' point is an element; NULL when every point is. */
+cg_value contraction_is_inside(cg *c, const contraction_side *s, const contraction_share *a, const contraction_share *b);
 /* The index of the result at a point, with the leading partial-sum coordinate when there is one. */
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split);
 

@@ -141,19 +141,34 @@ cg_value contraction_element(cg *c, const contraction_side *s, const contraction
     return cg_select(c, inside, v, cg_fill(c, LLVMTypeOf(v), 0));
 }
 
-cg_value contraction_address(cg *c, const contraction_side *s, const contraction_point *p, cg_value *out_inside)
+contraction_share contraction_share_of(cg *c, const contraction_side *s, const contraction_point *p, bool of_k)
 {
     const ir_type *t = cg_type(c, s->value);
-    cg_value linear = cg_i64(c, 0), inside = NULL;
+    contraction_share out = {.linear = cg_i64(c, 0)};
     for (int d = 0; d < s->rank; d++) {
-        cg_coord q = sum_terms(c, &s->dim[d], p);
-        q = (cg_coord){.base = q.base, .align = 1};
-        cg_value size = cg_dim(c, t->dim[d]);
-        if (s->dim[d].checked) check_dim(c, &s->dim[d], size, 1, &q, &inside);
-        linear = cg_add(c, cg_mul(c, linear, size), q.base);
+        const contraction_dim *q = &s->dim[d];
+        cg_value sum = cg_i64(c, of_k ? 0 : q->offset);
+        for (int i = 0; i < q->count; i++) {
+            if ((q->term[i].role == ROLE_K) != of_k) continue;
+            cg_value at = p->at[q->term[i].role][q->term[i].dim].base;
+            sum = cg_add(c, sum, cg_mul(c, at, cg_i64(c, q->term[i].factor)));
+        }
+        out.coordinate[d] = sum;
+        out.linear = cg_add(c, cg_mul(c, out.linear, cg_dim(c, t->dim[d])), sum);
     }
-    *out_inside = inside;
-    return cg_at(c, cg_memory_type(c, t->dtype), c->binding[s->value].address, linear);
+    return out;
+}
+
+cg_value contraction_is_inside(cg *c, const contraction_side *s, const contraction_share *a, const contraction_share *b)
+{
+    cg_value inside = NULL;
+    for (int d = 0; d < s->rank; d++) {
+        if (!s->dim[d].checked) continue;
+        cg_value at = cg_add(c, a->coordinate[d], b->coordinate[d]);
+        cg_value ok = cg_icmp(c, LLVMIntULT, at, cg_dim(c, cg_type(c, s->value)->dim[d]));
+        inside = inside ? cg_and(c, inside, ok) : ok;
+    }
+    return inside;
 }
 
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split)

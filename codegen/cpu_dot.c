@@ -20,6 +20,8 @@ typedef struct blocking {
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t stride, a_room; /* of the left panels; stride 0: position by position */
     cg_value a, b, tile, zeros, tile_fn;
+    int rest;        /* rows of the last tile when that is known to be cut, else 0 */
+    cg_value rest_fn;
 } blocking;
 
 static int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
@@ -84,28 +86,28 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* One position of the tile: mr broadcasts, `step` floats apart, times nr / lanes vectors. */
-static void tile_step(cg *c, cg_value a, int64_t step, cg_value b, cg_value *acc)
+/* One position of the tile: `rows` broadcasts, `step` floats apart, times nr / lanes vectors. */
+static void tile_step(cg *c, int rows, cg_value a, int64_t step, cg_value b, cg_value *acc)
 {
-    int lanes = c->lanes, mr = c->target->mr, vectors = c->target->nr / lanes;
+    int lanes = c->lanes, vectors = c->target->nr / lanes;
     cg_value column[8];
     for (int j = 0; j < vectors; j++) {
         column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
     }
-    for (int i = 0; i < mr; i++) {
+    for (int i = 0; i < rows; i++) {
         cg_value x = cg_splat(c, cg_load(c, c->f32, cg_at(c, c->f32, a, cg_i64(c, i * step)), 4), lanes);
         for (int j = 0; j < vectors; j++) acc[i * vectors + j] = cg_fma(c, x, column[j], acc[i * vectors + j]);
     }
 }
 
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= a b[k][nr], where a is [mr][stride], or the
- * transpose of [k][mr] when stride is 0. */
-static cg_value tile_function(cg *c, int64_t stride)
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): the first `rows` rows of tile[mr][nr] (+)= a b[k][nr], where a
+ * is [mr][stride], or the transpose of [k][mr] when stride is 0. */
+static cg_value tile_function(cg *c, int64_t stride, int rows)
 {
-    const char *name = stride ? "tile_rows" : "tile_positions";
+    const char *name = arena_printf(&c->scratch, "tile_%s_%d", stride ? "rows" : "positions", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
-    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = mr * nr / lanes;
+    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
     LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64}, vector = cg_vector(c->f32, lanes);
     cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
     cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
@@ -120,7 +122,7 @@ static cg_value tile_function(cg *c, int64_t stride)
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
     cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, stride ? 1 : mr)));
-    tile_step(c, row, stride ? stride : 1, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
+    tile_step(c, rows, row, stride ? stride : 1, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
     cg_loop_end(c, &l, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
     LLVMBuildRetVoid(c->b);
@@ -171,6 +173,20 @@ static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value
     cg_loop_end(c, &l, NULL);
 }
 
+static void call_tile(cg *c, const blocking *q, cg_value left, cg_value *arg)
+{
+    if (!q->rest) {
+        cg_helper_call(c, q->tile_fn, 5, arg);
+        return;
+    }
+    cg_branch whole;
+    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, c->target->mr)), 0, NULL);
+    cg_helper_call(c, q->tile_fn, 5, arg);
+    cg_if_other(c, &whole, NULL);
+    cg_helper_call(c, q->rest_fn, 5, arg);
+    cg_if_end(c, &whole, NULL);
+}
+
 /* All tiles of the block, for positions k .. k + length - 1. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value length)
 {
@@ -186,7 +202,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value l
     cg_value tile = cg_at(c, c->f32, q->tile, cg_mul(c, number, cg_i64(c, mr * nr)));
     cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
                       cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), length, tile, more};
-    cg_helper_call(c, q->tile_fn, 5, arg);
+    call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), arg);
     cg_branch done;
     cg_if_begin(c, &done, last, 0, NULL);
     finish_tile(c, q, batch, rows.i, columns.i, tile);
@@ -262,7 +278,9 @@ void cg_dot_blocked(cg *c, const contraction *given)
     q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
     q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
-    q.tile_fn = tile_function(c, q.stride);
+    q.tile_fn = tile_function(c, q.stride, (int)mr);
+    q.rest = q.size[ROLE_M].batch ? 0 : (int)(q.size[ROLE_M].count % mr);
+    if (q.rest) q.rest_fn = tile_function(c, q.stride, q.rest);
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);
     cg_loop batches;

@@ -98,16 +98,34 @@ static void set_k(cg *c, const packing *k, const pack_run *r, cg_value offset, c
 
 /* ---- along k ------------------------------------------------------------------------------------------------ */
 
-/* Where the rows of a panel lie at the start of a run, when the operand is in memory: rows that lie outside the image
- * (padding) point to zeros. */
-static void find_rows(cg *c, packing *k, const pack_run *run, cg_value *row)
+/* True when the addresses of rows are sums of a share of the row and one of the position. */
+static bool has_row_addresses(const cg *c, const contraction_side *s)
+{
+    bool dilated = false;
+    for (int d = 0; d < s->rank; d++) dilated |= s->dim[d].dilation > 1;
+    return !dilated && c->binding[s->value].source == CG_MEMORY;
+}
+
+/* What the rows of the panel add to coordinates and addresses, whatever the position. */
+static void find_shares(cg *c, const packing *k, contraction_share *share)
 {
     for (int r = 0; r < k->p->width; r++) {
         contraction_point p = k->point;
-        cg_value inside;
         contraction_point_set(c, k->p->x, &p, k->p->role, row_at(c, k, r), k->flat);
-        set_k(c, k, run, cg_i64(c, 0), &p);
-        row[r] = contraction_address(c, k->p->side, &p, &inside);
+        share[r] = contraction_share_of(c, k->p->side, &p, false);
+    }
+}
+
+/* Where the rows lie at the start of a run; rows outside the image (padding) point to zeros. */
+static void find_rows(cg *c, const packing *k, const pack_run *run, const contraction_share *share, cg_value *row)
+{
+    contraction_point p = k->point;
+    set_k(c, k, run, cg_i64(c, 0), &p);
+    contraction_share here = contraction_share_of(c, k->p->side, &p, true);
+    cg_value base = cg_at(c, c->f32, c->binding[k->p->side->value].address, here.linear);
+    for (int r = 0; r < k->p->width; r++) {
+        row[r] = cg_at(c, c->f32, base, share[r].linear);
+        cg_value inside = contraction_is_inside(c, k->p->side, &share[r], &here);
         if (inside) row[r] = cg_select(c, inside, row[r], k->p->zeros);
     }
 }
@@ -154,11 +172,13 @@ static void pack_along_k(cg *c, packing *k)
 {
     pack_run run;
     cg_value row[MOST_WIDTH];
+    contraction_share share[MOST_WIDTH];
     int lanes = c->lanes;
-    bool in_memory = c->binding[k->p->side->value].source == CG_MEMORY;
+    bool addressed = has_row_addresses(c, k->p->side);
     ir_dim inner = k->p->x->size[ROLE_K][k->p->x->count[ROLE_K] - 1];
+    if (addressed) find_shares(c, k, share);
     run_begin(c, k, &run);
-    if (in_memory) find_rows(c, k, &run, row);
+    if (addressed) find_rows(c, k, &run, share, row);
     cg_value whole = cg_sub(c, run.length, cg_rem(c, run.length, cg_i64(c, lanes)));
     for (int tail = 0; tail < 2; tail++) {
         cg_loop l;
@@ -166,7 +186,7 @@ static void pack_along_k(cg *c, packing *k)
         cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, lanes, 0, NULL);
         cg_value left = tail ? cg_sub(c, run.length, l.i) : NULL;
         for (int r = 0; r < k->p->width; r += lanes) {
-            pack_block(c, k, &run, in_memory ? row : NULL, r, l.i, left);
+            pack_block(c, k, &run, addressed ? row : NULL, r, l.i, left);
         }
         cg_loop_end(c, &l, NULL);
     }
