@@ -1,6 +1,6 @@
 /* layer.c: a Keras layer object becomes an fe_layer. */
+#include "frontend/keras2.h"
 #include "frontend/layers.h"
-#include "frontend/model.h"
 
 #include <string.h>
 
@@ -15,16 +15,18 @@ bool fe_is_op_object(const cJSON *object)
     return is_module(module, "keras.src.ops") || is_module(module, "keras.ops");
 }
 
-/* Files and tables name the Python class; this one is exported under another name. */
-static const char *find_python_class(const char *class_name)
+/* Files and tables name the Python class; these are also written under another name. */
+static const char *find_python_class(const fe *f, const char *class_name)
 {
-    return strcmp(class_name, "GroupQueryAttention") == 0 ? "GroupedQueryAttention" : class_name;
+    if (strcmp(class_name, "GroupQueryAttention") == 0) return "GroupedQueryAttention";
+    if (strcmp(class_name, "Model") == 0) return "Functional";
+    return f->keras2 ? fe_keras2_class(class_name) : class_name;
 }
 
 const char *fe_names_next(fe_names *names, const char *class_name)
 {
     arena *a = names->fe->arena;
-    const char *name = fe_snake_case(names->fe, find_python_class(class_name));
+    const char *name = fe_snake_case(names->fe, find_python_class(names->fe, class_name));
     int *count = map_find(&names->used, name);
     if (count) return arena_printf(a, "%s_%d", name, ++*count);
     map_set(&names->used, name, arena_new(a, int));
@@ -99,7 +101,8 @@ static const fe_layer_class *find_class(fe *f, const cJSON *object, const json_a
         return NULL;
     }
     if (fe_is_op_object(object)) return find_op_class(f, name->valuestring, &name_at);
-    const fe_layer_class *class = fe_layer_class_find(find_python_class(name->valuestring));
+    const fe_layer_class *class = f->keras2 ? fe_keras2_op_class(name->valuestring) : NULL;
+    if (!class) class = fe_layer_class_find(find_python_class(f, name->valuestring));
     if (cJSON_IsString(registered) && strchr(registered->valuestring, '>')) {
         fe_error(f, &name_at, "expected a layer of Keras, found the custom class %s",
                  fe_json_show(f, registered));
@@ -156,7 +159,10 @@ static bool read_fields(fe *f, fe_layer *layer, const cJSON *object)
     layer->trainable = true;
     layer->compute_dtype = layer->variable_dtype = DTYPE_f32;
     if (layer->class->call == call_op_layer) return layer->class->read(f, layer, &config);
-    bool ok = fe_config_bool_or(&config, "trainable", true, &layer->trainable);
+    const cJSON *written = cJSON_GetObjectItemCaseSensitive(object, "class_name");
+    if (f->keras2) config.keras2_class = written->valuestring;
+    bool ok = !f->keras2 || fe_keras2_fields_read(&config);
+    ok = fe_config_bool_or(&config, "trainable", true, &layer->trainable) && ok;
     if (layer->class->call != fe_call_input_layer) {
         fe_config_ignore(&config, "quantization_config batch_input_shape");
         ok = fe_policy_read(f, layer, &config) && ok;

@@ -1,6 +1,6 @@
 /* lower.c: calling a layer while a graph is made: its place in messages and origins, autocast, masks,
  * activity penalties, and limits that stop hostile models. */
-#include "frontend/model.h"
+#include "frontend/keras2.h"
 
 /* A model of shared models can ask for exponentially many calls; real ones stay far below. */
 enum { MOST_CALLS = 1 << 20, MOST_NODES = 1 << 22 };
@@ -69,7 +69,7 @@ static void prepare_args(fe_lower *l, const fe_layer *layer, const fe_args *give
         out->arg = strip_masks(l, &given->arg);
         out->kwarg = strip_masks(l, &given->kwarg);
     }
-    if (!fe_layer_op(layer) && !layer->model) {
+    if (!fe_layer_op(layer) && !fe_keras2_is_op(layer) && !layer->model) {
         out->arg = cast_value(l, &out->arg, layer->compute_dtype);
         out->kwarg = cast_value(l, &out->kwarg, layer->compute_dtype);
     }

@@ -146,14 +146,16 @@ static void *address_of(const trial *t, const memory *m, tfcc_place p, int64_t n
 }
 
 /* Tasks run in descending order for odd n: their order must not matter. */
-static void run_launch(const trial *t, const memory *m, const tfcc_launch *l, int64_t n, void *scratch)
+/* turn: of the loop that the launch is in, else 0. */
+static void run_launch(const trial *t, const memory *m, const tfcc_launch *l, int64_t n, int64_t turn, void *scratch)
 {
     const int64_t rows = l->rows * (l->rows_batch ? n : 1);
     const int64_t tasks = (rows + l->grain - 1) / l->grain * l->times;
     void *arg[64];
     bug_if(l->arg_count > countof(arg), "%s has %u arguments", l->name, l->arg_count);
     for (uint32_t i = 0; i < l->arg_count; i++) {
-        arg[i] = address_of(t, m, l->arg[i], n);
+        const int64_t step = l->arg[i].step * (l->arg[i].step_batch ? n : 1);
+        arg[i] = (char *)address_of(t, m, l->arg[i], n) + turn * step;
     }
     for (int64_t i = 0; i < tasks; i++) {
         l->run(arg, n, n % 2 ? tasks - 1 - i : i, scratch);
@@ -287,6 +289,19 @@ static bool is_large(const test_case *x)
     return elements > FEW;
 }
 
+static void run_graph(const trial *t, const memory *m, const tfcc_graph *g, int64_t n, void *scratch)
+{
+    for (uint64_t i = 0; i < g->launch_count; i++) {
+        const tfcc_launch *l = &g->launch[i];
+        if (l->loop_launches == 0) run_launch(t, m, l, n, 0, scratch);
+        for (int64_t k = 0; k < l->loop_count; k++) {
+            const int64_t turn = l->loop_reverse ? l->loop_count - 1 - k : k;
+            for (uint32_t j = 1; j <= l->loop_launches; j++) run_launch(t, m, l + j, n, turn, scratch);
+        }
+        i += l->loop_launches;
+    }
+}
+
 static void check_rows(trial *t, int64_t n)
 {
     arena a = {0};
@@ -294,9 +309,7 @@ static void check_rows(trial *t, int64_t n)
     const tfcc_graph *g = &t->program->graph[0];
     fill_memory(t, &m, n, &a);
     void *scratch = make_block(&a, t->program->scratch_bytes);
-    for (uint64_t i = 0; i < g->launch_count; i++) {
-        run_launch(t, &m, &g->launch[i], n, scratch);
-    }
+    run_graph(t, &m, g, n, scratch);
     TEST_CHECK(is_guard_whole(scratch, t->program->scratch_bytes), "scratch memory overflows");
     TEST_CHECK(is_guard_whole(m.fixed, g->fixed_bytes), "the fixed slab overflows");
     TEST_CHECK(is_guard_whole(m.batch, g->batch_bytes * (size_t)n), "the batch slab overflows");

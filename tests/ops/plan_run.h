@@ -22,6 +22,9 @@ typedef struct plan_run {
     const ir_kernel *kernel;
     size_t kernel_number;
     int problems;
+    const ir_graph *around; /* of a body: the graph that its scan stands in */
+    const ir_node *scan;
+    int64_t turn;
 } plan_run;
 
 static inline ir_type plan_type_at(const ir_type *t, int64_t n)
@@ -37,24 +40,42 @@ static inline size_t plan_bytes(const ir_type *t, int64_t n)
     return (size_t)ir_type_elements_at(t, n) * ir_dtype_size(t->dtype);
 }
 
+/* In a body: each turn has a slice of v of its own. */
+static inline bool plan_is_sliced(const plan_run *r, ir_value v)
+{
+    while (r->g->node[v].op == OP_reshape) v = r->g->node[v].in[0];
+    const int64_t carried = ir_attr_int(r->scan, ATTR_carried, 0), index = ir_attr_int(&r->g->node[v], ATTR_index, 0);
+    const ir_type *t = &r->g->node[v].type;
+    if (r->g->node[v].op == OP_parameter)
+        return index >= carried && t->rank < ir_type_of(r->around, r->scan->in[index])->rank;
+    for (size_t i = (size_t)carried; i < r->g->output_count; i++) {
+        ir_value output = r->g->output[i].value;
+        while (r->g->node[output].op == OP_reshape) output = r->g->node[output].in[0];
+        if (output == v) return true;
+    }
+    return false;
+}
+
 static inline void *plan_address(const plan_run *r, ir_value v)
 {
     const ir_place p = r->g->place[v];
+    const int64_t moved =
+        r->scan && plan_is_sliced(r, v) ? r->turn * (int64_t)plan_bytes(ir_type_of(r->g, v), r->n) : 0;
     switch (p.space) {
     case SPACE_none:
         return NULL;
     case SPACE_fixed:
-        return r->fixed + p.offset;
+        return r->fixed + p.offset + moved;
     case SPACE_batch:
-        return r->batch + p.offset * r->n;
+        return r->batch + p.offset * r->n + moved;
     case SPACE_variable:
-        return r->variables[p.offset].data;
+        return (char *)r->variables[p.offset].data + moved;
     case SPACE_input:
-        return r->ports[p.offset].data;
+        return (char *)r->ports[p.offset].data + moved;
     case SPACE_output:
-        return r->out[p.offset].data;
+        return (char *)r->out[p.offset].data + moved;
     case SPACE_constant:
-        return (char *)r->g->module->constants + p.offset;
+        return (char *)r->g->module->constants + p.offset + moved;
     }
     return NULL;
 }
@@ -122,9 +143,33 @@ static inline void plan_store_tuple(const plan_run *r, ir_value v, const ir_arra
     }
 }
 
+static inline void plan_run_kernel(plan_run *r, const ir_kernel *k);
+
+static inline void plan_run_scan(plan_run *r, const ir_node *scan)
+{
+    const arena_mark mark = arena_save(r->arena);
+    const int64_t length = ir_attr_int(scan, ATTR_length, 0);
+    plan_run body = *r;
+    body.g = ir_attr_find(scan, ATTR_body)->graph;
+    body.around = r->g;
+    body.scan = scan;
+    body.known = arena_array(r->arena, bool, body.g->count + 1);
+    body.value = arena_array(r->arena, ir_array, body.g->count + 1);
+    for (int64_t k = 0; k < length; k++) {
+        body.turn = ir_attr_int(scan, ATTR_reverse, 0) ? length - 1 - k : k;
+        for (size_t i = 0; i < body.g->kernel_count; i++) plan_run_kernel(&body, &body.g->kernel[i]);
+    }
+    r->problems = body.problems;
+    arena_release(r->arena, mark);
+}
+
 static inline void plan_run_kernel(plan_run *r, const ir_kernel *k)
 {
     r->kernel = k;
+    if (k->main != IR_NONE && ir_node_of(r->g, k->main)->op == OP_scan) {
+        plan_run_scan(r, ir_node_of(r->g, k->main));
+        return;
+    }
     for (int i = 0; i < k->root_count; i++) {
         const arena_mark mark = arena_save(r->arena);
         memset(r->known, 0, r->g->count);
