@@ -85,9 +85,11 @@ static ir_value behind_views(const ir_graph *g, ir_value v)
 /* Each turn has a slice of its own of what is behind v. */
 static bool is_sliced(const scan_place *scan, const ir_graph *body, ir_value v)
 {
-    const int64_t carried = ir_attr_int(scan->node, ATTR_carried, 0), index = ir_attr_int(&body->node[v], ATTR_index, 0);
+    const int64_t carried = ir_attr_int(scan->node, ATTR_carried, 0),
+                  index = ir_attr_int(&body->node[v], ATTR_index, 0);
     if (body->node[v].op == OP_parameter) {
-        return index >= carried && body->node[v].type.rank < scan->around->node[scan->node->in[index]].type.rank;
+        return index >= carried &&
+               body->node[v].type.rank < scan->around->node[scan->node->in[index]].type.rank;
     }
     for (size_t i = (size_t)carried; i < body->output_count; i++) {
         if (behind_views(body, body->output[i].value) == v) return true;
@@ -95,12 +97,14 @@ static bool is_sliced(const scan_place *scan, const ir_graph *body, ir_value v)
     return false;
 }
 
-/* Bytes from one turn's slice of v to the next one's, per row if it has rows; 0: all turns find it at one place. */
+/* Bytes from one turn's slice of v to the next one's, per row if it has rows; 0: all turns find it at one
+ * place. */
 static int64_t step_of(const scan_place *scan, const ir_graph *body, ir_value v)
 {
     const ir_type *t = &body->node[v].type;
     ir_dim elements = ir_fixed(0);
-    if (!scan || ir_attr_int(scan->node, ATTR_length, 0) < 2 || !is_sliced(scan, body, behind_views(body, v))) return 0;
+    if (!scan || ir_attr_int(scan->node, ATTR_length, 0) < 2 || !is_sliced(scan, body, behind_views(body, v)))
+        return 0;
     ir_type_elements(t, &elements);
     return elements.count * (int64_t)ir_dtype_size(t->dtype);
 }
@@ -199,7 +203,8 @@ static void add_launches(cg *c, const ir_graph *g, const cg_run *run, const scan
         cg_value *place = arena_array(c->arena, cg_value, (size_t)run[i].arg_count);
         for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k], scan);
         cg_value places = add_table(c, (size_t)run[i].arg_count, place);
-        for (int k = 0; k < run[i].kernel->launch_count; k++) add_launch(c, to, make_launch(c, &run[i], k, places));
+        for (int k = 0; k < run[i].kernel->launch_count; k++)
+            add_launch(c, to, make_launch(c, &run[i], k, places));
     }
 }
 

@@ -188,8 +188,10 @@ static ir_value build_mish(fe_lower *l, const ir_record *r, ir_value x)
     return ir_build_binary(l->g, OP_multiply, x, build_tanh(l, r, build_softplus(l, r, x)));
 }
 
+/* Keras 2's is steeper. */
 static ir_value build_hard_sigmoid(fe_lower *l, const ir_record *r, ir_value x)
 {
+    if (l->fe->keras2) return clip(l, add(l, scale(l, x, 0.2), 0.5), 0, 1);
     return ir_build_binary_scalar(l->g, OP_divide, build_relu6(l, r, add(l, x, 3)), 6);
 }
 

@@ -108,4 +108,56 @@ typedef struct fe_einsum_dense {
     fe_weight_config kernel, bias;
 } fe_einsum_dense;
 
+/* ---- windows (layers_conv.c, layers_pool.c) ----------------------------------------------- */
+
+typedef enum fe_padding { FE_PADDING_valid, FE_PADDING_same, FE_PADDING_causal } fe_padding;
+
+/* The geometry of a convolution. */
+typedef struct fe_conv {
+    int spatial;
+    int64_t groups;
+    int64_t kernel[3], strides[3], dilation[3], output_padding[3];
+    bool has_output_padding, channels_first;
+    fe_padding padding;
+} fe_conv;
+/* True when the kernel fits x and the result is not absurdly large. */
+bool fe_conv_check(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, int64_t filters);
+/* x: [N, space, channels] (or channels first) with fixed channels that the kernel fits: [space, channels /
+ * groups, filters], depthwise [space, channels, multiplier], transposed [space, filters, channels]. IR_NONE
+ * after a diagnostic. */
+ir_value fe_conv_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel);
+ir_value fe_conv_depthwise_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel);
+ir_value fe_conv_pointwise_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel);
+ir_value fe_conv_transpose_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel);
+
+typedef struct fe_pool {
+    int spatial;
+    bool maximum, channels_first, same, keep_dims;
+    int64_t size[3], strides[3];
+} fe_pool;
+ir_value fe_pool_build(fe_lower *l, fe_layer *layer, const fe_pool *s, ir_value x);
+/* One axis of x in `results` windows that cover it evenly. */
+ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int axis, int64_t results, bool maximum);
+
+/* ---- images (layers_resize.c) ------------------------------------------------------------- */
+
+typedef enum fe_interpolation {
+    FE_INTERPOLATION_nearest, FE_INTERPOLATION_bilinear, FE_INTERPOLATION_bicubic, FE_INTERPOLATION_lanczos3,
+    FE_INTERPOLATION_lanczos5
+} fe_interpolation;
+extern const char *const fe_interpolation_names[]; /* as Keras names them; ends with NULL */
+
+typedef struct fe_resize {
+    int64_t size[2]; /* rows, columns */
+    fe_interpolation interpolation;
+    bool antialias, channels_first;
+    bool crop, pad; /* to the aspect ratio of the result */
+    double fill;    /* of padding */
+} fe_resize;
+/* Images [N, rows, columns, channels] or one image; the result is f32 unless nothing is blended. IR_NONE
+ * after a diagnostic. */
+ir_value fe_resize_build(fe_lower *l, fe_layer *layer, const fe_resize *s, ir_value x);
+/* x times matrix[large, size of the axis] along `axis`. */
+ir_value fe_matrix_apply(fe_lower *l, ir_value x, int axis, int64_t large, const float *matrix);
+
 #endif

@@ -9,7 +9,8 @@ typedef struct both_state {
     merge_mode merge;
 } both_state;
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------------------------- */
 
 /* Copies an object and, to `depth`, those inside; what lies deeper is shared. */
 static cJSON *copy_object(fe *f, const cJSON *object, int depth)
@@ -17,9 +18,12 @@ static cJSON *copy_object(fe *f, const cJSON *object, int depth)
     cJSON *copy = arena_copy(f->arena, object, sizeof *object), *last = NULL;
     copy->child = NULL;
     for (const cJSON *j = object->child; j != NULL; j = j->next) {
-        cJSON *member = cJSON_IsObject(j) && depth > 1 ? copy_object(f, j, depth - 1) : arena_copy(f->arena, j, sizeof *j);
-        if (last == NULL) copy->child = member;
-        else last->next = member;
+        cJSON *member = cJSON_IsObject(j) && depth > 1 ? copy_object(f, j, depth - 1)
+                                                       : arena_copy(f->arena, j, sizeof *j);
+        if (last == NULL)
+            copy->child = member;
+        else
+            last->next = member;
         last = member;
     }
     return copy;
@@ -34,7 +38,8 @@ static const cJSON *derive_object(fe *f, const cJSON *object, const char *prefix
     cJSON *backwards = cJSON_GetObjectItemCaseSensitive(config, "go_backwards");
     if (cJSON_IsString(name)) {
         const size_t length = strlen(prefix);
-        const char *plain = strncmp(name->valuestring, prefix, length) == 0 ? name->valuestring + length : name->valuestring;
+        const char *plain =
+            strncmp(name->valuestring, prefix, length) == 0 ? name->valuestring + length : name->valuestring;
         name->valuestring = arena_printf(f->arena, "%s%s", prefix, plain);
     }
     if (turn && backwards != NULL) backwards->type = cJSON_True;
@@ -43,7 +48,8 @@ static const cJSON *derive_object(fe *f, const cJSON *object, const char *prefix
 
 static bool read_direction(fe *f, fe_layer *layer, const cJSON *object, const json_at *at, const char *part)
 {
-    if (!cJSON_IsObject(object)) return fe_error(f, at, "expected a layer, found %s", fe_json_show(f, object));
+    if (!cJSON_IsObject(object))
+        return fe_error(f, at, "expected a layer, found %s", fe_json_show(f, object));
     fe_layer *made = fe_layer_read(f, object, at, NULL, arena_printf(f->arena, "%s/%s", layer->h5, part));
     if (made == NULL) return false;
     const bool recurrent = made->class->call == fe_call_recurrent || made->class->call == fe_call_rnn ||
@@ -73,7 +79,8 @@ bool fe_read_bidirectional(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     layer->child = arena_array(f->arena, fe_layer *, 2);
     bool ok = read_merge(c, s);
-    if (!cJSON_IsObject(object)) return fe_error(f, &at, "expected a layer, found %s", fe_json_show(f, object));
+    if (!cJSON_IsObject(object))
+        return fe_error(f, &at, "expected a layer, found %s", fe_json_show(f, object));
     ok = read_direction(f, layer, derive_object(f, object, "forward_", false), &at, "forward_layer") && ok;
     if (backward == NULL) {
         const cJSON *turned = derive_object(f, object, "backward_", true);
@@ -84,31 +91,37 @@ bool fe_read_bidirectional(fe *f, fe_layer *layer, fe_config *c)
     if (!ok || !fe_config_done(c)) return false;
     const rnn_state *a = layer->child[0]->state;
     rnn_state *b = layer->child[1]->state;
-    if (a->go_backwards == b->go_backwards || a->return_sequences != b->return_sequences || a->return_state != b->return_state) {
-        return fe_error(f, &backward_at, "expected a layer that runs the other way and returns the same, found another");
+    if (a->go_backwards == b->go_backwards || a->return_sequences != b->return_sequences ||
+        a->return_state != b->return_state) {
+        return fe_error(f, &backward_at,
+                        "expected a layer that runs the other way and returns the same, found another");
     }
     b->in_place = b->go_backwards;
     return true;
 }
 
-/* ---- the call ---------------------------------------------------------------------------------------------------------- */
+/* ---- the call
+ * ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Half of the initial states for each direction. */
 static bool call_direction(fe_lower *l, fe_layer *layer, const fe_args *args, int which, fe_value *out)
 {
-    static const char *const key[] = {"initial_state"};
-    const fe_value *initial = fe_args_find(args, 1, "initial_state");
+    const fe_value *initial = fe_args_find(args, 1, "initial_state"), *mask = fe_args_find(args, -1, "mask");
     fe_args call = {.arg = args->arg, .kwarg = {.kind = FE_DICT}};
-    fe_value half = {.kind = FE_LIST};
+    const char *key[2] = {"mask", "initial_state"};
+    fe_value item[2] = {{.kind = FE_NULL}, {.kind = FE_LIST}}, *half = &item[1];
+    if (mask != NULL) item[0] = *mask;
+    call.kwarg = (fe_value){.kind = FE_DICT, .count = 1, .item = item, .key = key};
     if (args->arg.count < 1) return fe_layer_error(l->fe, layer, "expected one sequence as input");
     call.arg.count = 1;
     if (initial != NULL) {
         if (initial->kind != FE_LIST || initial->count % 2 != 0) {
             return fe_layer_error(l->fe, layer, "expected a list of initial states for both directions");
         }
-        half.count = initial->count / 2;
-        half.item = initial->item + which * half.count;
-        call.kwarg = (fe_value){.kind = FE_DICT, .count = 1, .item = &half, .key = (const char **)(uintptr_t)key};
+        half->count = initial->count / 2;
+        half->item = initial->item + which * half->count;
+        call.kwarg.count = 2;
     }
     return fe_call(l, layer->child[which], &call, out);
 }
@@ -117,16 +130,24 @@ static ir_value merge_outputs(fe_lower *l, merge_mode merge, ir_value a, ir_valu
 {
     const ir_value both[2] = {a, b};
     switch (merge) {
-    case MERGE_concat: return ir_build_concatenate(l->g, 2, both, fe_type(l, a).rank - 1);
-    case MERGE_sum: return ir_build_binary(l->g, OP_add, a, b);
-    case MERGE_mul: return ir_build_binary(l->g, OP_multiply, a, b);
-    case MERGE_ave: return ir_build_binary_scalar(l->g, OP_multiply, ir_build_binary(l->g, OP_add, a, b), 0.5);
-    case MERGE_none: break;
+    case MERGE_concat:
+        return ir_build_concatenate(l->g, 2, both, fe_type(l, a).rank - 1);
+    case MERGE_sum:
+        return ir_build_binary(l->g, OP_add, a, b);
+    case MERGE_mul:
+        return ir_build_binary(l->g, OP_multiply, a, b);
+    case MERGE_ave:
+        return ir_build_binary_scalar(l->g, OP_multiply, ir_build_binary(l->g, OP_add, a, b), 0.5);
+    case MERGE_none:
+        break;
     }
     return a;
 }
 
-static fe_tensor first_tensor(const fe_value *v) { return v->kind == FE_LIST ? v->item[0].tensor : v->tensor; }
+static fe_tensor first_tensor(const fe_value *v)
+{
+    return v->kind == FE_LIST ? v->item[0].tensor : v->tensor;
+}
 
 static bool can_merge(fe_lower *l, fe_layer *layer, merge_mode merge, const ir_type *a, const ir_type *b)
 {
@@ -134,8 +155,8 @@ static bool can_merge(fe_lower *l, fe_layer *layer, merge_mode merge, const ir_t
     if (merge == MERGE_none) return true;
     if (merge == MERGE_concat) same.dim[same.rank - 1] = a->dim[a->rank - 1];
     if (ir_type_equal(a, &same)) return true;
-    return fe_layer_error(l->fe, layer, "expected results of one shape, found %s and %s", fe_shape_show(l->fe, a),
-                          fe_shape_show(l->fe, b));
+    return fe_layer_error(l->fe, layer, "expected results of one shape, found %s and %s",
+                          fe_shape_show(l->fe, a), fe_shape_show(l->fe, b));
 }
 
 bool fe_call_bidirectional(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)

@@ -5,14 +5,10 @@
 
 #include <string.h>
 
-typedef enum padding { PADDING_valid, PADDING_same, PADDING_causal } padding;
-
 typedef struct conv_state {
-    int spatial;
-    int64_t filters, multiplier, groups; /* multiplier: of depthwise and separable, else 0 */
-    int64_t kernel[3], strides[3], dilation[3], output_padding[3];
-    bool has_output_padding, channels_first, use_bias;
-    padding padding;
+    fe_conv window;
+    int64_t filters, multiplier; /* multiplier: of depthwise and separable, else 0 */
+    bool use_bias;
     const ir_record *activation;
     fe_weight_config weight, pointwise, bias;
 } conv_state;
@@ -35,13 +31,13 @@ static bool read_window(fe_config *c, conv_state *s, bool causal)
     bool ok = true;
     if (!fe_config_has(c, "kernel_size"))
         ok = fe_error(c->fe, &kernel_at, "expected the size of the kernel, found none");
-    ok = fe_sizes_read(c, "kernel_size", s->spatial, 1, 1, s->kernel) && ok;
-    ok = fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides) && ok;
-    ok = fe_sizes_read(c, "dilation_rate", s->spatial, 1, 1, s->dilation) && ok;
+    ok = fe_sizes_read(c, "kernel_size", s->window.spatial, 1, 1, s->window.kernel) && ok;
+    ok = fe_sizes_read(c, "strides", s->window.spatial, 1, 1, s->window.strides) && ok;
+    ok = fe_sizes_read(c, "dilation_rate", s->window.spatial, 1, 1, s->window.dilation) && ok;
     ok = fe_config_choice(c, "padding", paddings, &choice) && ok;
-    ok = fe_channels_first_read(c, &s->channels_first) && ok;
-    s->padding = choice == 0 ? PADDING_valid : choice == 1 ? PADDING_same : PADDING_causal;
-    if (ok && s->padding == PADDING_causal && !causal) {
+    ok = fe_channels_first_read(c, &s->window.channels_first) && ok;
+    s->window.padding = choice == 0 ? FE_PADDING_valid : choice == 1 ? FE_PADDING_same : FE_PADDING_causal;
+    if (ok && s->window.padding == FE_PADDING_causal && !causal) {
         return fe_error(c->fe, &at, "expected \"valid\" or \"same\", found \"causal\"");
     }
     return ok;
@@ -58,7 +54,7 @@ static bool read_rest(fe_config *c, conv_state *s)
 static bool check_dilation(fe_config *c, const conv_state *s)
 {
     const json_at at = fe_key(c, "dilation_rate");
-    if (!is_large(s->strides, s->spatial) || !is_large(s->dilation, s->spatial)) return true;
+    if (!is_large(s->window.strides, s->window.spatial) || !is_large(s->window.dilation, s->window.spatial)) return true;
     return fe_error(c->fe, &at, "expected 1 where strides are larger than 1, found more");
 }
 
@@ -66,8 +62,8 @@ static conv_state *make_state(fe *f, fe_layer *layer)
 {
     conv_state *s = arena_new(f->arena, conv_state);
     layer->state = s;
-    s->spatial = fe_spatial_rank(layer);
-    s->groups = 1;
+    s->window.spatial = fe_spatial_rank(layer);
+    s->window.groups = 1;
     return s;
 }
 
@@ -76,12 +72,12 @@ bool fe_read_conv(fe *f, fe_layer *layer, fe_config *c)
     conv_state *s = make_state(f, layer);
     const json_at at = fe_key(c, "groups");
     bool ok = fe_size_read(c, "filters", 0, &s->filters);
-    ok = read_window(c, s, s->spatial == 1) && ok;
-    ok = fe_size_read(c, "groups", 1, &s->groups) && ok;
+    ok = read_window(c, s, s->window.spatial == 1) && ok;
+    ok = fe_size_read(c, "groups", 1, &s->window.groups) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
-    if (ok && s->filters % s->groups != 0) {
+    if (ok && s->filters % s->window.groups != 0) {
         ok = fe_error(f, &at, "expected a divisor of the %lld filters, found %lld", (long long)s->filters,
-                      (long long)s->groups);
+                      (long long)s->window.groups);
     }
     ok = ok && check_dilation(c, s);
     return read_rest(c, s) && ok;
@@ -93,13 +89,13 @@ bool fe_read_conv_transpose(fe *f, fe_layer *layer, fe_config *c)
     const json_at at = fe_key(c, "output_padding");
     bool ok = fe_size_read(c, "filters", 0, &s->filters);
     ok = read_window(c, s, false) && ok;
-    s->has_output_padding = fe_config_has(c, "output_padding");
-    ok = fe_sizes_read(c, "output_padding", s->spatial, 0, 0, s->output_padding) && ok;
+    s->window.has_output_padding = fe_config_has(c, "output_padding");
+    ok = fe_sizes_read(c, "output_padding", s->window.spatial, 0, 0, s->window.output_padding) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
-    for (int i = 0; ok && i < s->spatial; i++) {
-        if (s->has_output_padding && s->output_padding[i] >= s->strides[i]) {
-            ok = fe_error(f, &at, "expected less than the stride %lld, found %lld", (long long)s->strides[i],
-                          (long long)s->output_padding[i]);
+    for (int i = 0; ok && i < s->window.spatial; i++) {
+        if (s->window.has_output_padding && s->window.output_padding[i] >= s->window.strides[i]) {
+            ok = fe_error(f, &at, "expected less than the stride %lld, found %lld", (long long)s->window.strides[i],
+                          (long long)s->window.output_padding[i]);
         }
     }
     fe_config_ignore(c, "groups");
@@ -131,18 +127,18 @@ bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
 
 /* ---- geometry ---------------------------------------------------------------------------- */
 
-static int channel_axis(const conv_state *s) { return s->channels_first ? 1 : s->spatial + 1; }
-static int spatial_axis(const conv_state *s, int i) { return i + (s->channels_first ? 2 : 1); }
-static int64_t reach(const conv_state *s, int i) { return (s->kernel[i] - 1) * s->dilation[i] + 1; }
+static int channel_axis(const fe_conv *s) { return s->channels_first ? 1 : s->spatial + 1; }
+static int spatial_axis(const fe_conv *s, int i) { return i + (s->channels_first ? 2 : 1); }
+static int64_t reach(const fe_conv *s, int i) { return (s->kernel[i] - 1) * s->dilation[i] + 1; }
 
-static void set_layouts(const conv_state *s, ir_window *w, const char *const rhs[3])
+static void set_layouts(const fe_conv *s, ir_window *w, const char *const rhs[3])
 {
     static const char *const last[] = {"b0f", "b01f", "b012f"}, *const first[] = {"bf0", "bf01", "bf012"};
     w->lhs_layout = w->out_layout = (s->channels_first ? first : last)[s->spatial - 1];
     w->rhs_layout = rhs[s->spatial - 1];
 }
 
-static ir_window make_window(const conv_state *s)
+static ir_window make_window(const fe_conv *s)
 {
     static const char *const rhs[3] = {"0io", "01io", "012io"};
     ir_window w = {.spatial = s->spatial, .feature_groups = 1, .batch_groups = 1};
@@ -156,20 +152,20 @@ static ir_window make_window(const conv_state *s)
 }
 
 /* Fills in the padding and checks the result's size. */
-static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_type t, int64_t filters,
+static bool place_window(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_type t, int64_t filters,
                          ir_window *w)
 {
     for (int i = 0; i < s->spatial; i++) {
         int64_t size = 0, result;
         if (!fe_dim_get(l, layer, &t, spatial_axis(s, i), &size)) return false;
         w->low[i] = w->high[i] = 0;
-        if (s->padding == PADDING_same) {
+        if (s->padding == FE_PADDING_same) {
             result = base_ceil_div(size, s->strides[i]);
             const int64_t total = base_max((result - 1) * s->strides[i] + reach(s, i) - size, 0);
             w->low[i] = total / 2;
             w->high[i] = total - w->low[i];
         } else {
-            if (s->padding == PADDING_causal) w->low[i] = reach(s, i) - 1;
+            if (s->padding == FE_PADDING_causal) w->low[i] = reach(s, i) - 1;
             if (size + w->low[i] < reach(s, i)) {
                 return fe_layer_error(l->fe, layer,
                                       "expected an input that the kernel fits in (%lld wide), found %s",
@@ -186,28 +182,41 @@ static bool place_window(fe_lower *l, fe_layer *layer, const conv_state *s, ir_t
 static bool get_input(fe_lower *l, fe_layer *layer, const fe_args *args, const conv_state *s,
                       int64_t *out_channels, ir_value *out)
 {
+    const int rank = s->window.spatial + 2;
     fe_tensor x;
-    if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
+    if (!fe_input_get(l, layer, args, rank, rank, &x)) return false;
     const ir_type t = fe_type(l, x.value);
     *out = ir_build_convert(l->g, x.value, layer->compute_dtype);
     if (!fe_size_check(l, layer, &t)) return false;
-    return fe_dim_get(l, layer, &t, channel_axis(s), out_channels);
+    return fe_dim_get(l, layer, &t, channel_axis(&s->window), out_channels);
 }
 
 static bool finish(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value y, fe_value *out)
 {
     if (y == IR_NONE) return false;
     if (s->use_bias) {
-        const int64_t filters = fe_type(l, y).dim[channel_axis(s)].count;
+        const int axis = channel_axis(&s->window);
+        const int64_t filters = fe_type(l, y).dim[axis].count;
         const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {filters}});
         if (bias == IR_NONE) return false;
-        y = fe_bias_add(l, y, bias, channel_axis(s));
+        y = fe_bias_add(l, y, bias, axis);
     }
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }
 
+static fe_shape shape_kernel(const fe_conv *s, int64_t a, int64_t b)
+{
+    fe_shape shape = {.rank = s->spatial + 2};
+    for (int i = 0; i < s->spatial; i++) shape.dim[i] = s->kernel[i];
+    shape.dim[s->spatial] = a;
+    shape.dim[s->spatial + 1] = b;
+    return shape;
+}
+
+/* ---- products ---------------------------------------------------------------------------- */
+
 /* kernel: [..., channels, filters] over one element, applied to each position. */
-static ir_value apply_pointwise(fe_lower *l, const conv_state *s, ir_value x, ir_value kernel)
+static ir_value apply_pointwise(fe_lower *l, const fe_conv *s, ir_value x, ir_value kernel)
 {
     const ir_type k = fe_type(l, kernel);
     if (!s->channels_first) {
@@ -218,94 +227,49 @@ static ir_value apply_pointwise(fe_lower *l, const conv_state *s, ir_value x, ir
     return ir_build_convolution(l->g, x, kernel, &w);
 }
 
-static fe_shape shape_kernel(const conv_state *s, int64_t a, int64_t b)
+bool fe_conv_check(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, int64_t filters)
 {
-    fe_shape shape = {.rank = s->spatial + 2};
-    for (int i = 0; i < s->spatial; i++) shape.dim[i] = s->kernel[i];
-    shape.dim[s->spatial] = a;
-    shape.dim[s->spatial + 1] = b;
-    return shape;
+    ir_window w = make_window(s);
+    return place_window(l, layer, s, fe_type(l, x), filters, &w);
 }
 
-/* ---- calls ------------------------------------------------------------------------------- */
-
-bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+ir_value fe_conv_pointwise_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel)
 {
-    const conv_state *s = layer->state;
-    ir_value x;
-    int64_t channels = 0;
-    if (!get_input(l, layer, args, s, &channels, &x)) return false;
-    if (channels % s->groups != 0) {
-        return fe_layer_error(l->fe, layer, "expected channels that the %lld groups divide, found %lld",
-                              (long long)s->groups, (long long)channels);
-    }
+    ir_type t = fe_type(l, x);
+    t.dim[channel_axis(s)] = fe_type(l, kernel).dim[s->spatial + 1];
+    return fe_size_check(l, layer, &t) ? apply_pointwise(l, s, x, kernel) : IR_NONE;
+}
+
+ir_value fe_conv_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel)
+{
+    const int64_t filters = fe_type(l, kernel).dim[s->spatial + 1].count;
     ir_window w = make_window(s);
     w.feature_groups = s->groups;
-    if (!place_window(l, layer, s, fe_type(l, x), s->filters, &w)) return false;
-    const fe_shape shape = shape_kernel(s, channels / s->groups, s->filters);
-    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
-    if (kernel == IR_NONE) return false;
+    if (!place_window(l, layer, s, fe_type(l, x), filters, &w)) return IR_NONE;
     const bool pointwise =
         s->groups == 1 && !is_large(s->kernel, s->spatial) && !is_large(s->strides, s->spatial);
-    const ir_value y =
-        pointwise ? apply_pointwise(l, s, x, kernel) : ir_build_convolution(l->g, x, kernel, &w);
-    return finish(l, layer, s, y, out);
+    return pointwise ? apply_pointwise(l, s, x, kernel) : ir_build_convolution(l->g, x, kernel, &w);
 }
 
-/* One filter or more for each channel: groups of one channel each. kernel: [..., channels, multiplier]. */
-static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x,
-                                const char *name)
+ir_value fe_conv_depthwise_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel)
 {
-    const ir_type t = fe_type(l, x);
-    const int64_t channels = t.dim[channel_axis(s)].count;
-    ir_window w = make_window(s);
-    if (channels > INT32_MAX || !place_window(l, layer, s, t, channels * s->multiplier, &w)) return IR_NONE;
-    const ir_value kernel =
-        fe_layer_weight(l, layer, name, &s->weight, shape_kernel(s, channels, s->multiplier));
-    if (kernel == IR_NONE) return IR_NONE;
     ir_type k = fe_type(l, kernel);
+    const int64_t channels = k.dim[s->spatial].count, filters = channels * k.dim[s->spatial + 1].count;
+    ir_window w = make_window(s);
+    if (!place_window(l, layer, s, fe_type(l, x), filters, &w)) return IR_NONE;
     k.dim[s->spatial] = ir_fixed(1);
-    k.dim[s->spatial + 1] = ir_fixed(channels * s->multiplier);
+    k.dim[s->spatial + 1] = ir_fixed(filters);
     w.feature_groups = channels;
     return ir_build_convolution(l->g, x, ir_build_reshape(l->g, kernel, k.rank, k.dim), &w);
 }
 
-bool fe_call_depthwise_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    const conv_state *s = layer->state;
-    ir_value x;
-    int64_t channels = 0;
-    if (!get_input(l, layer, args, s, &channels, &x)) return false;
-    return finish(l, layer, s, apply_depthwise(l, layer, s, x, "kernel"), out);
-}
-
-bool fe_call_separable_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    const conv_state *s = layer->state;
-    ir_value x;
-    int64_t channels = 0;
-    if (!get_input(l, layer, args, s, &channels, &x)) return false;
-    x = apply_depthwise(l, layer, s, x, "depthwise_kernel");
-    if (x == IR_NONE) return false;
-    ir_type t = fe_type(l, x);
-    fe_shape shape = {.rank = s->spatial + 2};
-    for (int i = 0; i < s->spatial; i++) shape.dim[i] = 1;
-    shape.dim[s->spatial] = channels * s->multiplier;
-    shape.dim[s->spatial + 1] = s->filters;
-    t.dim[channel_axis(s)] = ir_fixed(s->filters);
-    if (!fe_size_check(l, layer, &t)) return false;
-    const ir_value kernel = fe_layer_weight(l, layer, "pointwise_kernel", &s->pointwise, shape);
-    if (kernel == IR_NONE) return false;
-    return finish(l, layer, s, apply_pointwise(l, s, x, kernel), out);
-}
-
 /* The gradient of a convolution with respect to its input, from `size` to the size TensorFlow makes of it. */
-static bool place_transpose(fe_lower *l, fe_layer *layer, const conv_state *s, int i, int64_t size,
+static bool place_transpose(fe_lower *l, fe_layer *layer, const fe_conv *s, int i, int64_t size,
                             int64_t *out_size, ir_window *w)
 {
     const int64_t k = reach(s, i), stride = s->strides[i], extra = s->output_padding[i];
     int64_t result, skipped = 0;
-    if (s->padding == PADDING_same) {
+    if (s->padding == FE_PADDING_same) {
         result = s->has_output_padding ? (size - 1) * stride + k % 2 + extra : size * stride;
         if (base_ceil_div(result, stride) != size) {
             return fe_layer_error(
@@ -324,30 +288,104 @@ static bool place_transpose(fe_lower *l, fe_layer *layer, const conv_state *s, i
     return true;
 }
 
-bool fe_call_conv_transpose(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+/* The image that the kernel is laid on, with the window's edges; false after a diagnostic. */
+static bool place_transposes(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_type t, int64_t filters, ir_window *w)
 {
-    static const char *const rhs[3] = {"0oi", "01oi", "012oi"};
-    const conv_state *s = layer->state;
-    ir_value x;
-    int64_t channels = 0;
-    if (!get_input(l, layer, args, s, &channels, &x)) return false;
-    ir_type t = fe_type(l, x);
-    ir_window w = make_window(s);
-    set_layouts(s, &w, rhs);
-    w.reversal = true;
     for (int i = 0; i < s->spatial; i++) {
         const int axis = spatial_axis(s, i);
         int64_t size = 0, result = 0;
         if (!fe_dim_get(l, layer, &t, axis, &size)) return false;
         if (size > (int64_t)1 << 32)
             return fe_layer_error(l->fe, layer, "expected a smaller image, found %lld", (long long)size);
-        if (!place_transpose(l, layer, s, i, size, &result, &w)) return false;
+        if (!place_transpose(l, layer, s, i, size, &result, w)) return false;
         t.dim[axis] = ir_fixed(result);
     }
-    t.dim[channel_axis(s)] = ir_fixed(s->filters);
-    if (!fe_size_check(l, layer, &t)) return false;
-    const ir_value kernel =
-        fe_layer_weight(l, layer, "kernel", &s->weight, shape_kernel(s, s->filters, channels));
+    t.dim[channel_axis(s)] = ir_fixed(filters);
+    return fe_size_check(l, layer, &t);
+}
+
+ir_value fe_conv_transpose_build(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_value x, ir_value kernel)
+{
+    static const char *const rhs[3] = {"0oi", "01oi", "012oi"};
+    ir_window w = make_window(s);
+    set_layouts(s, &w, rhs);
+    w.reversal = true;
+    if (!place_transposes(l, layer, s, fe_type(l, x), fe_type(l, kernel).dim[s->spatial].count, &w)) return IR_NONE;
+    return ir_build_convolution(l->g, x, kernel, &w);
+}
+
+/* ---- calls ------------------------------------------------------------------------------- */
+
+bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    const fe_conv *c = &s->window;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    if (channels % c->groups != 0) {
+        return fe_layer_error(l->fe, layer, "expected channels that the %lld groups divide, found %lld",
+                              (long long)c->groups, (long long)channels);
+    }
+    if (!fe_conv_check(l, layer, c, x, s->filters)) return false;
+    const fe_shape shape = shape_kernel(c, channels / c->groups, s->filters);
+    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
     if (kernel == IR_NONE) return false;
-    return finish(l, layer, s, ir_build_convolution(l->g, x, kernel, &w), out);
+    return finish(l, layer, s, fe_conv_build(l, layer, c, x, kernel), out);
+}
+
+/* One filter or more for each channel. */
+static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x, const char *name)
+{
+    const fe_conv *c = &s->window;
+    const int64_t channels = fe_type(l, x).dim[channel_axis(c)].count;
+    if (channels > INT32_MAX || !fe_conv_check(l, layer, c, x, channels * s->multiplier)) return IR_NONE;
+    const fe_shape shape = shape_kernel(c, channels, s->multiplier);
+    const ir_value kernel = fe_layer_weight(l, layer, name, &s->weight, shape);
+    return kernel == IR_NONE ? IR_NONE : fe_conv_depthwise_build(l, layer, c, x, kernel);
+}
+
+bool fe_call_depthwise_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    return finish(l, layer, s, apply_depthwise(l, layer, s, x, "kernel"), out);
+}
+
+bool fe_call_separable_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    const fe_conv *c = &s->window;
+    ir_value x;
+    int64_t channels = 0;
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    x = apply_depthwise(l, layer, s, x, "depthwise_kernel");
+    if (x == IR_NONE) return false;
+    ir_type t = fe_type(l, x);
+    fe_shape shape = {.rank = c->spatial + 2};
+    for (int i = 0; i < c->spatial; i++) shape.dim[i] = 1;
+    shape.dim[c->spatial] = channels * s->multiplier;
+    shape.dim[c->spatial + 1] = s->filters;
+    t.dim[channel_axis(c)] = ir_fixed(s->filters);
+    if (!fe_size_check(l, layer, &t)) return false;
+    const ir_value kernel = fe_layer_weight(l, layer, "pointwise_kernel", &s->pointwise, shape);
+    if (kernel == IR_NONE) return false;
+    return finish(l, layer, s, apply_pointwise(l, c, x, kernel), out);
+}
+
+bool fe_call_conv_transpose(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const conv_state *s = layer->state;
+    const fe_conv *c = &s->window;
+    ir_value x;
+    int64_t channels = 0;
+    ir_window w = make_window(c);
+    if (!get_input(l, layer, args, s, &channels, &x)) return false;
+    if (!place_transposes(l, layer, c, fe_type(l, x), s->filters, &w)) return false;
+    const ir_value kernel =
+        fe_layer_weight(l, layer, "kernel", &s->weight, shape_kernel(c, s->filters, channels));
+    if (kernel == IR_NONE) return false;
+    return finish(l, layer, s, fe_conv_transpose_build(l, layer, c, x, kernel), out);
 }

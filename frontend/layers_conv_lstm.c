@@ -1,5 +1,5 @@
-/* layers_conv_lstm.c: ConvLSTM1D .. 3D: an LSTM whose products are convolutions. Those of the inputs are one convolution
- * over all steps, which are rows of one large batch. */
+/* layers_conv_lstm.c: ConvLSTM1D .. 3D: an LSTM whose products are convolutions. Those of the inputs are one
+ * convolution over all steps, which are rows of one large batch. */
 #include "frontend/recurrent.h"
 
 static ir_window make_window(const rnn_cell *cell)
@@ -45,7 +45,8 @@ bool rnn_cell_place(rnn_cell_call *c, const ir_type *input, ir_type *out_state)
         int64_t size = 0;
         if (!fe_dim_get(l, c->layer, input, axis, &size)) return false;
         if (!cell->same && size < reach_of(cell, i, false)) {
-            return fe_layer_error(l->fe, c->layer, "expected an input that the kernel fits in (%lld wide), found %s",
+            return fe_layer_error(l->fe, c->layer,
+                                  "expected an input that the kernel fits in (%lld wide), found %s",
                                   (long long)reach_of(cell, i, false), fe_shape_show(l->fe, input));
         }
         out_state->dim[axis] = ir_fixed(place_dim(cell, i, size, false, &w));
@@ -78,7 +79,8 @@ ir_value rnn_cell_convolve(rnn_cell_call *c, ir_value x, ir_value kernel, bool r
     return ir_build_reshape(l->g, y, out.rank + 1, dim);
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------------------------- */
 
 static const rnn_cell_kind conv_kind = {"ConvLSTMCell", "conv_lstm_cell", 4, 2, rnn_lstm_step};
 
@@ -88,7 +90,8 @@ static bool read_window(fe *f, fe_config *c, rnn_cell *s)
     const json_at kernel_at = fe_key(c, "kernel_size"), at = fe_key(c, "dilation_rate");
     int choice = 0;
     bool ok = true, strided = false, dilated = false;
-    if (!fe_config_has(c, "kernel_size")) ok = fe_error(f, &kernel_at, "expected the size of the kernel, found none");
+    if (!fe_config_has(c, "kernel_size"))
+        ok = fe_error(f, &kernel_at, "expected the size of the kernel, found none");
     ok = fe_sizes_read(c, "kernel_size", s->spatial, 1, 1, s->window) && ok;
     ok = fe_sizes_read(c, "strides", s->spatial, 1, 1, s->strides) && ok;
     ok = fe_sizes_read(c, "dilation_rate", s->spatial, 1, 1, s->dilation) && ok;

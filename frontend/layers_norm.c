@@ -189,6 +189,25 @@ static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_val
                        ir_build_convert(l->g, next, layer->variable_dtype));
 }
 
+/* Keras 2 hands images and volumes to a fused kernel that takes no mask and keeps the unbiased variance. */
+static bool is_fused(const fe_lower *l, const batch_norm *b)
+{
+    return l->fe->keras2 && (b->type.rank == 4 || b->type.rank == 5) && (b->axis == 1 || b->axis == b->type.rank - 1);
+}
+
+static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value variance)
+{
+    ir_graph *g = l->g;
+    ir_value count = ir_build_scalar(g, b->type.dtype, 1);
+    for (int i = 0; i < b->count; i++) {
+        const ir_value size = ir_build_convert(g, ir_build_dimension_size(g, b->x, (int)b->dims[i]), b->type.dtype);
+        count = ir_build_binary(g, OP_multiply, count, size);
+    }
+    const ir_value less = ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_add, count, -1), 1);
+    const ir_value factor = ir_build_binary(g, OP_divide, count, less);
+    return ir_build_binary(g, OP_multiply, variance, factor);
+}
+
 /* The statistics to normalize with; in training also the update of the moving ones. */
 static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_shape shape, moments *out)
 {
@@ -202,7 +221,8 @@ static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_sh
     if (!l->training || !layer->trainable) return true;
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
     update_moving(l, layer, "moving_mean", mean, out->mean);
-    update_moving(l, layer, "moving_variance", variance, out->variance);
+    const ir_value kept = is_fused(l, b) ? build_unbiased(l, b, out->variance) : out->variance;
+    update_moving(l, layer, "moving_variance", variance, kept);
     return true;
 }
 
@@ -226,6 +246,7 @@ static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args
     b->type.dtype = statistics_dtype(b->type.dtype);
     b->axis = axes[0];
     b->mask = x.mask;
+    if (is_fused(l, b)) b->mask = IR_NONE;
     b->x = ir_build_convert(l->g, x.value, b->type.dtype);
     b->count = 0;
     for (int d = 0; d < b->type.rank; d++) {

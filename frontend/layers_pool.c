@@ -3,15 +3,9 @@
 
 #include <string.h>
 
-typedef struct pool_state {
-    int spatial;
-    bool maximum, channels_first, same, keep_dims;
-    int64_t size[3], strides[3];
-} pool_state;
-
-static pool_state *make_state(fe *f, fe_layer *layer)
+static fe_pool *make_state(fe *f, fe_layer *layer)
 {
-    pool_state *s = arena_new(f->arena, pool_state);
+    fe_pool *s = arena_new(f->arena, fe_pool);
     layer->state = s;
     s->spatial = fe_spatial_rank(layer);
     s->maximum = strstr(layer->class->name, "Max") != NULL;
@@ -21,7 +15,7 @@ static pool_state *make_state(fe *f, fe_layer *layer)
 bool fe_read_pool(fe *f, fe_layer *layer, fe_config *c)
 {
     static const char *const paddings[] = {"valid", "same", NULL};
-    pool_state *s = make_state(f, layer);
+    fe_pool *s = make_state(f, layer);
     int padding = 0;
     if (!fe_sizes_read(c, "pool_size", s->spatial, 1, 2, s->size)) return false;
     memcpy(s->strides, s->size, sizeof s->strides);
@@ -35,7 +29,7 @@ bool fe_read_pool(fe *f, fe_layer *layer, fe_config *c)
 
 bool fe_read_global_pool(fe *f, fe_layer *layer, fe_config *c)
 {
-    pool_state *s = make_state(f, layer);
+    fe_pool *s = make_state(f, layer);
     return fe_channels_first_read(c, &s->channels_first) &&
            fe_config_bool_or(c, "keepdims", false, &s->keep_dims) && fe_config_done(c);
 }
@@ -45,7 +39,7 @@ typedef struct window {
     int64_t size[IR_MAX_RANK], strides[IR_MAX_RANK], low[IR_MAX_RANK], high[IR_MAX_RANK];
 } window;
 
-static bool place_window(fe_lower *l, fe_layer *layer, const pool_state *s, const ir_type *t, window *w)
+static bool place_window(fe_lower *l, fe_layer *layer, const fe_pool *s, const ir_type *t, window *w)
 {
     for (int d = 0; d < t->rank; d++) {
         w->size[d] = w->strides[d] = 1;
@@ -105,22 +99,26 @@ static ir_value divide_by_counts(fe_lower *l, ir_value sum, const ir_type *in, c
     return ir_build_binary(l->g, OP_divide, sum, counts);
 }
 
+ir_value fe_pool_build(fe_lower *l, fe_layer *layer, const fe_pool *s, ir_value x)
+{
+    window w;
+    const ir_type t = fe_type(l, x);
+    if (!place_window(l, layer, s, &t, &w)) return IR_NONE;
+    const char *kind = s->maximum ? "maximum" : "add";
+    ir_value y = ir_build_reduce_window(l->g, kind, x, w.size, w.strides, w.low, w.high, NULL, NULL);
+    return s->maximum ? y : divide_by_counts(l, y, &t, &w);
+}
+
 bool fe_call_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
-    const pool_state *s = layer->state;
-    window w;
+    const fe_pool *s = layer->state;
     fe_tensor x;
     if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
-    const ir_type t = fe_type(l, x.value);
-    if (!place_window(l, layer, s, &t, &w)) return false;
-    const char *kind = s->maximum ? "maximum" : "add";
-    ir_value y = ir_build_reduce_window(l->g, kind, x.value, w.size, w.strides, w.low, w.high, NULL, NULL);
-    if (!s->maximum) y = divide_by_counts(l, y, &t, &w);
-    return fe_finish(l, y, IR_NONE, out);
+    return fe_finish(l, fe_pool_build(l, layer, s, x.value), IR_NONE, out);
 }
 
 /* The mean over the steps that the mask keeps. */
-static ir_value masked_mean(fe_lower *l, const pool_state *s, fe_tensor x)
+static ir_value masked_mean(fe_lower *l, const fe_pool *s, fe_tensor x)
 {
     ir_graph *g = l->g;
     const ir_type t = fe_type(l, x.value);
@@ -136,7 +134,7 @@ static ir_value masked_mean(fe_lower *l, const pool_state *s, fe_tensor x)
 
 bool fe_call_global_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
-    const pool_state *s = layer->state;
+    const fe_pool *s = layer->state;
     fe_tensor x, given;
     int64_t dims[3];
     if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
@@ -157,4 +155,61 @@ bool fe_call_global_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
                               fe_shape_show(l->fe, &m), fe_shape_show(l->fe, &t));
     }
     return fe_finish(l, masked_mean(l, s, x), IR_NONE, out);
+}
+
+/* ---- adaptive ---------------------------------------------------------------------------- */
+
+/* Window i of n over `size` elements. */
+static void place_adaptive(int64_t i, int64_t n, int64_t size, int64_t *start, int64_t *limit)
+{
+    *start = i * size / n;
+    *limit = base_ceil_div((i + 1) * size, n);
+}
+
+ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int axis, int64_t results, bool maximum)
+{
+    const ir_type t = fe_type(l, x);
+    int64_t size = 0, start, limit;
+    if (!fe_dim_get(l, layer, &t, axis, &size)) return IR_NONE;
+    if (results < 1 || results > 1 << 14 || size > 1 << 14) {
+        fe_layer_error(l->fe, layer, "expected 1 .. %d results of as many elements, found %lld of %lld", 1 << 14,
+                       (long long)results, (long long)size);
+        return IR_NONE;
+    }
+    if (!maximum) {
+        float *share = arena_array(l->fe->arena, float, (size_t)(results * size));
+        for (int64_t i = 0; i < results; i++) {
+            place_adaptive(i, results, size, &start, &limit);
+            for (int64_t k = start; k < limit; k++) share[i * size + k] = 1.0f / (float)(limit - start);
+        }
+        return fe_matrix_apply(l, x, axis, results, share);
+    }
+    ir_value *part = arena_array(l->fe->arena, ir_value, (size_t)results);
+    const int64_t along = axis;
+    for (int64_t i = 0; i < results; i++) {
+        place_adaptive(i, results, size, &start, &limit);
+        part[i] = ir_build_reduce(l->g, "maximum", ir_build_slice_dim(l->g, x, axis, start, limit), 1, &along, true);
+    }
+    return ir_build_concatenate(l->g, (int)results, part, axis);
+}
+
+bool fe_read_adaptive_pool(fe *f, fe_layer *layer, fe_config *c)
+{
+    fe_pool *s = make_state(f, layer);
+    const json_at at = fe_key(c, "output_size");
+    if (!fe_config_has(c, "output_size")) return fe_error(f, &at, "expected the size of the result, found none");
+    return fe_sizes_read(c, "output_size", s->spatial, 1, 1, s->size) &&
+           fe_channels_first_read(c, &s->channels_first) && fe_config_done(c);
+}
+
+bool fe_call_adaptive_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const fe_pool *s = layer->state;
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
+    for (int i = 0; i < s->spatial && x.value != IR_NONE; i++) {
+        const int axis = i + (s->channels_first ? 2 : 1);
+        x.value = fe_pool_adaptive_build(l, layer, x.value, axis, s->size[i], s->maximum);
+    }
+    return fe_finish(l, x.value, IR_NONE, out);
 }

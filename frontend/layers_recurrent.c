@@ -1,10 +1,12 @@
-/* layers_recurrent.c: SimpleRNN, GRU, LSTM, RNN and its cells: masks, initial states, direction, and what is returned.
- * Where a step is masked, states keep their values and the output repeats the one before (zeros at first), or is zero. */
+/* layers_recurrent.c: SimpleRNN, GRU, LSTM, RNN and its cells: masks, initial states, direction, and what is
+ * returned. Where a step is masked, states keep their values and the output repeats the one before (zeros at
+ * first), or is zero. */
 #include "frontend/recurrent.h"
 
 #include <string.h>
 
-/* ---- reading -------------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * -------------------------------------------------------------------------------------------------------- */
 
 bool rnn_read_flags(fe_config *c, rnn_state *s)
 {
@@ -17,7 +19,8 @@ bool rnn_read_flags(fe_config *c, rnn_state *s)
     ok = fe_config_bool_or(c, "zero_output_for_mask", false, &s->zero_output) && ok;
     ok = fe_config_bool_or(c, "time_major", false, &time_major) && ok;
     fe_config_ignore(c, "unroll use_cudnn");
-    if (s->stateful) ok = fe_error(c->fe, &at, "stateful layers are not supported: batches have no fixed size here");
+    if (s->stateful)
+        ok = fe_error(c->fe, &at, "stateful layers are not supported: batches have no fixed size here");
     if (time_major) ok = fe_error(c->fe, &major_at, "time-major inputs are not supported");
     return ok;
 }
@@ -81,9 +84,12 @@ bool fe_read_stacked_cells(fe *f, fe_layer *layer, fe_config *c)
         const char *snake = fe_snake_case(f, cJSON_IsString(name) ? name->valuestring : "");
         const char *group = arena_printf(f->arena, "%s/cells/%s", layer->h5, name_group(f, layer, snake));
         fe_layer *cell = fe_layer_read(f, item, &item_at, layer->path, group);
-        if (cell != NULL && !is_cell(cell)) ok = fe_error(f, &item_at, "expected a recurrent cell, found %s", cell->class->name);
-        if (cell == NULL || !is_cell(cell)) ok = false;
-        else layer->child[layer->child_count++] = cell;
+        if (cell != NULL && !is_cell(cell))
+            ok = fe_error(f, &item_at, "expected a recurrent cell, found %s", cell->class->name);
+        if (cell == NULL || !is_cell(cell))
+            ok = false;
+        else
+            layer->child[layer->child_count++] = cell;
     }
     return fe_config_done(c) && ok;
 }
@@ -99,7 +105,8 @@ bool fe_read_rnn(fe *f, fe_layer *layer, fe_config *c)
     if (object == NULL) return fe_error(f, &at, "expected a recurrent cell, found none");
     fe_layer *cell = fe_layer_read(f, object, &at, layer->path, arena_printf(f->arena, "%s/cell", layer->h5));
     if (cell == NULL) return false;
-    if (!is_cell(cell) && !is_stack(cell)) return fe_error(f, &at, "expected a recurrent cell, found %s", cell->class->name);
+    if (!is_cell(cell) && !is_stack(cell))
+        return fe_error(f, &at, "expected a recurrent cell, found %s", cell->class->name);
     layer->child = arena_new(f->arena, fe_layer *);
     layer->child[0] = cell;
     layer->child_count = 1;
@@ -117,7 +124,9 @@ bool fe_call_stacked_cells(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     return fe_call_rnn_cell(l, layer, args, out);
 }
 
-/* ---- one run ------------------------------------------------------------------------------------------------------------ */
+/* ---- one run
+ * ------------------------------------------------------------------------------------------------------------
+ */
 
 typedef struct rnn_run {
     fe_lower *l;
@@ -125,15 +134,17 @@ typedef struct rnn_run {
     const rnn_state *s;
     rnn_loop loop;
     int64_t length;
-    ir_value x;       /* [steps, N, ...] */
-    ir_value mask;    /* [steps, N], or IR_NONE */
+    ir_value x;           /* [steps, N, ...] */
+    ir_value mask;        /* [steps, N], or IR_NONE */
+    ir_value result_mask; /* [N, steps], what Keras says the result's mask is, or IR_NONE */
     int cells, states;
     rnn_cell_call *cell;
-    ir_type *type;     /* per state */
+    ir_type *type;                     /* per state */
     ir_value *initial, *inside, *next; /* per state: before the loop, in the body, after a step */
-    bool given;        /* initial states are not zeros */
-    ir_value before;   /* in the body: the output before, where it is not the first state of the last cell; or IR_NONE */
-    ir_value mask_in;  /* in the body: this step's mask */
+    bool given;                        /* initial states are not zeros */
+    ir_value before;  /* in the body: the output before, where it is not the first state of the last cell; or
+                         IR_NONE */
+    ir_value mask_in; /* in the body: this step's mask */
     ir_value tuple;
 } rnn_run;
 
@@ -149,10 +160,12 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
     const fe_value *v = fe_args_find(args, 0, "sequences");
     if (v == NULL) v = fe_args_find(args, 0, "inputs");
     if (v != NULL && v->kind == FE_LIST && v->count > 0) v = &v->item[0];
-    if (v == NULL || v->kind != FE_TENSOR) return fe_layer_error(l->fe, r->layer, "expected one sequence as input");
+    if (v == NULL || v->kind != FE_TENSOR)
+        return fe_layer_error(l->fe, r->layer, "expected one sequence as input");
     const ir_type t = fe_type(l, v->tensor.value);
     if (t.rank != r->s->rank) {
-        return fe_layer_error(l->fe, r->layer, "expected an input of rank %d, found %s", r->s->rank, fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, r->layer, "expected an input of rank %d, found %s", r->s->rank,
+                              fe_shape_show(l->fe, &t));
     }
     if (!fe_size_check(l, r->layer, &t) || !fe_dim_get(l, r->layer, &t, 1, &r->length)) return false;
     if (!t.dim[0].batch || r->length < 1) {
@@ -161,13 +174,20 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
     }
     const ir_value x = ir_build_convert(l->g, v->tensor.value, r->layer->compute_dtype);
     r->x = swap_first_dims(l, x);
-    r->mask = IR_NONE;
+    r->mask = r->result_mask = IR_NONE;
     if (v->tensor.mask == IR_NONE) return true;
     const ir_type m = fe_type(l, v->tensor.mask);
     if (m.rank != 2 || !ir_dim_equal(m.dim[0], t.dim[0]) || !ir_dim_equal(m.dim[1], t.dim[1])) {
-        return fe_layer_error(l->fe, r->layer, "expected a mask for each step, found %s", fe_shape_show(l->fe, &m));
+        return fe_layer_error(l->fe, r->layer, "expected a mask for each step, found %s",
+                              fe_shape_show(l->fe, &m));
     }
-    r->mask = swap_first_dims(l, v->tensor.mask);
+    r->result_mask = r->s->return_sequences ? v->tensor.mask : IR_NONE;
+    /* Keras hands the input's mask on to calls with one tensor argument only; else it must be given by name.
+     */
+    fe_tensor other;
+    const fe_value *initial = fe_args_find(args, 1, "initial_state");
+    const bool alone = initial == NULL || fe_value_tensors(initial, 1, &other) == 0;
+    if (alone || fe_args_find(args, -1, "mask") != NULL) r->mask = swap_first_dims(l, v->tensor.mask);
     return true;
 }
 
@@ -210,8 +230,8 @@ static bool get_initial(rnn_run *r, const fe_args *args)
         r->initial[i] = ir_build_convert(l->g, r->initial[i], r->type[i].dtype);
         const ir_type t = fe_type(l, r->initial[i]);
         if (ir_type_equal(&t, &r->type[i])) continue;
-        return fe_layer_error(l->fe, r->layer, "expected an initial state %s, found %s", fe_shape_show(l->fe, &r->type[i]),
-                              fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, r->layer, "expected an initial state %s, found %s",
+                              fe_shape_show(l->fe, &r->type[i]), fe_shape_show(l->fe, &t));
     }
     return true;
 }
@@ -280,7 +300,9 @@ static bool run_loop(rnn_run *r)
     return ok;
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------------------------ */
+/* ---- results
+ * ------------------------------------------------------------------------------------------------------------------
+ */
 
 static ir_value make_last(rnn_run *r)
 {
@@ -308,12 +330,12 @@ bool fe_call_recurrent(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     rnn_run r = {.l = l, .layer = layer, .s = layer->state};
     if (!get_sequence(&r, args) || !begin_cells(&r) || !get_initial(&r, args) || !run_loop(&r)) return false;
     const ir_value y = r.s->return_sequences ? make_sequence(&r) : make_last(&r);
-    const ir_value mask = r.mask != IR_NONE && r.s->return_sequences ? swap_first_dims(l, r.mask) : IR_NONE;
-    if (!r.s->return_state) return fe_finish(l, y, mask, out);
+    if (!r.s->return_state) return fe_finish(l, y, r.result_mask, out);
     *out = (fe_value){.kind = FE_LIST, .count = r.states + 1};
     out->item = arena_array(l->fe->arena, fe_value, (size_t)r.states + 1);
-    out->item[0] = fe_value_tensor(y, mask);
-    for (int i = 0; i < r.states; i++) out->item[i + 1] = fe_value_tensor(ir_build_get(l->g, r.tuple, i), IR_NONE);
+    out->item[0] = fe_value_tensor(y, r.result_mask);
+    for (int i = 0; i < r.states; i++)
+        out->item[i + 1] = fe_value_tensor(ir_build_get(l->g, r.tuple, i), IR_NONE);
     return true;
 }
 

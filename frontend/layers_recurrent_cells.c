@@ -1,6 +1,7 @@
-/* layers_recurrent_cells.c: what one step of SimpleRNN, GRU and LSTM computes. The products with the inputs, bias
- * included, are made for all steps at once (rnn_cell_project), so a step adds only what its state contributes.
- * Dropout masks are drawn once per call and in every phase, as Keras draws them; they are applied in training only. */
+/* layers_recurrent_cells.c: what one step of SimpleRNN, GRU and LSTM computes. The products with the inputs,
+ * bias included, are made for all steps at once (rnn_cell_project), so a step adds only what its state
+ * contributes. Dropout masks are drawn once per call and in every phase, as Keras draws them; they are
+ * applied in training only. */
 #include "frontend/recurrent.h"
 
 #include <string.h>
@@ -10,7 +11,8 @@ int rnn_cell_axis(const rnn_cell *cell)
     return cell->spatial == 0 || cell->channels_first ? 1 : cell->spatial + 1;
 }
 
-/* ---- reading --------------------------------------------------------------------------------------------------- */
+/* ---- reading
+ * --------------------------------------------------------------------------------------------------- */
 
 /* Keras brings rates into 0 .. 1 without a word. */
 static bool read_rate(fe_config *c, const char *key, double *out)
@@ -68,7 +70,8 @@ rnn_cell *rnn_cell_read(fe *f, const rnn_cell_kind *kind, int spatial, fe_config
     s->spatial = spatial;
     bool ok = fe_size_read(c, s->spatial > 0 ? "filters" : "units", 0, &s->units);
     ok = read_activation(c, "activation", "tanh", &s->activation) && ok;
-    if (kind->gates > 1) ok = read_activation(c, "recurrent_activation", "sigmoid", &s->recurrent_activation) && ok;
+    if (kind->gates > 1)
+        ok = read_activation(c, "recurrent_activation", "sigmoid", &s->recurrent_activation) && ok;
     ok = read_weights(c, s) && ok;
     if (kind->gates == 3) ok = fe_config_bool_or(c, "reset_after", true, &s->reset_after) && ok;
     if (kind->states == 2) ok = fe_config_bool_or(c, "unit_forget_bias", true, &unit_forget_bias) && ok;
@@ -77,7 +80,8 @@ rnn_cell *rnn_cell_read(fe *f, const rnn_cell_kind *kind, int spatial, fe_config
     return ok ? s : NULL;
 }
 
-/* ---- weights and masks ------------------------------------------------------------------------------------------ */
+/* ---- weights and masks
+ * ------------------------------------------------------------------------------------------ */
 
 static fe_shape shape_kernel(const rnn_cell *cell, int64_t channels)
 {
@@ -114,7 +118,8 @@ static bool get_weights(rnn_cell_call *c, fe_layer *layer, const ir_type *input)
     if (!fe_dim_get(l, layer, input, rnn_cell_axis(cell), &channels)) return false;
     c->kernel = fe_layer_weight(l, layer, "kernel", &cell->kernel, shape_kernel(cell, channels));
     if (c->kernel == IR_NONE) return false;
-    c->recurrent = fe_layer_weight(l, layer, "recurrent_kernel", &cell->recurrent, shape_kernel(cell, cell->units));
+    c->recurrent =
+        fe_layer_weight(l, layer, "recurrent_kernel", &cell->recurrent, shape_kernel(cell, cell->units));
     return c->recurrent != IR_NONE && get_bias(c, layer);
 }
 
@@ -172,7 +177,8 @@ bool rnn_cell_begin(rnn_cell_call *c, fe_layer *layer, rnn_loop *p, const ir_typ
     return ok;
 }
 
-/* ---- products ------------------------------------------------------------------------------------------------------- */
+/* ---- products
+ * ------------------------------------------------------------------------------------------------------- */
 
 static ir_value bring(const rnn_cell_call *c, ir_value outer) { return rnn_loop_bring(c->loop, outer); }
 
@@ -238,9 +244,14 @@ void rnn_cell_gates(rnn_cell_call *c, ir_value input, ir_value h, ir_value *out_
     for (int i = 0; i < gates; i++) out_gate[i] = gates == 1 ? all : rnn_cell_slice(c, all, i, 1);
 }
 
-/* ---- steps ----------------------------------------------------------------------------------------------------------- */
+/* ---- steps
+ * -----------------------------------------------------------------------------------------------------------
+ */
 
-static ir_value activate(rnn_cell_call *c, ir_value x) { return fe_activation_build(c->loop->l, c->cell->activation, x); }
+static ir_value activate(rnn_cell_call *c, ir_value x)
+{
+    return fe_activation_build(c->loop->l, c->cell->activation, x);
+}
 static ir_value gate(rnn_cell_call *c, ir_value x)
 {
     return fe_activation_build(c->loop->l, c->cell->recurrent_activation, x);
@@ -302,10 +313,12 @@ static bool step_gru(rnn_cell_call *c, ir_value input, const ir_value *state, ir
         const ir_value masked = c->recurrent_masks > 1 ? apply_mask(c, h, c->recurrent_mask[2]) : h;
         part[2] = multiply(c, ir_build_binary(g, OP_multiply, r, masked), c->recurrent_part[2], true);
     }
-    const ir_value candidate = activate(c, ir_build_binary(g, OP_add, rnn_cell_slice(c, input, 2, 1), part[2]));
+    const ir_value candidate =
+        activate(c, ir_build_binary(g, OP_add, rnn_cell_slice(c, input, 2, 1), part[2]));
     if (candidate == IR_NONE) return false;
     const ir_value one = ir_build_scalar(g, fe_type(c->loop->l, z).dtype, 1);
-    const ir_value taken = ir_build_binary(g, OP_multiply, ir_build_binary(g, OP_subtract, one, z), candidate);
+    const ir_value taken =
+        ir_build_binary(g, OP_multiply, ir_build_binary(g, OP_subtract, one, z), candidate);
     out_state[0] = ir_build_binary(g, OP_add, ir_build_binary(g, OP_multiply, z, h), taken);
     return true;
 }

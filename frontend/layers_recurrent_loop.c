@@ -1,4 +1,5 @@
-/* layers_recurrent_loop.c: a scan in the making. Layer code that builds into l->g builds the body while it is open. */
+/* layers_recurrent_loop.c: a scan in the making. Layer code that builds into l->g builds the body while it is
+ * open. */
 #include "frontend/recurrent.h"
 
 void rnn_loop_begin(rnn_loop *p, fe_lower *l, int64_t length)
@@ -34,7 +35,8 @@ ir_value rnn_loop_bring(rnn_loop *p, ir_value outer)
     if (p->l->g == p->outer) return outer;
     for (size_t i = (size_t)p->carried; i < p->count; i++) {
         const ir_type *t = ir_type_of(p->body, p->operand[i].inside);
-        if (p->operand[i].outer == outer && ir_type_equal(t, ir_type_of(p->outer, outer))) return p->operand[i].inside;
+        if (p->operand[i].outer == outer && ir_type_equal(t, ir_type_of(p->outer, outer)))
+            return p->operand[i].inside;
     }
     return add_operand(p, outer, *ir_type_of(p->outer, outer));
 }

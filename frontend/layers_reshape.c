@@ -176,28 +176,22 @@ bool fe_call_repeat_vector(fe_lower *l, fe_layer *layer, const fe_args *args, fe
 
 typedef struct upsampling_state {
     int spatial;
-    bool channels_first, bilinear;
+    bool channels_first;
+    fe_interpolation interpolation;
     int64_t size[3];
 } upsampling_state;
 
 bool fe_read_up_sampling(fe *f, fe_layer *layer, fe_config *c)
 {
-    static const char *const interpolations[] = {"nearest",  "bilinear", "bicubic",
-                                                 "lanczos3", "lanczos5", NULL};
     upsampling_state *s = arena_new(f->arena, upsampling_state);
-    const json_at at = fe_key(c, "interpolation");
     int interpolation = 0;
     layer->state = s;
     s->spatial = fe_spatial_rank(layer);
     if (!fe_sizes_read(c, "size", s->spatial, 1, 2, s->size)) return false;
     if (s->spatial > 1 && !fe_channels_first_read(c, &s->channels_first)) return false;
-    if (s->spatial == 2 && !fe_config_choice(c, "interpolation", interpolations, &interpolation))
+    if (s->spatial == 2 && !fe_config_choice(c, "interpolation", fe_interpolation_names, &interpolation))
         return false;
-    if (interpolation > 1) {
-        return fe_error(f, &at, "expected \"nearest\" or \"bilinear\", found \"%s\"",
-                        interpolations[interpolation]);
-    }
-    s->bilinear = interpolation == 1;
+    s->interpolation = (fe_interpolation)interpolation;
     return fe_config_done(c);
 }
 
@@ -218,55 +212,25 @@ static ir_value repeat_nearest(fe_lower *l, ir_value x, const upsampling_state *
     return ir_build_reshape(l->g, ir_build_broadcast_in_dim(l->g, x, &spread, at), result->rank, result->dim);
 }
 
-/* The matrix [large, small] of linear interpolation between the middles of pixels. */
-static ir_value build_weights(fe_lower *l, ir_dtype dtype, int64_t small, int64_t large)
-{
-    const ir_type t = ir_type_make(DTYPE_f32, 2, (ir_dim[]){ir_fixed(large), ir_fixed(small)});
-    float *weight = arena_array(l->fe->arena, float, (size_t)(large * small));
-    const float scale = (float)small / (float)large;
-    for (int64_t y = 0; y < large; y++) {
-        const float at = ((float)y + 0.5f) * scale - 0.5f;
-        const float low = floorf(at), part = at - low;
-        const int64_t below = base_max((int64_t)low, 0), above = base_min((int64_t)ceilf(at), small - 1);
-        weight[y * small + below] += 1 - part;
-        weight[y * small + above] += part;
-    }
-    return ir_build_convert(l->g, ir_build_constant(l->g, t, weight), dtype);
-}
-
-/* x: [N, rows, columns, channels]. Each product moves the resized dim to the end. */
-static ir_value resize_bilinear(fe_lower *l, ir_value x, const int64_t *size)
-{
-    const ir_type t = fe_type(l, x);
-    const ir_dot dot = {.contracting_count = 1, .lhs_contracting = {1}, .rhs_contracting = {1}};
-    const int64_t rows = t.dim[1].count, columns = t.dim[2].count;
-    ir_value y = ir_build_dot_general(l->g, x, build_weights(l, t.dtype, rows, rows * size[0]), &dot);
-    y = ir_build_dot_general(l->g, y, build_weights(l, t.dtype, columns, columns * size[1]), &dot);
-    return fe_transpose_to(l, y, (int64_t[]){0, 2, 3, 1});
-}
-
 bool fe_call_up_sampling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
-    enum { MAX_MATRIX = 1 << 24 };
     const upsampling_state *s = layer->state;
     const int first = s->channels_first ? 2 : 1;
     fe_tensor x;
+    fe_resize resize = {.interpolation = s->interpolation, .channels_first = s->channels_first};
     if (!fe_input_get(l, layer, args, s->spatial + 2, s->spatial + 2, &x)) return false;
     ir_type t = fe_type(l, x.value);
     for (int i = 0; i < s->spatial; i++) {
         int64_t size = 0;
         if (!fe_dim_get(l, layer, &t, first + i, &size)) return false;
-        if (s->bilinear && (size > INT32_MAX || size * size > MAX_MATRIX / s->size[i])) {
-            return fe_layer_error(l->fe, layer, "expected a smaller image to resize, found %s",
-                                  fe_shape_show(l->fe, &t));
-        }
         t.dim[first + i] = ir_fixed(size > INT64_MAX / s->size[i] ? INT64_MAX : size * s->size[i]);
+        if (i < 2) resize.size[i] = t.dim[first + i].count;
     }
     if (!fe_size_check(l, layer, &t)) return false;
-    if (!s->bilinear) return fe_finish(l, repeat_nearest(l, x.value, s, &t), IR_NONE, out);
-    ir_value y = s->channels_first ? move_channels_last(l, x.value) : x.value;
-    y = resize_bilinear(l, y, s->size);
-    return fe_finish(l, s->channels_first ? move_channels_first(l, y) : y, IR_NONE, out);
+    if (s->interpolation == FE_INTERPOLATION_nearest)
+        return fe_finish(l, repeat_nearest(l, x.value, s, &t), IR_NONE, out);
+    const ir_value y = fe_resize_build(l, layer, &resize, x.value);
+    return y != IR_NONE && fe_finish(l, ir_build_convert(l->g, y, t.dtype), IR_NONE, out);
 }
 
 /* ---- ZeroPadding, Cropping --------------------------------------------------------------- */

@@ -139,6 +139,13 @@ static void keep_types(fe_lower *l, fe_layer *layer, const fe_value *out)
     for (int i = 0; i < count; i++) layer->out_type[i] = *ir_type_of(l->g, tensor[i].value);
 }
 
+/* In Keras 2 a call's own "training" goes before the phase; in Keras 3 the phase overrides it. */
+static bool find_phase(const fe_lower *l, const fe_args *args)
+{
+    const fe_value *training = l->fe->keras2 ? fe_args_find(args, -1, "training") : NULL;
+    return training && (training->kind == FE_BOOL || training->kind == FE_NUMBER) ? training->number != 0 : l->training;
+}
+
 bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     if (++l->calls > MOST_CALLS || l->g->count > MOST_NODES) {
@@ -153,6 +160,8 @@ bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
     l->layer = layer;
     l->fe->layer = layer;
     l->g->origin = layer->origin;
+    const bool phase = l->training;
+    l->training = find_phase(l, args);
     fe_args prepared;
     fe_value result = {.kind = FE_NULL};
     prepare_args(l, layer, args, &prepared);
@@ -164,6 +173,7 @@ bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
         layer->built = true;
         *out = result;
     }
+    l->training = phase;
     l->layer = outer;
     l->fe->layer = outer_reader;
     l->g->origin = origin;

@@ -118,8 +118,6 @@ ir_value op_scatter(op_use *u, const char *kind, ir_value x, ir_value indices, i
 ir_value op_sort(op_use *u, ir_value x, int64_t axis, bool descending, ir_value *out_order);
 /* a and b summed over pairs of axes; the other dims of a, then of b. IR_NONE after a diagnostic. */
 ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis, const int64_t *b_axis);
-/* x times matrix[large, small] along `axis`. */
-ir_value op_apply_matrix(op_use *u, ir_value x, int64_t axis, int64_t large, const float *matrix);
 
 #define OP(class, family, ...) bool op_build_##family(op_use *u, fe_value *out);
 #define REFUSED(class, reason)

@@ -290,13 +290,3 @@ ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t
     }
     return op_check_type(u, &result) ? ir_build_dot_general(u->l->g, a, b, &dot) : IR_NONE;
 }
-
-ir_value op_apply_matrix(op_use *u, ir_value x, int64_t axis, int64_t large, const float *matrix)
-{
-    const ir_type t = op_type(u, x);
-    const ir_dim dim[] = {ir_fixed(large), t.dim[axis]};
-    ir_value m = ir_build_constant(u->l->g, ir_type_make(DTYPE_f32, 2, dim), matrix);
-    const ir_dot dot = {.contracting_count = 1, .lhs_contracting = {axis}, .rhs_contracting = {1}};
-    ir_value y = ir_build_dot_general(u->l->g, x, ir_build_convert(u->l->g, m, t.dtype), &dot);
-    return op_move_axis(u, y, t.rank - 1, axis);
-}

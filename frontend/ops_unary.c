@@ -180,6 +180,13 @@ bool op_build_invert(op_use *u, fe_value *out)
     return op_finish(u, op_map1(u, OP_not, x), out);
 }
 
+bool op_build_is_real(op_use *u, fe_value *out)
+{
+    ir_value x;
+    if (!op_find_tensor(u, "x", &x)) return false;
+    return op_finish(u, ir_build_fill(u->l->g, ir_type_with_dtype(op_type(u, x), DTYPE_i1), 1), out);
+}
+
 /* ---- dtypes ----------------------------------------------------------------------------------------- */
 
 static void find_range(ir_dtype dtype, double *low, double *high)

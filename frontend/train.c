@@ -45,7 +45,7 @@ static bool resolve(fe *f, fe_train *t, const fe_lower *l, const fe_tensor *outp
             good = resolve_target(f, target) && good;
     }
     if (losses == 0) return fe_error(f, NULL, "expected a loss for at least one output, found none");
-    t->has_trackers = losses > 1;
+    t->has_trackers = f->keras2 ? t->target_count > 1 : losses > 1;
     t->resolved = good;
     return good;
 }
@@ -153,7 +153,17 @@ static const char *tracker_key(fe *f, const fe_target *t)
     return arena_printf(f->arena, "%s_loss", t->name);
 }
 
-/* Keras on TensorFlow counts every batch alike in the losses of single outputs. */
+static ir_value count_rows(fe_lower *l)
+{
+    for (size_t i = 0; i < l->fe->module->port_count; i++) {
+        if (l->fe->module->port[i].kind == PORT_x)
+            return ir_build_convert(l->g, ir_build_dimension_size(l->g, ir_build_parameter(l->g, (int)i), 0),
+                                    DTYPE_f32);
+    }
+    bug("a model without inputs");
+}
+
+/* Keras 3 on TensorFlow counts every batch alike in the losses of single outputs, Keras 2 by its rows. */
 static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t index,
                        const fe_tensor *output, ir_value *total)
 {
@@ -169,20 +179,10 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     if (shape.rank > 0 && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
-        track(l, tracker_key(l->fe, t), value, ir_build_scalar(l->g, DTYPE_f32, 1));
+        track(l, tracker_key(l->fe, t), value, l->fe->keras2 ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
     if (loss->weight != 1) value = ir_build_binary_scalar(l->g, OP_multiply, value, loss->weight);
     *total = *total == IR_NONE ? value : ir_build_binary(l->g, OP_add, *total, value);
     return true;
-}
-
-static ir_value count_rows(fe_lower *l)
-{
-    for (size_t i = 0; i < l->fe->module->port_count; i++) {
-        if (l->fe->module->port[i].kind == PORT_x)
-            return ir_build_convert(l->g, ir_build_dimension_size(l->g, ir_build_parameter(l->g, (int)i), 0),
-                                    DTYPE_f32);
-    }
-    bug("a model without inputs");
 }
 
 static bool lower_losses(fe_lower *l, const fe_train *train, const fe_tensor *output)

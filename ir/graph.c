@@ -161,6 +161,25 @@ const char *ir_attr_text(const ir_node *n, ir_attr_name name)
     return a ? a->text : "";
 }
 
+bool ir_windows_tile(const ir_graph *g, const ir_node *n)
+{
+    const ir_type *in = ir_type_of(g, n->in[0]);
+    const int64_t *size = ir_attr_ints(n, ATTR_window_dimensions, NULL);
+    const int64_t *stride = ir_attr_ints(n, ATTR_window_strides, NULL);
+    const int64_t *low = ir_attr_ints(n, ATTR_padding_low, NULL), *high = ir_attr_ints(n, ATTR_padding_high, NULL);
+    for (int d = 0; d < in->rank; d++) {
+        if (size[d] != stride[d] || low[d] != 0 || high[d] != 0) return false;
+        if (size[d] != 1 && (in->dim[d].batch || in->dim[d].count < size[d])) return false;
+    }
+    return in->rank > 0;
+}
+
+bool ir_takes_epilogue(const ir_graph *g, const ir_node *n)
+{
+    if (ir_op_class(n->op) == CLASS_CONTRACT) return !ir_attr_find(n, ATTR_splits);
+    return n->op == OP_reduce_window || (n->op == OP_select_and_scatter && ir_windows_tile(g, n));
+}
+
 /* ---- whole graphs --------------------------------------------------------------------------- */
 
 static void mark(bool *live, ir_value v)

@@ -305,6 +305,10 @@ const ir_attr *ir_attr_find(const ir_node *n, ir_attr_name name);           /* N
 int64_t ir_attr_int(const ir_node *n, ir_attr_name name, int64_t otherwise);
 const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count); /* NULL when absent */
 const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "" when absent */
+/* The windows of a select_and_scatter lie side by side: no gaps between them, no overlap, no padding. */
+bool ir_windows_tile(const ir_graph *g, const ir_node *n);
+/* What a kernel with main n may have as roots besides n: maps of it (an epilogue). */
+bool ir_takes_epilogue(const ir_graph *g, const ir_node *n);
 
 /* ---- builders (build.c) ---------------------------------------------------------------------------- */
 

@@ -170,6 +170,20 @@ static bool is_in_memory(const ir_graph *g, ir_value v, const bool *written)
     }
 }
 
+/* Roots besides the main value are maps of it, element by element. */
+static void check_epilogue(checker *c, size_t kernel, const ir_kernel *k)
+{
+    const ir_graph *g = c->g;
+    for (int r = 0; r < k->root_count; r++) {
+        const ir_value root = k->root[r];
+        if (root == k->main) continue;
+        if (!ir_takes_epilogue(g, &g->node[k->main]) ||
+            !ir_type_same_shape(ir_type_of(g, k->main), ir_type_of(g, root))) {
+            complain(c, root, "kernel %zu: no epilogue of its main value", kernel);
+        }
+    }
+}
+
 static void check_kernels(checker *c)
 {
     const ir_graph *g = c->g;
@@ -194,6 +208,8 @@ static void check_kernels(checker *c)
         bool alone = k->kind == KERNEL_loop || k->kind == KERNEL_row || k->kind == KERNEL_reduce;
         if (!alone && !is_value(c, k->main))
             complain(c, IR_NONE, "kernel %zu has no main value", i);
+        else if (!alone)
+            check_epilogue(c, i, k);
         if (alone && k->main != IR_NONE) complain(c, k->main, "kernel %zu has a main value", i);
     }
 }

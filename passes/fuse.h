@@ -42,7 +42,7 @@ typedef struct fuse {
     int *uses;           /* nodes that use the value, those behind a view included */
     int *demand;         /* DEMAND_* bits */
     int *cost;           /* of computing one element, down to memory */
-    ir_value *carries;   /* the contraction whose result only this chain of maps uses, or IR_NONE */
+    ir_value *carries;   /* what takes an epilogue and whose result only this chain of maps uses, or IR_NONE */
     int *group;          /* the group that writes the value, or -1 */
     fuse_leaves *leaves; /* per root or main */
     int *stamp[2];       /* per value: last walk that reached it moved, aligned */

@@ -147,7 +147,7 @@ static void choose_one(fuse *f, ir_value v)
     if (class == CLASS_CONTRACT || class == CLASS_NEST || class == CLASS_REDUCE || fuse_is_source_memory(n)) {
         f->memory[v] = true;
         f->cost[v] = 1;
-        if (class == CLASS_CONTRACT && !ir_attr_find(n, ATTR_splits)) f->carries[v] = v;
+        if (ir_takes_epilogue(f->g, n)) f->carries[v] = v;
         return;
     }
     if (passes_is_view(n) && f->memory[n->in[0]]) {

@@ -31,13 +31,12 @@ static bool can_take_epilogue(const fuse *f, int group, ir_value root)
 {
     if (group < 0) return false;
     const fuse_group *k = &f->groups[group];
-    if (k->kind != KERNEL_dot && k->kind != KERNEL_convolution) return false;
-    return !ir_attr_find(&f->g->node[k->main], ATTR_splits) &&
+    return k->main != IR_NONE && ir_takes_epilogue(f->g, &f->g->node[k->main]) &&
            ir_type_same_shape(ir_type_of(f->g, k->main), ir_type_of(f->g, root));
 }
 
-/* Of the contractions that root is a map of, the last one: the others are then in memory before it. */
-static int find_contraction(fuse *f, int own, ir_value root)
+/* Of the contractions and windows that root is a map of, the last one: the others are then in memory before it. */
+static int find_main(fuse *f, int own, ir_value root)
 {
     const fuse_leaves *l = fuse_leaves_of(f, root);
     int best = -1;
@@ -57,7 +56,7 @@ void fuse_join_epilogues(fuse *f)
         if (k->gone || k->kind != KERNEL_loop || k->root_count != 1) continue;
         const ir_value root = k->root[0];
         if (ir_op_class(f->g->node[root].op) != CLASS_MAP || updates_what_it_reads(f, root)) continue;
-        const int into = find_contraction(f, (int)i, root);
+        const int into = find_main(f, (int)i, root);
         if (into >= 0) fuse_merge(f, into, (int)i);
     }
 }
@@ -260,7 +259,7 @@ void fuse_drop_inner_roots(fuse *f)
     note_readers(f, readers);
     for (size_t i = 0; i < f->group_count; i++) {
         fuse_group *k = &f->groups[i];
-        const bool can = k->kind == KERNEL_loop || k->kind == KERNEL_dot || k->kind == KERNEL_convolution;
+        const bool can = k->kind == KERNEL_loop || k->main != IR_NONE;
         if (!k->gone && can) drop_roots(f, k, readers);
     }
 }

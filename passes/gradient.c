@@ -126,6 +126,7 @@ static void walk_back(grad_ctx *c, ir_value last)
         const ir_node n = c->g->node[v]; /* a copy: building moves the nodes */
         if (!c->wanted[v] || (c->adjoint[v] == IR_NONE && !c->element_adjoint[v])) continue;
         c->g->origin = n.origin;
+        if (c->adjoint[v] != IR_NONE) c->adjoint[v] = gradient_join_pads(c, c->adjoint[v]);
         grad_rules[n.op](c, v, &n, c->adjoint[v]);
     }
 }

@@ -23,6 +23,8 @@ typedef struct grad_ctx {
 bool adj_wants(const grad_ctx *c, const ir_node *n, int i);
 void adj_add(grad_ctx *c, ir_value to, ir_value gradient);
 void adj_refuse(grad_ctx *c, const ir_node *n, const char *why);
+/* gradient_join.c: a finished gradient in a form that is cheaper, or itself. */
+ir_value gradient_join_pads(grad_ctx *c, ir_value sum);
 ir_type adj_type(const grad_ctx *c, ir_value v); /* a copy: building moves the nodes */
 
 /* Arithmetic in the order it is read; scalars take the operand's dtype. */

@@ -1,5 +1,5 @@
-/* gradient_scan.c: the rule of scan; gradient_scan.h says how it goes. The forward node is changed in place: its body
- * gets more outputs behind those it has, so what reads it stays as it is. */
+/* gradient_scan.c: the rule of scan; gradient_scan.h says how it goes. The forward node is changed in place:
+ * its body gets more outputs behind those it has, so what reads it stays as it is. */
 #include "passes/gradient_scan.h"
 
 #include <string.h>
@@ -11,7 +11,8 @@ int scan_grad_operand(const scan_grad *s, ir_value v)
     return -1;
 }
 
-/* ---- the work graph --------------------------------------------------------------------------------------------- */
+/* ---- the work graph
+ * --------------------------------------------------------------------------------------------- */
 
 static ir_value build_parameter(ir_graph *g, int64_t index, const ir_type *type)
 {
@@ -96,7 +97,8 @@ static bool differentiate(scan_grad *s)
     return true;
 }
 
-/* ---- what the backward body needs --------------------------------------------------------------------------------- */
+/* ---- what the backward body needs
+ * --------------------------------------------------------------------------------- */
 
 static bool is_constant(const scan_grad *s, ir_value v)
 {
@@ -109,11 +111,19 @@ static bool is_cheap(const scan_grad *s, ir_value v)
 {
     const ir_node *n = &s->work->node[v];
     switch (ir_op_class(n->op)) {
-    case CLASS_SOURCE: return n->op != OP_rng_philox;
-    case CLASS_MOVE: return n->op != OP_gather;
-    case CLASS_VIEW: return true;
-    case CLASS_MAP: break;
-    case CLASS_REDUCE: case CLASS_CONTRACT: case CLASS_NEST: case CLASS_TUPLE: return false;
+    case CLASS_SOURCE:
+        return n->op != OP_rng_philox;
+    case CLASS_MOVE:
+        return n->op != OP_gather;
+    case CLASS_VIEW:
+        return true;
+    case CLASS_MAP:
+        break;
+    case CLASS_REDUCE:
+    case CLASS_CONTRACT:
+    case CLASS_NEST:
+    case CLASS_TUPLE:
+        return false;
     }
     if (is_constant(s, v)) return true;
     if (n->op == OP_negate || n->op == OP_not) return true;
@@ -149,7 +159,8 @@ static void mark_wanted(scan_grad *s)
     }
 }
 
-/* ---- the forward scan with residuals -------------------------------------------------------------------------------- */
+/* ---- the forward scan with residuals
+ * -------------------------------------------------------------------------------- */
 
 static void extend_forward(scan_grad *s)
 {
@@ -190,7 +201,8 @@ ir_value scan_grad_stack(const scan_grad *s, ir_value v)
     return s->n->in[scan_grad_operand(s, v)];
 }
 
-/* ---- the backward scan ---------------------------------------------------------------------------------------------- */
+/* ---- the backward scan
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct back_scan {
     ir_graph *body;
@@ -247,7 +259,8 @@ static void add_outputs(scan_grad *s, back_scan *b, const ir_value *sum)
     int count = 0;
     for (int k = 0; k < s->carried; k++) {
         if (s->seed[k] == IR_NONE) continue;
-        const ir_value next = s->gradient[k] == IR_NONE ? zeros_like(body, s->work, s->seed[k]) : s->map[s->gradient[k]];
+        const ir_value next =
+            s->gradient[k] == IR_NONE ? zeros_like(body, s->work, s->seed[k]) : s->map[s->gradient[k]];
         ir_graph_add_output(body, "adjoint", next);
         count++;
     }
@@ -267,7 +280,8 @@ static void build_back(scan_grad *s)
 {
     ir_graph *g = s->c->g;
     const size_t most = (size_t)s->n->in_count * 2 + (size_t)s->outputs + s->work->count + 1;
-    back_scan b = {.body = ir_graph_new(g->arena, "back", g->module), .in = arena_array(s->c->scratch, ir_value, most)};
+    back_scan b = {.body = ir_graph_new(g->arena, "back", g->module),
+                   .in = arena_array(s->c->scratch, ir_value, most)};
     ir_value *sum = arena_array(s->c->scratch, ir_value, (size_t)s->n->in_count + 1);
     add_carried(s, &b, sum);
     add_inputs(s, &b);
@@ -307,8 +321,12 @@ void grad_scan(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
     arena *a = c->scratch;
     const ir_graph *body = ir_attr_find(n, ATTR_body)->graph;
     const size_t operands = (size_t)n->in_count, outputs = body->output_count;
-    scan_grad s = {.c = c, .v = v, .n = n, .length = ir_attr_int(n, ATTR_length, 0),
-                   .carried = (int)ir_attr_int(n, ATTR_carried, 0), .outputs = (int)outputs,
+    scan_grad s = {.c = c,
+                   .v = v,
+                   .n = n,
+                   .length = ir_attr_int(n, ATTR_length, 0),
+                   .carried = (int)ir_attr_int(n, ATTR_carried, 0),
+                   .outputs = (int)outputs,
                    .reverse = ir_attr_int(n, ATTR_reverse, 0) != 0};
     s.param = make_values(a, operands);
     s.gradient = make_values(a, operands);

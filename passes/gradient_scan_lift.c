@@ -5,7 +5,8 @@
 
 static bool is_sum(const ir_node *n)
 {
-    return n->op == OP_reduce && strcmp(ir_attr_text(n, ATTR_kind), "add") == 0 && !ir_attr_find(n, ATTR_splits);
+    return n->op == OP_reduce && strcmp(ir_attr_text(n, ATTR_kind), "add") == 0 &&
+           !ir_attr_find(n, ATTR_splits);
 }
 
 /* Has a value for each step that can be had outside. */
@@ -26,11 +27,17 @@ bool scan_grad_can_lift(const scan_grad *s, ir_value v)
     const ir_node *n = &s->work->node[v];
     if (v < s->forward) return false;
     switch (n->op) {
-    case OP_add: return scan_grad_can_lift(s, n->in[0]) && scan_grad_can_lift(s, n->in[1]);
-    case OP_transpose: case OP_reshape: return scan_grad_can_lift(s, n->in[0]);
-    case OP_dot_general: return can_stack(s, n->in[0]) && can_stack(s, n->in[1]) && n->type.rank < IR_MAX_RANK;
-    case OP_reduce: return is_sum(n) && can_stack(s, n->in[0]);
-    default: return false;
+    case OP_add:
+        return scan_grad_can_lift(s, n->in[0]) && scan_grad_can_lift(s, n->in[1]);
+    case OP_transpose:
+    case OP_reshape:
+        return scan_grad_can_lift(s, n->in[0]);
+    case OP_dot_general:
+        return can_stack(s, n->in[0]) && can_stack(s, n->in[1]) && n->type.rank < IR_MAX_RANK;
+    case OP_reduce:
+        return is_sum(n) && can_stack(s, n->in[0]);
+    default:
+        return false;
     }
 }
 
@@ -56,7 +63,8 @@ void scan_grad_mark_lifted(scan_grad *s, ir_value v)
     }
 }
 
-/* ---- building ------------------------------------------------------------------------------------------------------- */
+/* ---- building
+ * ------------------------------------------------------------------------------------------------------- */
 
 static ir_value merge_first_dims(ir_graph *g, ir_value x)
 {
@@ -83,7 +91,8 @@ static ir_value lift_dot(const scan_grad *s, const ir_node *n)
     read_dims(n, ATTR_rhs_batch, dot.rhs_batch, &dot.batch_count);
     read_dims(n, ATTR_lhs_contracting, dot.lhs_contracting, &dot.contracting_count);
     read_dims(n, ATTR_rhs_contracting, dot.rhs_contracting, &dot.contracting_count);
-    if (dot.batch_count == 0 && dot.contracting_count == 1 && dot.lhs_contracting[0] == 0 && dot.rhs_contracting[0] == 0) {
+    if (dot.batch_count == 0 && dot.contracting_count == 1 && dot.lhs_contracting[0] == 0 &&
+        dot.rhs_contracting[0] == 0) {
         in[0] = merge_first_dims(g, in[0]);
         in[1] = merge_first_dims(g, in[1]);
         return ir_build_dot_general(g, in[0], in[1], &dot);

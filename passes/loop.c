@@ -1,6 +1,6 @@
-/* loop.c: makes scans ready for fuse. Each gets a body of its own, simplified as the graph around it was, and its states
- * start in memory that nobody else reads (`copy`), because the loop changes them there. Requires a graph without
- * kernels; leaves dead nodes in bodies only. */
+/* loop.c: makes scans ready for fuse. Each gets a body of its own, simplified as the graph around it was, and
+ * its states start in memory that nobody else reads (`copy`), because the loop changes them there. Requires a
+ * graph without kernels; leaves dead nodes in bodies only. */
 #include "passes/passes_private.h"
 
 #include <string.h>
@@ -47,7 +47,8 @@ static ir_graph *prepare_body(ir_module *m, ir_graph *g, const ir_node *n, const
     return simplify_body(m, body, o, d) ? body : NULL;
 }
 
-static bool rebuild_scan(rewrite *r, ir_module *m, ir_value v, const passes_options *o, diag *d, arena *scratch)
+static bool rebuild_scan(rewrite *r, ir_module *m, ir_value v, const passes_options *o, diag *d,
+                         arena *scratch)
 {
     const ir_node n = r->from->node[v];
     const int carried = (int)ir_attr_int(&n, ATTR_carried, 0);

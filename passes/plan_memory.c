@@ -6,9 +6,9 @@
  * Views have the place of what they show. A block begins at a multiple of 64 bytes; in the batch slab all
  * sizes are per row of the batch, so that the block of a value lies at offset * N for every N.
  *
- * A scan has a block per element of its tuple. Its body is planned with it, in the same slabs: what the body reads and
- * its states and stacks lie where the graph around it has them (stacks and per-step inputs: where their first slice
- * is), and its own values are alive within one step. */
+ * A scan has a block per element of its tuple. Its body is planned with it, in the same slabs: what the body
+ * reads and its states and stacks lie where the graph around it has them (stacks and per-step inputs: where
+ * their first slice is), and its own values are alive within one step. */
 #include "passes/passes_private.h"
 
 #include <stdlib.h>
@@ -18,16 +18,16 @@ enum { ALIGNMENT = 64 };
 
 typedef struct block {
     ir_value value;
-    ir_graph *graph;   /* of `value` */
+    ir_graph *graph; /* of `value` */
     int64_t size, offset;
-    int first, last;   /* times at which it is written and last read */
+    int first, last; /* times at which it is written and last read */
     bool batch;
     ir_dtype dtype;
-    int reuses;        /* the block whose memory it takes over, or -1 */
+    int reuses; /* the block whose memory it takes over, or -1 */
 } block;
 
-/* Shared by a graph and the bodies in it. A kernel takes one unit of time, a scan one for its beginning, those of its
- * body, and one for its end. */
+/* Shared by a graph and the bodies in it. A kernel takes one unit of time, a scan one for its beginning,
+ * those of its body, and one for its end. */
 typedef struct pool {
     block *blocks;
     size_t count, capacity;
@@ -288,7 +288,8 @@ static void take_states(const plan *p, size_t k)
     const int first = p->block_of[p->g->kernel[k].main];
     for (int i = 0; i < (int)ir_attr_int(n, ATTR_carried, 0); i++) {
         const int start = block_behind(p, n->in[i]);
-        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy, "a state of a scan does not start in memory of its own");
+        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy,
+               "a state of a scan does not start in memory of its own");
         p->pool->blocks[first + i].reuses = start;
     }
 }
@@ -315,8 +316,10 @@ static void reuse_operands(const plan *p)
                 const int over = block_behind(p, kernel->read[j]);
                 if (over < 0 || over == own || blocks[over].last != p->start[k]) continue;
                 if (ir_dtype_size(blocks[over].dtype) != ir_dtype_size(blocks[own].dtype)) continue;
-                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch) continue;
-                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark)) blocks[own].reuses = over;
+                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch)
+                    continue;
+                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark))
+                    blocks[own].reuses = over;
             }
         }
     }
@@ -405,7 +408,8 @@ static void place_views(const plan *p)
             const int b = block_behind(p, (ir_value)v);
             if (b >= 0) g->place[v] = place_of_block(p, b);
         } else if (g->place[v].space != SPACE_none &&
-                   count_tuple_bytes(&g->node[n->in[0]].type, (int)ir_attr_int(n, ATTR_index, 0), &skipped, &batch)) {
+                   count_tuple_bytes(&g->node[n->in[0]].type, (int)ir_attr_int(n, ATTR_index, 0), &skipped,
+                                     &batch)) {
             g->place[v].offset += skipped;
         }
     }

@@ -9,8 +9,8 @@ struct step_launch {
     tfcc_kernel run;
     void **arg;
     int64_t n, tasks;
-    bool here; /* too little work to share out */
-    const tfcc_launch *loop; /* runs those after it in turns; else NULL */
+    bool here;                     /* too little work to share out */
+    const tfcc_launch *loop;       /* runs those after it in turns; else NULL */
     uint64_t moving, moving_count; /* loop: of its launches, in step.moving */
 };
 

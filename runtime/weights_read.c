@@ -2,6 +2,7 @@
  * model's before data is read, external files and virtual datasets are refused, walks are bounded. */
 #include "hdf5_library.h"
 #include "weights.h"
+#include "weights_guard.h"
 
 #include <errno.h>
 #include <string.h>
@@ -251,16 +252,27 @@ static bool read_opened(reader *w, hid_t access)
     return ok;
 }
 
-bool weights_read_file(model *m, const char *path)
+static bool read_file(model *m, const void *path)
 {
     reader w = {.r = m->r, .m = m, .name = path};
-    if (access(path, R_OK) != 0) return rt_wrong(m->r, "%s: cannot read: %s", path, strerror(errno));
     if (!hdf5_open(&w.h, m->r)) return false;
     w.file = w.h.H5Fopen(path, HDF5_READ_ONLY, H5P_DEFAULT);
     return read_opened(&w, H5I_INVALID_HID);
 }
 
-bool weights_read_image(model *m, const char *name, const void *bytes, uint64_t size)
+bool weights_read_file(model *m, const char *path)
+{
+    if (access(path, R_OK) != 0) return rt_wrong(m->r, "%s: cannot read: %s", path, strerror(errno));
+    return weights_guard(m, path, read_file, path);
+}
+
+typedef struct file_image {
+    const char *name;
+    const void *bytes;
+    uint64_t size;
+} file_image;
+
+bool weights_read_image_here(model *m, const char *name, const void *bytes, uint64_t size)
 {
     reader w = {.r = m->r, .m = m, .name = name};
     if (!hdf5_open(&w.h, m->r)) return false;
@@ -274,4 +286,16 @@ bool weights_read_image(model *m, const char *name, const void *bytes, uint64_t 
     bool ok = read_opened(&w, access);
     rt_free(m->r, image);
     return ok;
+}
+
+static bool read_image(model *m, const void *context)
+{
+    const file_image *f = context;
+    return weights_read_image_here(m, f->name, f->bytes, f->size);
+}
+
+bool weights_read_image(model *m, const char *name, const void *bytes, uint64_t size)
+{
+    const file_image image = {name, bytes, size};
+    return weights_guard(m, name, read_image, &image);
 }

@@ -80,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     model m = {.r = &r, .program = &program, .variable = address};
     ssize_t image_size = 0;
     void *image = hdf5_open(&h, &r) ? build_image(&r, &h, data, size, &image_size) : NULL;
-    if (image) weights_read_image(&m, "fuzz.weights.h5", image, (uint64_t)image_size);
+    if (image) weights_read_image_here(&m, "fuzz.weights.h5", image, (uint64_t)image_size);
     rt_done(&r);
     return 0;
 }

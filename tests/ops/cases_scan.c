@@ -21,7 +21,9 @@ static ir_value add(loop *p, ir_value outer, bool sliced)
 static ir_value finish(loop *p, bool reverse)
 {
     const int64_t length = ir_type_of(p->g, p->in[p->carried])->dim[0].count;
-    const ir_attr attr[] = {{.name = ATTR_body, .graph = p->body}, INT(length, length), INT(carried, p->carried),
+    const ir_attr attr[] = {{.name = ATTR_body, .graph = p->body},
+                            INT(length, length),
+                            INT(carried, p->carried),
                             INT(reverse, reverse)};
     return ir_build(p->g, OP_scan, p->count, p->in, 4, attr, NULL);
 }
@@ -52,11 +54,13 @@ static ir_value build_lstm(ir_graph *g, const ir_value *in, bool reverse)
     const ir_value h = add(&p, in[0], false), carry = add(&p, in[1], false);
     p.carried = 2;
     const ir_value x = add(&p, time_first(g, in[2]), true), w = add(&p, in[3], false);
-    const ir_value on = ir_build_compare(g, "GT", in[4], ir_build_scalar(g, ir_type_of(g, in[4])->dtype, 0.5));
+    const ir_value on =
+        ir_build_compare(g, "GT", in[4], ir_build_scalar(g, ir_type_of(g, in[4])->dtype, 0.5));
     const ir_value mask = add(&p, time_first(g, on), true);
     ir_graph *b = p.body;
     const ir_value z = ir_build_binary(b, OP_add, x, ir_build_dot(b, h, w));
-    const ir_value i = gate(&p, OP_logistic, z, 0), f = gate(&p, OP_logistic, z, 1), o = gate(&p, OP_logistic, z, 3);
+    const ir_value i = gate(&p, OP_logistic, z, 0), f = gate(&p, OP_logistic, z, 1),
+                   o = gate(&p, OP_logistic, z, 3);
     const ir_value taken = ir_build_binary(b, OP_multiply, i, gate(&p, OP_tanh, z, 2));
     ir_value c = ir_build_binary(b, OP_add, ir_build_binary(b, OP_multiply, f, carry), taken);
     ir_value y = ir_build_binary(b, OP_multiply, o, ir_build_unary(b, OP_tanh, c));
@@ -80,7 +84,8 @@ static ir_value build_simple(ir_graph *g, const ir_value *in)
     loop p = begin(g);
     const ir_value h = add(&p, in[0], false);
     p.carried = 1;
-    const ir_value x = add(&p, time_first(g, in[1]), true), w = add(&p, in[2], false), bias = add(&p, in[3], false);
+    const ir_value x = add(&p, time_first(g, in[1]), true), w = add(&p, in[2], false),
+                   bias = add(&p, in[3], false);
     ir_graph *b = p.body;
     ir_value y = ir_build_binary(b, OP_add, ir_build_dot(b, x, w), ir_build_dot(b, h, w));
     y = ir_build_unary(b, OP_tanh, ir_build_binary(b, OP_add, y, bias));
@@ -91,7 +96,8 @@ static ir_value build_simple(ir_graph *g, const ir_value *in)
     return join(g, ir_build_get(g, tuple, 1), ir_build_get(g, tuple, 0));
 }
 
-/* in: h [N,2], x [N,T,2], factor [2]: the gradient of a constant that is no product is carried; a state that passes. */
+/* in: h [N,2], x [N,T,2], factor [2]: the gradient of a constant that is no product is carried; a state that
+ * passes. */
 static ir_value build_passing(ir_graph *g, const ir_value *in)
 {
     loop p = begin(g);
@@ -101,7 +107,8 @@ static ir_value build_passing(ir_graph *g, const ir_value *in)
     ir_graph *b = p.body;
     const int64_t column = 1;
     const ir_value wide = ir_build_broadcast_in_dim(b, factor, ir_type_of(b, x), &column);
-    const ir_value scaled = ir_build_select(b, ir_build_compare(b, "GT", x, h), ir_build_binary(b, OP_multiply, x, wide), h);
+    const ir_value scaled =
+        ir_build_select(b, ir_build_compare(b, "GT", x, h), ir_build_binary(b, OP_multiply, x, wide), h);
     ir_graph_add_output(b, "h", ir_build_binary(b, OP_multiply, scaled, ir_build_unary(b, OP_cosine, still)));
     ir_graph_add_output(b, "still", still);
     ir_graph_add_output(b, "before", h);
@@ -110,16 +117,30 @@ static ir_value build_passing(ir_graph *g, const ir_value *in)
     return join(g, ir_build_get(g, tuple, 2), last);
 }
 
-#define LSTM_OPERANDS                                                                              \
-    {{"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,4,8]", -1, 1, 0, NULL},   \
-     {"f32[2,8]", -1, 1, 0, NULL}, {"f32[N,4]", -1, 2, 0, NULL}}
+#define LSTM_OPERANDS                                                                                        \
+    {                                                                                                        \
+        {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,4,8]", -1, 1, 0, NULL},          \
+            {"f32[2,8]", -1, 1, 0, NULL},                                                                    \
+        {                                                                                                    \
+            "f32[N,4]", -1, 2, 0, NULL                                                                       \
+        }                                                                                                    \
+    }
 
 static const ops_case cases[] = {
     {.name = "scan_lstm", .op = OP_scan, .n = 3, .build = build_lstm_forward, .in = LSTM_OPERANDS},
     {.name = "scan_lstm_reverse", .op = OP_scan, .n = 3, .build = build_lstm_reverse, .in = LSTM_OPERANDS},
-    {.name = "scan_simple", .op = OP_scan, .n = 3, .build = build_simple,
-     .in = {{"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,5,2]", -1, 1, 0, NULL}, {"f32[2,2]", -1, 1, 0, NULL}, {"f32[2]", -1, 1, 0, NULL}}},
-    {.name = "scan_passing", .op = OP_scan, .n = 3, .build = build_passing,
+    {.name = "scan_simple",
+     .op = OP_scan,
+     .n = 3,
+     .build = build_simple,
+     .in = {{"f32[N,2]", -1, 1, 0, NULL},
+            {"f32[N,5,2]", -1, 1, 0, NULL},
+            {"f32[2,2]", -1, 1, 0, NULL},
+            {"f32[2]", -1, 1, 0, NULL}}},
+    {.name = "scan_passing",
+     .op = OP_scan,
+     .n = 3,
+     .build = build_passing,
      .in = {{"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,5,2]", -1, 1, 0, NULL}, {"f32[2]", -1, 1, 0, NULL}}},
 };
 

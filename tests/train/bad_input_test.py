@@ -2,6 +2,7 @@
 """What users may get wrong: each mistake is refused with a message that names the place, what was expected and what was
 found, with the right exit status, and nothing half-written is left behind."""
 import os
+import random
 import re
 import signal
 import subprocess
@@ -92,6 +93,15 @@ def weights(work, program):
             f.copy(name, g)
         del g["layers/dense/vars/1"]
         g["layers/dense/vars/1"] = np.zeros(7, "float32")
+    draw = random.Random(4)
+    for i in range(40):  # the HDF5 library itself fails on some of these
+        damaged = bytearray(whole)
+        for _ in range(draw.randint(1, 30)):
+            damaged[draw.randrange(min(len(damaged), 16384) if draw.random() < 0.8 else len(damaged))] = draw.randrange(256)
+        (work / "damaged.weights.h5").write_bytes(damaged)
+        p = run(program, "evaluate", "--data", train, "--weights", work / "damaged.weights.h5", ok=False)
+        check(p.returncode in (0, 1) and (p.returncode == 0) == ("damaged.weights.h5" not in p.stderr),
+              f"damaged weights {i}: exit {p.returncode}: {p.stderr.strip()[:200]}")
     refused("weights of another shape", (program, "evaluate", "--data", train, "--weights", work / "shape.weights.h5"), 1,
             r"layers/dense/vars/1", r"7", r"128")
     refused("output on a full disk", (program, "fit", "--data", train, "--epochs", 1, "--history", "/dev/full"), 2, r"/dev/full")

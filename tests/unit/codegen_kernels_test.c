@@ -117,6 +117,22 @@ static const codegen_case cases[] = {
      "  output \"a\" = %a\n  output \"b\" = %b\n  output \"d\" = %d\n  output \"e\" = %e\n  output \"f\" = "
      "%f\n}\n",
      1e-5},
+    /* windows side by side: what no window covers, either layout, epilogues */
+    {"tiles",
+     "port x \"x\" : f32[N,9,7,20]\nport x \"s\" : f32[N,4,2,20]\nport x \"c\" : f32[N,3,11]\n"
+     "port x \"t\" : f32[N,3,5]\ngraph predict {\n"
+     "  %x = parameter {index=0} : f32[N,9,7,20]\n  %s = parameter {index=1} : f32[N,4,2,20]\n"
+     "  %c = parameter {index=2} : f32[N,3,11]\n  %t = parameter {index=3} : f32[N,3,5]\n"
+     "  %a = select_and_scatter %x, %s {kind=maximum, window_dimensions=[1, 2, 3, 1], window_strides=[1, 2, 3, "
+     "1], padding_low=[0, 0, 0, 0], padding_high=[0, 0, 0, 0]}\n"
+     "  %az = exponential %x\n  %ay = subtract %a, %az\n"
+     "  %b = select_and_scatter %c, %t {kind=minimum, window_dimensions=[1, 1, 2], window_strides=[1, 1, 2], "
+     "padding_low=[0, 0, 0], padding_high=[0, 0, 0]}\n  %by = multiply %b, %c\n"
+     "  %d = reduce_window %x {kind=maximum, window_dimensions=[1, 2, 3, 1], window_strides=[1, 2, 3, 1], "
+     "padding_low=[0, 0, 0, 0], padding_high=[0, 0, 0, 0], base_dilation=[1, 1, 1, 1], window_dilation=[1, 1, "
+     "1, 1]}\n  %dy = add %d, %s\n"
+     "  output \"a\" = %ay\n  output \"b\" = %b\n  output \"by\" = %by\n  output \"d\" = %dy\n}\n",
+     1e-5},
     {"scatter",
      "port x \"k\" : i32[N,4]\nport x \"u\" : f32[N,4,10]\nvariable @t : f32[7,10] {path=\"t\"}\n"
      "graph predict {\n  %k = parameter {index=0} : i32[N,4]\n  %u = parameter {index=1} : f32[N,4,10]\n"
