@@ -36,10 +36,13 @@ static bool read_common(fe_config *c, attention_state *s)
     return ok;
 }
 
-static fe_layer *make_projection(fe *f, fe_layer *layer, const char *name, const char *h5_part)
+/* Files name a projection after the attribute that holds it: plain MultiHeadAttention of Keras 3 has aliases
+ * without the underscore. */
+static fe_layer *make_projection(fe *f, fe_layer *layer, const char *name, const char *attribute)
 {
     const attention_state *s = layer->state;
-    fe_layer *made = fe_layer_make(f, "EinsumDense", layer, name, h5_part);
+    const bool alias = !s->grouped && !f->keras2 && strcmp(attribute, "_gate_dense") != 0;
+    fe_layer *made = fe_layer_make(f, "EinsumDense", layer, name, alias ? attribute + 1 : attribute);
     fe_einsum_dense *e = arena_new(f->arena, fe_einsum_dense);
     e->kernel = s->kernel;
     e->bias = s->bias;
@@ -53,11 +56,11 @@ static fe_layer *make_projection(fe *f, fe_layer *layer, const char *name, const
 static void make_projections(fe *f, fe_layer *layer, attention_state *s)
 {
     layer->child = arena_array(f->arena, fe_layer *, 5);
-    s->query = make_projection(f, layer, "query", s->grouped ? "_query_dense" : "query_dense");
-    s->key = make_projection(f, layer, "key", s->grouped ? "_key_dense" : "key_dense");
+    s->query = make_projection(f, layer, "query", "_query_dense");
+    s->key = make_projection(f, layer, "key", "_key_dense");
     if (s->use_gate) s->gate = make_projection(f, layer, "gate", "_gate_dense");
-    s->value = make_projection(f, layer, "value", s->grouped ? "_value_dense" : "value_dense");
-    s->project = make_projection(f, layer, "attention_output", s->grouped ? "_output_dense" : "output_dense");
+    s->value = make_projection(f, layer, "value", "_value_dense");
+    s->project = make_projection(f, layer, "attention_output", "_output_dense");
     if (s->use_gate) ((fe_einsum_dense *)s->gate->state)->activation = ir_record_new(f->arena, "sigmoid");
 }
 

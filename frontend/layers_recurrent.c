@@ -10,7 +10,7 @@
 
 bool rnn_read_flags(fe_config *c, rnn_state *s)
 {
-    const json_at at = fe_key(c, "stateful"), major_at = fe_key(c, "time_major");
+    const json_at major_at = fe_key(c, "time_major");
     bool time_major = false;
     bool ok = fe_config_bool_or(c, "return_sequences", false, &s->return_sequences);
     ok = fe_config_bool_or(c, "return_state", false, &s->return_state) && ok;
@@ -19,8 +19,7 @@ bool rnn_read_flags(fe_config *c, rnn_state *s)
     ok = fe_config_bool_or(c, "zero_output_for_mask", false, &s->zero_output) && ok;
     ok = fe_config_bool_or(c, "time_major", false, &time_major) && ok;
     fe_config_ignore(c, "unroll use_cudnn");
-    if (s->stateful)
-        ok = fe_error(c->fe, &at, "stateful layers are not supported: batches have no fixed size here");
+    if (ok && s->stateful) ok = rnn_rows_read(c, s);
     if (time_major) ok = fe_error(c->fe, &major_at, "time-major inputs are not supported");
     return ok;
 }
@@ -191,6 +190,15 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
     return true;
 }
 
+/* What the inputs of all steps give to the gates is in memory at once. */
+static bool check_steps(rnn_run *r, const rnn_cell_call *c, ir_type state)
+{
+    ir_type all = {.dtype = state.dtype, .rank = state.rank + 1, .dim = {ir_fixed(r->length)}};
+    state.dim[rnn_cell_axis(c->cell)].count *= c->cell->kind->gates;
+    for (int i = 0; i < state.rank; i++) all.dim[i + 1] = state.dim[i];
+    return fe_size_check(r->l, r->layer, &all);
+}
+
 static bool begin_cells(rnn_run *r)
 {
     fe_lower *l = r->l;
@@ -203,6 +211,7 @@ static bool begin_cells(rnn_run *r)
     rnn_loop_begin(&r->loop, l, r->length);
     for (int i = 0; i < r->cells; i++) {
         if (!rnn_cell_begin(&r->cell[i], cell[i], &r->loop, &input, &state)) return false;
+        if (!check_steps(r, &r->cell[i], state)) return false;
         for (int k = 0; k < r->cell[i].cell->kind->states; k++) r->type[r->states++] = state;
         input = state;
     }
@@ -226,7 +235,9 @@ static bool get_initial(rnn_run *r, const fe_args *args)
         return fe_layer_error(l->fe, r->layer, "expected %d initial states, found %d", r->states, count);
     }
     for (int i = 0; i < r->states; i++) {
-        r->initial[i] = r->given ? tensor[i].value : ir_build_fill(l->g, r->type[i], 0);
+        r->initial[i] = r->given         ? tensor[i].value
+                        : r->s->stateful ? rnn_state_get(l, r->layer, i, &r->type[i])
+                                         : ir_build_fill(l->g, r->type[i], 0);
         r->initial[i] = ir_build_convert(l->g, r->initial[i], r->type[i].dtype);
         const ir_type t = fe_type(l, r->initial[i]);
         if (ir_type_equal(&t, &r->type[i])) continue;
@@ -287,7 +298,7 @@ static bool run_loop(rnn_run *r)
     const ir_value projected = rnn_cell_project(&r->cell[0], r->x);
     for (int i = 0; i < r->states; i++) r->inside[i] = rnn_loop_state(&r->loop, r->initial[i]);
     r->before = IR_NONE;
-    if (r->mask != IR_NONE && r->given && !r->s->zero_output) {
+    if (r->mask != IR_NONE && (r->given || r->s->stateful) && !r->s->zero_output) {
         r->before = rnn_loop_state(&r->loop, ir_build_fill(l->g, r->type[output_state(r)], 0));
     }
     const ir_value input = rnn_loop_input(&r->loop, projected);
@@ -330,6 +341,9 @@ bool fe_call_recurrent(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     rnn_run r = {.l = l, .layer = layer, .s = layer->state};
     if (!get_sequence(&r, args) || !begin_cells(&r) || !get_initial(&r, args) || !run_loop(&r)) return false;
     const ir_value y = r.s->return_sequences ? make_sequence(&r) : make_last(&r);
+    for (int i = 0; r.s->stateful && i < r.states; i++) {
+        rnn_state_keep(l, layer, i, ir_build_get(l->g, r.tuple, i));
+    }
     if (!r.s->return_state) return fe_finish(l, y, r.result_mask, out);
     *out = (fe_value){.kind = FE_LIST, .count = r.states + 1};
     out->item = arena_array(l->fe->arena, fe_value, (size_t)r.states + 1);

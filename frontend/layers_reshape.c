@@ -1,7 +1,6 @@
 /* layers_reshape.c: Flatten, Reshape, Permute, RepeatVector, UpSampling, ZeroPadding, Cropping. */
 #include "frontend/layers.h"
 
-#include <math.h>
 #include <string.h>
 
 /* ---- Flatten, Reshape, Permute, RepeatVector --------------------------------------------- */
@@ -41,14 +40,6 @@ static ir_value move_channels_last(fe_lower *l, ir_value x)
     const int rank = fe_type(l, x).rank;
     int64_t permutation[IR_MAX_RANK] = {0};
     for (int d = 1; d < rank; d++) permutation[d] = d == rank - 1 ? 1 : d + 1;
-    return fe_transpose_to(l, x, permutation);
-}
-
-static ir_value move_channels_first(fe_lower *l, ir_value x)
-{
-    const int rank = fe_type(l, x).rank;
-    int64_t permutation[IR_MAX_RANK] = {0};
-    for (int d = 1; d < rank; d++) permutation[d] = d == 1 ? rank - 1 : d - 1;
     return fe_transpose_to(l, x, permutation);
 }
 

@@ -160,7 +160,7 @@ bool op_find_dtype(op_use *u, const char *name, ir_dtype otherwise, ir_dtype *ou
 
 bool op_find_channels_first(op_use *u, bool *out)
 {
-    const char *format;
+    const char *format = "";
     if (!op_find_text(u, "data_format", &format)) return false;
     *out = strcmp(format, "channels_first") == 0;
     return *out || format[0] == '\0' || strcmp(format, "channels_last") == 0 ||

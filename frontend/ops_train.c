@@ -279,3 +279,28 @@ bool op_build_psnr(op_use *u, fe_value *out)
     ir_value y = op_map_number(u, OP_multiply, op_map1(u, OP_log, error), -10 / log(10));
     return op_finish(u, op_map_number(u, OP_add, y, 20 * log10(most)), out);
 }
+
+static bool find_lengths(op_use *u, const char *name, const ir_type *rows, ir_value *out)
+{
+    if (!op_find_tensor(u, name, out)) return false;
+    const ir_type t = op_type(u, *out);
+    *out = ir_build_convert(u->l->g, *out, DTYPE_i32);
+    return (t.rank == 1 && ir_dim_equal(t.dim[0], rows->dim[0])) || op_fail_shape(u, "one length a row", &t);
+}
+
+bool op_build_ctc_loss(op_use *u, fe_value *out)
+{
+    fe_ctc c = {0};
+    if (!op_find_tensor(u, "target", &c.labels) || !op_find_tensor(u, "output", &c.logits)) return false;
+    if (!op_find_int(u, "mask_index", 0, &c.blank)) return false;
+    const ir_type y = op_type(u, c.labels), p = op_type(u, c.logits);
+    if (y.rank != 2 || p.rank != 3 || !ir_dim_equal(y.dim[0], p.dim[0]) || y.dim[1].batch || p.dim[1].batch ||
+        p.dim[2].batch || p.dim[1].count > 1 << 12 || y.dim[1].count > p.dim[1].count)
+        return op_fail_shape(u, "labels that fit an output [batch, steps, classes]", &y);
+    if (c.blank < 0 || c.blank >= p.dim[2].count) return op_error(u, "expected a class as \"mask_index\"");
+    if (!find_lengths(u, "target_length", &y, &c.label_length)) return false;
+    if (!find_lengths(u, "output_length", &y, &c.logit_length)) return false;
+    c.labels = ir_build_convert(u->l->g, c.labels, DTYPE_i32);
+    c.logits = ir_build_convert(u->l->g, c.logits, DTYPE_f32);
+    return op_finish(u, ir_build_convert(u->l->g, fe_ctc_build(u->l->g, &c), op_real(p.dtype)), out);
+}

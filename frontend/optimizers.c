@@ -90,9 +90,29 @@ static const ir_record *read_schedule(fe *f, const cJSON *j, const json_at *at)
     return NULL;
 }
 
+/* Keras 2's "decay": rate / (1 + decay * step). */
+static bool read_decay(fe_config *c, const char *spec, double decay, ir_record *r)
+{
+    ir_record *plain = ir_record_new(c->fe->arena, "rate"), *schedule = ir_record_new(c->fe->arena, "inverse_time_decay");
+    if (!fe_fields_read(c, spec, plain)) return false;
+    ir_record_add_number(c->fe->arena, schedule, "initial_learning_rate", ir_record_number(plain, "learning_rate", 0));
+    ir_record_add_number(c->fe->arena, schedule, "decay_steps", 1);
+    ir_record_add_number(c->fe->arena, schedule, "decay_rate", decay);
+    ir_record_add_number(c->fe->arena, schedule, "staircase", 0);
+    ir_record_add_record(c->fe->arena, r, "learning_rate", schedule);
+    return true;
+}
+
 static bool read_rate(fe_config *c, const char *spec, ir_record *r)
 {
     const cJSON *j = fe_config_item(c, "learning_rate");
+    const json_at decay_at = {.up = &c->at, .key = "decay"};
+    double decay = 0;
+    if (c->fe->keras2 && !fe_config_number_or(c, "decay", 0, &decay)) return false;
+    if (decay != 0 && cJSON_IsObject(j))
+        return fe_error(c->fe, &decay_at, "expected no decay beside a learning rate schedule, found %g", decay);
+    if (decay < 0) return fe_error(c->fe, &decay_at, "expected a number that is not negative, found %g", decay);
+    if (decay > 0) return read_decay(c, spec, decay, r);
     if (!cJSON_IsObject(j)) return fe_fields_read(c, spec, r);
     const json_at at = {.up = &c->at, .key = "learning_rate"};
     const ir_record *schedule = read_schedule(c->fe, j, &at);
@@ -109,6 +129,24 @@ static bool check_clipping(fe *f, const ir_record *r, const json_at *at)
                     given);
 }
 
+/* What differs in Keras 2; `legacy`: the optimizers of TensorFlow 2.10 and older. */
+static bool read_keras2(fe *f, const cJSON *j, const optimizer *o, const json_at *at, ir_record *r)
+{
+    const cJSON *module = cJSON_GetObjectItemCaseSensitive(j, "module");
+    const cJSON *config = cJSON_GetObjectItemCaseSensitive(j, "config");
+    bool legacy = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(config, "is_legacy_optimizer")) ||
+                  cJSON_GetObjectItemCaseSensitive(config, "decay") ||
+                  (cJSON_IsString(module) && strstr(module->valuestring, "legacy"));
+    ir_record_add_number(f->arena, r, "keras2", 1);
+    if (!legacy) return true;
+    if (strcmp(o->name, "Nadam") == 0)
+        return fe_error(f, at, "the legacy Nadam is not supported; keras.optimizers.Nadam of TensorFlow 2.11 and newer is");
+    bool outside = strcmp(o->name, "Adagrad") == 0 ||
+                   (strcmp(o->name, "RMSprop") == 0 && ir_record_number(r, "momentum", 0) == 0);
+    if (outside) ir_record_add_number(f->arena, r, "epsilon_outside", 1);
+    return true;
+}
+
 const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
 {
     fe_named named;
@@ -123,7 +161,8 @@ const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     ir_record *r = ir_record_new(f->arena, snake);
     fe_config c;
     fe_config_init(&c, f, named.config, at, "config");
-    fe_config_ignore(&c, "jit_compile is_legacy_optimizer decay");
+    if (f->keras2 && fe_config_has(&c, "lr")) c.keras2_class = "OldOptimizer";
+    fe_config_ignore(&c, "jit_compile is_legacy_optimizer");
     bool good = fe_config_text_or(&c, "name", snake, &name);
     if (good) ir_record_add_text(f->arena, r, "name", name);
     good = read_rate(&c, o->rate, r) && good;
@@ -132,5 +171,6 @@ const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     if (strcmp(o->name, "AdamW") == 0 && ir_record_find(r, "weight_decay") == NULL)
         ir_record_add_number(f->arena, r, "weight_decay", 0.004);
     good = check_clipping(f, r, &c.at) && good;
+    good = (!f->keras2 || read_keras2(f, j, o, at, r)) && good;
     return fe_config_done(&c) && good ? r : NULL;
 }

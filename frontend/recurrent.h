@@ -96,10 +96,15 @@ bool rnn_cell_place(rnn_cell_call *c, const ir_type *input, ir_type *out_state);
 typedef struct rnn_state {
     bool return_sequences, return_state, go_backwards, zero_output, stateful;
     bool in_place; /* set by Bidirectional: outputs of a backward run stay where their inputs are */
-    int rank;      /* of the input; 0: any from 3 on */
+    int rank;      /* of the input */
+    int64_t rows;  /* stateful: the fixed batch size */
 } rnn_state;
 
 bool rnn_read_flags(fe_config *c, rnn_state *s);
+/* layers_recurrent_state.c: what a stateful layer keeps. */
+bool rnn_rows_read(fe_config *c, rnn_state *s);
+ir_value rnn_state_get(fe_lower *l, fe_layer *layer, int index, const ir_type *state);
+void rnn_state_keep(fe_lower *l, fe_layer *layer, int index, ir_value value);
 /* Makes the cell a layer inside `layer`, as Keras does: "lstm/lstm_cell" with weights in "layers/lstm/cell". class: of a
  * cell that no model can name; else NULL. */
 void rnn_layer_add_cell(fe *f, fe_layer *layer, const fe_layer_class *class, rnn_cell *cell);

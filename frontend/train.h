@@ -52,6 +52,16 @@ typedef struct fe_values {
 } fe_values;
 typedef ir_value (*fe_values_build)(fe_values *v);
 
+/* Connectionist temporal classification (values_ctc.c): a value for each row. */
+typedef struct fe_ctc {
+    ir_value labels;       /* i32[N,L] */
+    ir_value logits;       /* f32[N,T,C] */
+    ir_value label_length; /* i32[N] */
+    ir_value logit_length; /* i32[N], or IR_NONE: T */
+    int64_t blank;         /* the class that stands for none */
+} fe_ctc;
+ir_value fe_ctc_build(ir_graph *g, const fe_ctc *in);
+
 #define LOSS(function, class, labels, build, fields) ir_value fe_values_##build(fe_values *v);
 #define REFUSED(function, class, reason)
 #include "frontend/losses.def"

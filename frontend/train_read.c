@@ -159,6 +159,15 @@ static bool add_weighted(reader *r, fe_target *target, const cJSON *j, const jso
     return add_nested(r, target, j, at, true, 0);
 }
 
+/* A list of metrics without lists or dicts in it, which Keras 2 takes for every output. */
+static bool is_flat(const cJSON *j)
+{
+    bool flat = cJSON_IsArray(j);
+    for (const cJSON *item = j->child; item != NULL && flat; item = item->next)
+        flat = cJSON_IsString(item) || is_object(item);
+    return flat;
+}
+
 static bool read_metrics(reader *r, const cJSON *j, const json_at *at, bool weighted)
 {
     if (j == NULL || cJSON_IsNull(j)) return true;
@@ -167,6 +176,12 @@ static bool read_metrics(reader *r, const cJSON *j, const json_at *at, bool weig
                         fe_json_show(r->fe, j));
     if (j->child == NULL) return true;
     if (r->train->target_count == 1) return add_nested(r, &r->train->target[0], j, at, weighted, 0);
+    if (r->fe->keras2 && is_flat(j)) {
+        bool good = true;
+        for (size_t i = 0; good && i < r->train->target_count; i++)
+            good = add_nested(r, &r->train->target[i], j, at, weighted, 0);
+        return good;
+    }
     return read_entries(r, j, at, weighted ? add_weighted : add_unweighted);
 }
 

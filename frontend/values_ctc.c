@@ -1,6 +1,5 @@
 /* values_ctc.c: connectionist temporal classification: minus the log of the probability that the predictions
- * [N,T,C], read along T with repeats and blanks (class 0) dropped, spell the labels [N,L] (0 behind their
- * end).
+ * [N,T,C], read along T with repeats and blanks dropped, spell the labels [N,L].
  *
  * States are blank, label 1, blank, label 2, ... blank; log probabilities of the states move one step of T at
  * a time. */
@@ -24,19 +23,19 @@ static ir_value shift(ctc *c, ir_value x, int64_t by)
     return ir_build_concatenate(c->g, 2, in, 1);
 }
 
-static void prepare(ctc *c, ir_value y)
+static void prepare(ctc *c, ir_value y, int64_t blank_class)
 {
     ir_graph *g = c->g;
     ir_type t = *ir_type_of(g, y);
     int64_t steps = t.dim[1].count;
     c->states = 2 * steps + 1;
     const int64_t low[] = {0, 1}, high[] = {0, 1}, interior[] = {0, 1}, skip[] = {0, 2}, zero[] = {0, 0};
-    ir_value blank = ir_build_scalar(g, DTYPE_i32, 0);
+    ir_value blank = ir_build_scalar(g, DTYPE_i32, (double)blank_class);
     c->labels = ir_build_pad(g, y, blank, low, high, interior);
     ir_value front = ir_build_slice_dim(g, c->labels, 1, 0, c->states - 2);
     ir_value before = ir_build_pad(g, front, blank, skip, zero, zero);
     ir_value differs = ir_build_compare(g, "NE", c->labels, before);
-    c->can_skip = ir_build_binary(g, OP_and, differs, fe_math_compare(g, "NE", c->labels, 0));
+    c->can_skip = ir_build_binary(g, OP_and, differs, fe_math_compare(g, "NE", c->labels, (double)blank_class));
     ir_type two = ir_type_with_dtype(t, DTYPE_f32);
     two.dim[1] = ir_fixed(2);
     c->floor = ir_build_fill(g, two, impossible);
@@ -72,11 +71,10 @@ static ir_value slice_step(ctc *c, ir_value all, int64_t step)
 }
 
 /* i1[N,S]: the last two states of each row's own labels. */
-static ir_value find_ends(ctc *c, ir_value y)
+static ir_value find_ends(ctc *c, ir_value label_length)
 {
     ir_graph *g = c->g;
-    ir_value used = ir_build_convert(g, fe_math_compare(g, "NE", y, 0), DTYPE_i32);
-    ir_value last = ir_build_binary_scalar(g, OP_multiply, fe_math_reduce(g, "add", used, 1, false), 2);
+    ir_value last = ir_build_binary_scalar(g, OP_multiply, label_length, 2);
     ir_type t = *ir_type_of(g, c->labels);
     ir_value state = ir_build_iota(g, t, 1);
     ir_value behind = ir_build_binary(g, OP_subtract, fe_math_spread(g, last, &t), state);
@@ -84,20 +82,35 @@ static ir_value find_ends(ctc *c, ir_value y)
     return ir_build_binary(g, OP_and, near, fe_math_compare(g, "GE", behind, 0));
 }
 
-ir_value fe_values_ctc(fe_values *v)
+ir_value fe_ctc_build(ir_graph *g, const fe_ctc *in)
 {
-    ir_graph *g = v->g;
     ctc c = {.g = g};
-    prepare(&c, v->y);
-    ir_value all = emissions(&c, v->p), nothing = ir_build_scalar(g, DTYPE_f32, impossible);
+    prepare(&c, in->labels, in->blank);
+    ir_value all = emissions(&c, in->logits), nothing = ir_build_scalar(g, DTYPE_f32, impossible);
     ir_value start = fe_math_compare(g, "LE", ir_build_iota(g, *ir_type_of(g, c.labels), 1), 1);
     ir_value alpha = ir_build_select(g, start, slice_step(&c, all, 0), nothing);
     int64_t steps = ir_type_of(g, all)->dim[1].count;
     for (int64_t t = 1; t < steps; t++) {
         ir_value skipped = ir_build_select(g, c.can_skip, shift(&c, alpha, 2), nothing);
-        alpha = ir_build_binary(g, OP_add, log_add(g, alpha, shift(&c, alpha, 1), skipped),
-                                slice_step(&c, all, t));
+        ir_value next = ir_build_binary(g, OP_add, log_add(g, alpha, shift(&c, alpha, 1), skipped),
+                                        slice_step(&c, all, t));
+        if (in->logit_length != IR_NONE) {
+            ir_value within = fe_math_compare(g, "GT", in->logit_length, (double)t);
+            ir_type shape = ir_type_with_dtype(*ir_type_of(g, next), DTYPE_i1);
+            next = ir_build_select(g, fe_math_spread(g, within, &shape), next, alpha);
+        }
+        alpha = next;
     }
-    ir_value ends = ir_build_select(g, find_ends(&c, v->y), alpha, nothing);
+    ir_value ends = ir_build_select(g, find_ends(&c, in->label_length), alpha, nothing);
     return ir_build_unary(g, OP_negate, fe_math_log_sum_exp(g, ends, 1));
+}
+
+/* Labels are filled up with 0, which is the blank. */
+ir_value fe_values_ctc(fe_values *v)
+{
+    ir_graph *g = v->g;
+    ir_value used = ir_build_convert(g, fe_math_compare(g, "NE", v->y, 0), DTYPE_i32);
+    const fe_ctc ctc_call = {.labels = v->y, .logits = v->p, .logit_length = IR_NONE,
+                             .label_length = fe_math_reduce(g, "add", used, 1, false)};
+    return fe_ctc_build(g, &ctc_call);
 }

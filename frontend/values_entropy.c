@@ -45,9 +45,13 @@ static ir_value binary_from_logits(fe_values *v, ir_value x, ir_value y)
 static ir_value binary(fe_values *v, ir_value logits, ir_value p, ir_value y)
 {
     if (logits != IR_NONE) return binary_from_logits(v, logits, y);
-    ir_value x = clip(v, p);
+    ir_value x = clip(v, p), rest = fe_math_from(v->g, 1, x);
+    if (v->l->fe->keras2) { /* it clips and adds */
+        x = scalar(v, OP_add, x, fe_epsilon);
+        rest = scalar(v, OP_add, rest, fe_epsilon);
+    }
     ir_value ones = op2(v, OP_multiply, y, op1(v, OP_log, x));
-    ir_value zeros = op2(v, OP_multiply, fe_math_from(v->g, 1, y), op1(v, OP_log, fe_math_from(v->g, 1, x)));
+    ir_value zeros = op2(v, OP_multiply, fe_math_from(v->g, 1, y), op1(v, OP_log, rest));
     return op1(v, OP_negate, op2(v, OP_add, ones, zeros));
 }
 

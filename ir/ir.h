@@ -151,7 +151,8 @@ typedef enum ir_kernel_kind {
     KERNEL_reduce, /* roots: reduces of one shape over the same dims, any dims */
     KERNEL_dot,    /* main: dot_general; roots: main, or elementwise chains on it (its epilogue) */
     KERNEL_convolution, /* the same for convolution */
-    KERNEL_nest    /* main = root: an op of class NEST, gather of large slices, ...: its own nest */
+    KERNEL_nest    /* main: an op of class NEST, gather of large slices, ...: its own nest; roots: main, or, where
+                      ir_takes_epilogue says so, elementwise chains on it */
 } ir_kernel_kind;
 const char *ir_kernel_kind_name(ir_kernel_kind kind);
 

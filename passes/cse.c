@@ -1,4 +1,4 @@
-/* cse.c: of equal nodes (op, operands, attributes, type) the first stays and the others become it. Every
+/* cse.c: of equal nodes (op, operands, attributes, type; x + y is y + x) the first stays, the others become it. Every
  * operation is a function of its operands, random words too, so equal nodes have equal values. `copy` is the
  * exception: it stands for memory of its own. Requires a graph without kernels; leaves dead nodes. */
 #include "passes/passes_private.h"
@@ -58,10 +58,18 @@ static bool equal_attr(const ir_attr *a, const ir_attr *b)
     return false;
 }
 
+/* Operands that may change places are compared in the order of their numbers. */
+static bool is_swapped(const ir_node *n)
+{
+    return (n->op == OP_add || n->op == OP_multiply) && n->in[0] > n->in[1];
+}
+
 static uint64_t hash_node(const ir_node *n)
 {
     uint64_t h = hash_bytes(14695981039346656037u, &n->op, sizeof n->op);
-    h = hash_bytes(h, n->in, (size_t)n->in_count * sizeof *n->in);
+    const bool swapped = is_swapped(n);
+    for (int i = 0; i < n->in_count; i++)
+        h = hash_bytes(h, &n->in[swapped ? 1 - i : i], sizeof n->in[i]);
     for (int i = 0; i < n->attr_count; i++) h = hash_attr(h, &n->attr[i]);
     h = hash_bytes(h, &n->type.dtype, sizeof n->type.dtype);
     for (int i = 0; i < n->type.rank; i++)
@@ -72,7 +80,9 @@ static uint64_t hash_node(const ir_node *n)
 static bool equal_node(const ir_node *a, const ir_node *b)
 {
     if (a->op != b->op || a->in_count != b->in_count || a->attr_count != b->attr_count) return false;
-    if (!equal_bytes(a->in, b->in, (size_t)a->in_count * sizeof *a->in)) return false;
+    const bool swapped = is_swapped(a) != is_swapped(b);
+    for (int i = 0; i < a->in_count; i++)
+        if (a->in[swapped ? 1 - i : i] != b->in[i]) return false;
     for (int i = 0; i < a->attr_count; i++)
         if (!equal_attr(&a->attr[i], &b->attr[i])) return false;
     return ir_type_equal(&a->type, &b->type);

@@ -107,11 +107,12 @@ static void update_weight(optimizer_state *s, const optimizer_class *class, cons
     optimizer_assign(s, b->variable, class->update(&t));
 }
 
-/* The first average is the weight itself. */
+/* The first average is the weight itself; in Keras 2 one that starts at the weight before the first step. */
 static void update_averages(optimizer_state *s)
 {
     ir_graph *g = s->g;
     double momentum = ir_record_number(s->record, "ema_momentum", 0.99);
+    bool keras2 = ir_record_number(s->record, "keras2", 0) != 0;
     int64_t frequency = (int64_t)ir_record_number(s->record, "ema_overwrite_frequency", 0);
     ir_value later = ir_build_compare(g, "NE", s->updates, ir_build_scalar(g, DTYPE_i64, 0));
     ir_value overwrite = IR_NONE;
@@ -127,8 +128,12 @@ static void update_averages(optimizer_state *s)
         bug_if(average < 0, "no average of variable %zu", i);
         ir_value w = optimizer_value(g, (int)i);
         ir_value keep = opt_scale(g, ir_build_convert(g, later, ir_type_of(g, w)->dtype), momentum);
-        ir_value old = opt_mul(g, keep, ir_build_variable(g, average));
-        ir_value new = opt_add(g, old, opt_mul(g, opt_from(g, 1, keep), w));
+        ir_value old = ir_build_variable(g, average);
+        if (keras2) {
+            keep = ir_build_scalar(g, ir_type_of(g, w)->dtype, momentum);
+            old = ir_build_select(g, later, old, ir_build_variable(g, (int)i));
+        }
+        ir_value new = opt_add(g, opt_mul(g, keep, old), opt_mul(g, opt_from(g, 1, keep), w));
         ir_graph_add_update(g, average, new);
         if (overwrite != IR_NONE) ir_graph_add_update(g, (int)i, ir_build_select(g, overwrite, new, w));
     }

@@ -115,6 +115,8 @@ bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
     read_counters(s, iteration);
     if (s->has_schedule) {
         s->rate = schedule_build(g, schedule, s->iteration);
+    } else if (ir_record_number(r, "keras2", 0) != 0) { /* whose files have no learning rate */
+        s->rate = ir_build_scalar(g, DTYPE_f32, ir_record_number(r, "learning_rate", 0.001));
     } else {
         const char *path = arena_printf(m->arena, "%s/learning_rate", s->name);
         double rate = ir_record_number(r, "learning_rate", 0.001);

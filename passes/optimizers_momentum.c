@@ -15,12 +15,18 @@ ir_value optimizer_update_sgd(optimizer_step *t)
     return opt_add(g, t->value, m);
 }
 
-/* Epsilon is inside the square root. */
+/* Epsilon is inside the square root, but for two old optimizers of Keras 2. */
+static ir_value build_root(optimizer_step *t, ir_value x)
+{
+    double epsilon = optimizer_number(t, "epsilon");
+    if (optimizer_number(t, "epsilon_outside") != 0) return opt_plus(t->g, opt_sqrt(t->g, x), epsilon);
+    return opt_sqrt(t->g, opt_plus(t->g, x, epsilon));
+}
+
 ir_value optimizer_update_rm_sprop(optimizer_step *t)
 {
     ir_graph *g = t->g;
-    double rho = optimizer_number(t, "rho"), epsilon = optimizer_number(t, "epsilon");
-    double momentum = optimizer_number(t, "momentum");
+    double rho = optimizer_number(t, "rho"), momentum = optimizer_number(t, "momentum");
     ir_value v = opt_mix(g, optimizer_slot(t, "velocity"), opt_square(g, t->gradient), rho);
     optimizer_slot_assign(t, "velocity", v);
     ir_value below = v;
@@ -29,7 +35,7 @@ ir_value optimizer_update_rm_sprop(optimizer_step *t)
         optimizer_slot_assign(t, "average_gradient", mean);
         below = opt_sub(g, v, opt_square(g, mean));
     }
-    ir_value change = opt_div(g, opt_mul(g, t->rate, t->gradient), opt_sqrt(g, opt_plus(g, below, epsilon)));
+    ir_value change = opt_div(g, opt_mul(g, t->rate, t->gradient), build_root(t, below));
     if (momentum > 0) {
         change = opt_add(g, opt_scale(g, optimizer_slot(t, "momentum"), momentum), change);
         optimizer_slot_assign(t, "momentum", change);
@@ -42,8 +48,7 @@ ir_value optimizer_update_adagrad(optimizer_step *t)
     ir_graph *g = t->g;
     ir_value sum = opt_add(g, optimizer_slot(t, "accumulator"), opt_square(g, t->gradient));
     optimizer_slot_assign(t, "accumulator", sum);
-    ir_value below = opt_sqrt(g, opt_plus(g, sum, optimizer_number(t, "epsilon")));
-    return opt_sub(g, t->value, opt_div(g, opt_mul(g, t->rate, t->gradient), below));
+    return opt_sub(g, t->value, opt_div(g, opt_mul(g, t->rate, t->gradient), build_root(t, sum)));
 }
 
 ir_value optimizer_update_adadelta(optimizer_step *t)

@@ -70,6 +70,7 @@ static ir_value apply_rules(simplify *s, ir_value v)
     const ir_node n = s->g->node[v]; /* a copy: rules build nodes */
     ir_value better = simplify_fold(s, &n);
     if (better == IR_NONE) better = simplify_hoist(s, &n);
+    if (better == IR_NONE) better = simplify_map_of_reshape(s, &n);
     for (size_t i = 0; better == IR_NONE && i < countof(rule_rows); i++)
         if (rule_rows[i].op == n.op) better = rule_rows[i].rule(s, &n);
     return better;

@@ -38,6 +38,7 @@ ir_value simplify_operand(simplify *s, const ir_node *n);
 /* simplify_move.c */
 ir_value simplify_constant(simplify *s, const ir_node *n);
 ir_value simplify_dimension_size(simplify *s, const ir_node *n);
+ir_value simplify_map_of_reshape(simplify *s, const ir_node *n);
 ir_value simplify_move_of_scalar(simplify *s, const ir_node *n);
 ir_value simplify_broadcast(simplify *s, const ir_node *n);
 ir_value simplify_reshape(simplify *s, const ir_node *n);

@@ -112,12 +112,24 @@ ir_value simplify_subtract(simplify *s, const ir_node *n)
     return is_op(s->g, b, OP_negate) ? ir_build_binary(s->g, OP_add, a, s->g->node[b].in[0]) : IR_NONE;
 }
 
+/* A product or quotient of negated operands is negated itself: the sign is computed apart. The operation on what is
+ * not negated is often there already, and sums take the sign in. */
+static ir_value sink_negate(simplify *s, const ir_node *n)
+{
+    const ir_node a = s->g->node[n->in[0]], b = s->g->node[n->in[1]];
+    const bool both = a.op == OP_negate && b.op == OP_negate;
+    const ir_value x = a.op == OP_negate ? a.in[0] : n->in[0], y = b.op == OP_negate ? b.in[0] : n->in[1];
+    const ir_value plain = ir_build_binary(s->g, n->op, x, y);
+    return both ? plain : ir_build_unary(s->g, OP_negate, plain);
+}
+
 ir_value simplify_multiply(simplify *s, const ir_node *n)
 {
     const ir_value a = n->in[0], b = n->in[1];
     const bool is_signed = ir_dtype_class_of(n->type.dtype) != DTYPE_UNSIGNED && n->type.dtype != DTYPE_i1;
     if (simplify_is_number(s->g, b, 1)) return a;
     if (simplify_is_number(s->g, a, 1)) return b;
+    if (is_op(s->g, a, OP_negate) || is_op(s->g, b, OP_negate)) return sink_negate(s, n);
     if (is_signed && simplify_is_number(s->g, b, -1)) return ir_build_unary(s->g, OP_negate, a);
     return is_signed && simplify_is_number(s->g, a, -1) ? ir_build_unary(s->g, OP_negate, b) : IR_NONE;
 }
@@ -128,7 +140,9 @@ ir_value simplify_divide(simplify *s, const ir_node *n)
     double by;
     int exponent;
     if (simplify_is_number(s->g, n->in[1], 1)) return n->in[0];
-    if (!ir_dtype_is_float(n->type.dtype) || !ir_is_filled(s->g, n->in[1], &by)) return IR_NONE;
+    if (!ir_dtype_is_float(n->type.dtype)) return IR_NONE;
+    if (is_op(s->g, n->in[0], OP_negate) || is_op(s->g, n->in[1], OP_negate)) return sink_negate(s, n);
+    if (!ir_is_filled(s->g, n->in[1], &by)) return IR_NONE;
     const int most = n->type.dtype == DTYPE_f16 ? 12 : 100;
     if (fabs(frexp(by, &exponent)) != 0.5 || exponent > most || exponent < -most) return IR_NONE;
     return ir_build_binary_scalar(s->g, OP_multiply, n->in[0], 1 / by);

@@ -56,6 +56,76 @@ static bool same_elements(const ir_type *a, const ir_type *b)
     return passes_elements(a, &p) == passes_elements(b, &q) && p == q;
 }
 
+/* Shapes that differ only in dims of 1: gives per dim of `to` the dim of `from` that it is, or -1. */
+static bool match_units(const ir_type *from, const ir_type *to, int *out_dim)
+{
+    int i = 0, j = 0;
+    while (i < from->rank || j < to->rank) {
+        if (i < from->rank && j < to->rank && ir_dim_equal(from->dim[i], to->dim[j])) {
+            out_dim[j++] = i++;
+        } else if (j < to->rank && ir_dim_equal(to->dim[j], ir_fixed(1))) {
+            out_dim[j++] = -1;
+        } else if (i < from->rank && ir_dim_equal(from->dim[i], ir_fixed(1))) {
+            i++;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Dims of 1 that a reshape inserts before a broadcast do nothing. */
+static ir_value broadcast_of_reshape(simplify *s, const ir_node *n, const ir_node *in)
+{
+    const ir_type *from = ir_type_of(s->g, in->in[0]);
+    const int64_t *dimension = ir_attr_ints(n, ATTR_dimensions, NULL);
+    int64_t composed[IR_MAX_RANK];
+    int dim[IR_MAX_RANK], found = 0;
+    if (!match_units(from, &in->type, dim)) return IR_NONE;
+    for (int j = 0; j < in->type.rank; j++)
+        if (dim[j] >= 0) composed[found++] = dimension[j];
+    return found == from->rank ? ir_build_broadcast_in_dim(s->g, in->in[0], &n->type, composed) : IR_NONE;
+}
+
+/* The operand of a map of reshaped values, in the shape from which they are reshaped; IR_NONE: it has no such form. */
+static ir_value unshape(simplify *s, ir_value v, const ir_type *shape)
+{
+    const ir_node in = s->g->node[v];
+    if (in.op == OP_reshape)
+        return ir_type_same_shape(ir_type_of(s->g, in.in[0]), shape) ? in.in[0] : IR_NONE;
+    int64_t composed[IR_MAX_RANK];
+    int dim[IR_MAX_RANK], count;
+    if (in.op != OP_broadcast_in_dim || !match_units(shape, &in.type, dim)) return IR_NONE;
+    const int64_t *dimension = ir_attr_ints(&in, ATTR_dimensions, &count);
+    for (int i = 0; i < count; i++) {
+        if (dim[dimension[i]] < 0) return IR_NONE;
+        composed[i] = dim[dimension[i]];
+    }
+    const ir_type type = ir_type_with_dtype(*shape, in.type.dtype);
+    return ir_build_broadcast_in_dim(s->g, in.in[0], &type, composed);
+}
+
+/* A map of values with dims of 1 inserted or dropped is the map of those values, then with the dims: chains that
+ * keep dims and chains that do not meet in one form. */
+ir_value simplify_map_of_reshape(simplify *s, const ir_node *n)
+{
+    ir_value in[3];
+    int dim[IR_MAX_RANK];
+    const ir_type *found = NULL;
+    if (ir_op_class(n->op) != CLASS_MAP || n->op == OP_copy || n->in_count > (int)countof(in)) return IR_NONE;
+    for (int i = 0; i < n->in_count && !found; i++) {
+        const ir_node *x = &s->g->node[n->in[i]];
+        if (x->op == OP_reshape && match_units(ir_type_of(s->g, x->in[0]), &x->type, dim))
+            found = ir_type_of(s->g, x->in[0]);
+    }
+    if (!found) return IR_NONE;
+    const ir_type shape = *found, type = ir_type_with_dtype(shape, n->type.dtype);
+    for (int i = 0; i < n->in_count; i++)
+        if ((in[i] = unshape(s, n->in[i], &shape)) == IR_NONE) return IR_NONE;
+    const ir_value plain = ir_build(s->g, n->op, n->in_count, in, n->attr_count, n->attr, &type);
+    return ir_build_reshape(s->g, plain, n->type.rank, n->type.dim);
+}
+
 /* A broadcast that repeats nothing and keeps the order is a reshape. */
 ir_value simplify_broadcast(simplify *s, const ir_node *n)
 {
@@ -71,6 +141,8 @@ ir_value simplify_broadcast(simplify *s, const ir_node *n)
         for (int i = 0; i < count; i++) composed[i] = dimension[inner[i]];
         return ir_build_broadcast_in_dim(s->g, in.in[0], &n->type, composed);
     }
+    const ir_value direct = in.op == OP_reshape ? broadcast_of_reshape(s, n, &in) : IR_NONE;
+    if (direct != IR_NONE) return direct;
     if (in.type.rank == 0 || !ascending || !same_elements(&in.type, &n->type)) return IR_NONE;
     return ir_build_reshape(s->g, n->in[0], n->type.rank, n->type.dim);
 }
