@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void reserve(text *t, size_t more)
@@ -79,29 +80,35 @@ void text_done(text *t)
     *t = (text){0};
 }
 
+bool text_may_replace(const char *path)
+{
+    struct stat s;
+    return stat(path, &s) != 0 || S_ISREG(s.st_mode);
+}
+
+/* False with errno set. */
+static bool write_all(const text *t, const char *path)
+{
+    FILE *f = fopen(path, "wb");
+    if (!f) return false;
+    bool ok = fwrite(text_get(t), 1, t->length, f) == t->length;
+    int error = errno;
+    if (fclose(f) != 0 && ok) {
+        error = errno;
+        ok = false;
+    }
+    errno = error;
+    return ok;
+}
+
 bool text_write_file(const text *t, const char *path)
 {
+    if (!text_may_replace(path)) return write_all(t, path);
     text name = {0};
     text_add(&name, "%s.%ld.tmp", path, (long)getpid());
-    FILE *f = fopen(name.data, "wb");
-    bool ok = f != NULL;
-    if (f) {
-        ok = fwrite(text_get(t), 1, t->length, f) == t->length;
-        int error = errno;
-        if (fclose(f) != 0) {
-            if (ok) error = errno;
-            ok = false;
-        }
-        if (ok && rename(name.data, path) != 0) {
-            error = errno;
-            ok = false;
-        }
-        if (!ok) {
-            remove(name.data);
-            errno = error;
-        }
-    }
+    bool ok = write_all(t, name.data) && rename(name.data, path) == 0;
     int error = errno;
+    if (!ok) remove(name.data);
     text_done(&name);
     errno = error;
     return ok;

@@ -21,8 +21,12 @@ void text_done(text *t);
 /* Adds "quoted" with \" \\ \n and \u00XX escapes: valid both as JSON and as IR text. */
 void text_add_quoted(text *t, const char *string);
 
+/* True when the path names a regular file or nothing yet: a device or pipe must not be replaced by a file. */
+bool text_may_replace(const char *path);
+
 /* Writes the text to a file through a temporary name in the same folder and a rename, so that a reader
- * never sees half of it. False with errno set on failure, and then no file is left behind. */
+ * never sees half of it; straight to what is no regular file. False with errno set on failure, and then no file
+ * is left behind. */
 bool text_write_file(const text *t, const char *path);
 
 /* Reads a whole file into t (replacing it). False with errno set; EFBIG above `limit` bytes. */

@@ -174,15 +174,24 @@ static ir_value find_full(const cg_body *b)
     return b->root_count ? b->root[0] : IR_NONE;
 }
 
-/* Ops that codegen cannot write; the kernel's own kind says what must be written. */
+/* What codegen cannot write of a root's operation; NULL: nothing. */
+static const char *find_refusal(const ir_graph *g, const ir_node *n)
+{
+    if (n->op == OP_while) return "operation while";
+    if (n->op != OP_sort) return NULL;
+    const ir_dim length = g->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
+    if (length.batch) return "operation sort along the batch";
+    return length.count > INT32_MAX ? "operation sort of more than 2^31 - 1 elements" : NULL;
+}
+
 static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
 {
     for (int r = 0; r < k->root_count; r++) {
         const ir_node *n = &g->node[k->root[r]];
-        if (n->op != OP_while && n->op != OP_sort) continue;
+        const char *refusal = find_refusal(g, n);
+        if (!refusal) continue;
         const ir_origin *o = g->module && n->origin ? &g->module->origin[n->origin] : NULL;
-        return diag_error(d, o ? o->path : NULL, "operation %s is not supported yet by the code generator",
-                          ir_op_name(n->op));
+        return diag_error(d, o ? o->path : NULL, "%s is not supported yet by the code generator", refusal);
     }
     return true;
 }

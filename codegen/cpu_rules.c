@@ -309,9 +309,9 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define NEST_select_and_scatter cg_nest_select_and_scatter
 #define NEST_cumulative cg_nest_cumulative
 #define NEST_scatter cg_nest_scatter
-#define NEST_sort NULL /* body.c refuses these three by name */
-#define NEST_while NULL
-#define NEST_scan NULL
+#define NEST_sort cg_nest_sort
+#define NEST_while NULL /* body.c refuses it by name */
+#define NEST_scan NULL  /* launches of its own: program.c */
 #define CPU_TUPLE(f)                                                                                         \
     {                                                                                                        \
         0                                                                                                    \

@@ -70,8 +70,13 @@ static int add_words(char **argv, int count, char *words)
 
 static bool move(const char *from, const char *to, diag *d)
 {
-    if (rename(from, to) == 0) return true;
-    diag_error(d, to, "cannot write: %s", strerror(errno));
+    if (!text_may_replace(to)) {
+        diag_error(d, to, "cannot write: expected a regular file, found a device or folder");
+    } else if (rename(from, to) == 0) {
+        return true;
+    } else {
+        diag_error(d, to, "cannot write: %s", strerror(errno));
+    }
     remove(from);
     return false;
 }

@@ -3,62 +3,9 @@
 #include "frontend/keras2.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_JSON_BYTES = 64 << 20 };
-
-/* ---- inputs
- * ----------------------------------------------------------------------------------------------------------
- */
-
-/* The size that --dim gives to dim `axis` of an input: by "name.axis=size", else by "name=size". -1: none. */
-static int64_t find_dim(fe *f, const char *input, int axis)
-{
-    const char *at = f->options->dim;
-    const char *exact = arena_printf(f->arena, "%s.%d", input, axis);
-    int64_t found = -1;
-    while (at && *at) {
-        size_t length = strcspn(at, ","), key = strcspn(at, "=,");
-        bool is_exact = key == strlen(exact) && memcmp(at, exact, key) == 0;
-        bool is_whole = key == strlen(input) && memcmp(at, input, key) == 0;
-        if (at[key] == '=' && (is_exact || (is_whole && found < 0))) {
-            char *end;
-            long long size = strtoll(at + key + 1, &end, 10);
-            if (end == at + length && size > 0 && size <= INT32_MAX) found = size;
-            if (found > 0 && is_exact) return found;
-        }
-        at += length + (at[length] == ',');
-    }
-    return found;
-}
-
-static bool add_input(fe *f, const fe_layer *top, fe_layer *layer)
-{
-    fe_input *input = layer->state;
-    ir_port port = {.name = layer->name, .kind = PORT_x, .type = input->type};
-    if (input->any) {
-        return fe_layer_error(f, top,
-                              "expected a model whose input shape is known: add an InputLayer, or build it");
-    }
-    port.type.dim[0] = ir_batch(1);
-    for (int i = 1; i < port.type.rank; i++) {
-        if (port.type.dim[i].count > 0) continue;
-        int64_t size = find_dim(f, layer->name, i);
-        if (size < 0) {
-            return fe_layer_error(f, layer, "size %d of this input is open; give it with --dim %s.%d=SIZE", i,
-                                  layer->name, i);
-        }
-        port.type.dim[i] = ir_fixed(size);
-    }
-    ir_dim elements;
-    if (!ir_type_elements(&port.type, &elements)) return fe_layer_error(f, layer, "the input is too large");
-    input->type = port.type;
-    input->type.dim[0] = ir_fixed(-1);
-    input->port = ir_module_add_port(f->module, port);
-    return true;
-}
 
 /* ---- graphs
  * -----------------------------------------------------------------------------------------------------------
@@ -185,10 +132,7 @@ static fe_layer *read_top(fe *f, const cJSON *root)
 static bool lower_all(lowering *job, const cJSON *root, frontend_model *result)
 {
     fe *f = job->fe;
-    bool ok = true;
-    for (size_t i = 0; i < job->model->input_count; i++)
-        ok = add_input(f, job->top, job->model->input[i]) && ok;
-    if (!ok || !discover_variables(job)) return false;
+    if (!fe_inputs_add(f, job->top, root) || !discover_variables(job)) return false;
     if (!lower_graph(job, "predict", false)) return false;
     result->summary = fe_summary(f, job->model);
     result->dot = fe_dot(f, job->model);

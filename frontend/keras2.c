@@ -40,6 +40,18 @@ bool fe_keras2_is_model(const cJSON *root)
     return has_keras2_layers(root, 0);
 }
 
+const cJSON *fe_keras2_first_shape(const cJSON *model_config)
+{
+    const cJSON *config = model_config;
+    for (int depth = 0; depth < 8; depth++) {
+        const cJSON *shape = cJSON_GetObjectItemCaseSensitive(config, "batch_input_shape");
+        if (cJSON_IsArray(shape)) return shape;
+        const cJSON *layers = cJSON_GetObjectItemCaseSensitive(config, "layers");
+        config = cJSON_GetObjectItemCaseSensitive(cJSON_IsArray(layers) ? layers->child : NULL, "config");
+    }
+    return NULL;
+}
+
 /* A model that was made with its inputs has had a call of its own: a Functional, or a Sequential whose input
  * shape is known. */
 bool fe_keras2_counts_itself(const cJSON *layer)
@@ -49,9 +61,9 @@ bool fe_keras2_counts_itself(const cJSON *layer)
     if (!cJSON_IsString(name)) return false;
     if (strcmp(name->valuestring, "Functional") == 0 || strcmp(name->valuestring, "Model") == 0) return true;
     if (strcmp(name->valuestring, "Sequential") != 0) return false;
-    const cJSON *layers = cJSON_IsArray(config) ? config : cJSON_GetObjectItemCaseSensitive(config, "layers");
-    const cJSON *first = cJSON_IsArray(layers) ? layers->child : NULL;
-    return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(first, "config"), "batch_input_shape");
+    const cJSON *layers = cJSON_GetObjectItemCaseSensitive(config, "layers");
+    const cJSON *first = cJSON_GetObjectItemCaseSensitive(cJSON_IsArray(layers) ? layers->child : NULL, "config");
+    return cJSON_GetObjectItemCaseSensitive(first, "batch_input_shape");
 }
 
 /* ---- calls ---------------------------------------------------------------------------------------------- */

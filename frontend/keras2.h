@@ -21,6 +21,8 @@ const char *fe_keras2_class(const char *class_name);
 
 /* One entry of "inbound_nodes": nested lists of ["layer", call, tensor, {arguments}]. `layer` may be NULL. */
 bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j, const json_at *at, fe_args *out);
+/* The "batch_input_shape" of a model's first layer, which may be a model itself; NULL: it has none. */
+const cJSON *fe_keras2_first_shape(const cJSON *model_config);
 /* True when calls of this nested model are numbered from 1. */
 bool fe_keras2_counts_itself(const cJSON *layer);
 

@@ -188,6 +188,16 @@ static bool check_names(fe_lower *l, const tf_symbol *s, const fe_args *args)
     return true;
 }
 
+/* Operands have no default. */
+static bool is_operand(const char *key)
+{
+    static const char *const operands[] = {"x", "x1", "x2", "xs", "variable", "indices"};
+    for (size_t i = 0; i < countof(operands); i++) {
+        if (strcmp(operands[i], key) == 0) return true;
+    }
+    return false;
+}
+
 bool tf_args_rename(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_args *out)
 {
     fe_value *dict = &out->kwarg;
@@ -198,6 +208,7 @@ bool tf_args_rename(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_arg
     if (!check_names(l, s, args)) return false;
     for (int i = 0; next_parameter(&at, &p); i++) {
         const fe_value *v = fe_args_find(args, i, p.name);
+        if (!v && is_operand(p.key)) return fail(l, "expected an argument \"%s\", found none", p.name);
         if (v && !take(l, &p, v, dict)) return false;
     }
     put_settings(l, s->settings, dict);

@@ -164,10 +164,14 @@ bool fe_call_softmax(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value
     if (!ir_dtype_is_float(t.dtype)) y = ir_build_convert(l->g, y, layer->compute_dtype);
     const ir_dtype dtype = fe_type(l, y).dtype;
     const ir_value low = ir_build_scalar(l->g, dtype, dtype == DTYPE_f16 ? -3e4 : -1e9);
-    if (mask != IR_NONE) y = ir_build_select(l->g, mask, y, low);
+    const bool adds = l->fe->keras2; /* Keras 2 adds to hidden values, and leaves their shares as they come out */
+    if (mask != IR_NONE && adds)
+        y = ir_build_binary(l->g, OP_add, y, ir_build_select(l->g, mask, ir_build_scalar(l->g, dtype, 0), low));
+    else if (mask != IR_NONE)
+        y = ir_build_select(l->g, mask, y, low);
     const ir_value logits = y;
     y = fe_softmax_build(l, y, s->count, axes);
     if (mask == IR_NONE && s->count == 1) fe_logits_set(l, y, logits);
-    if (mask != IR_NONE) y = ir_build_select(l->g, mask, y, ir_build_scalar(l->g, dtype, 0));
+    if (mask != IR_NONE && !adds) y = ir_build_select(l->g, mask, y, ir_build_scalar(l->g, dtype, 0));
     return fe_finish(l, y, IR_NONE, out);
 }

@@ -298,9 +298,20 @@ static bool check_shapes(fe_lower *l, fe_layer *layer, const ir_value qkv[3], co
     return fe_size_check(l, layer, &scores);
 }
 
-/* Keras computes the usual case with one fused operation: scale after the product, float32 scores, hidden
+/* Hides scores: at the far end of the range, at -1e9, or as Keras 2 does by adding that to them. */
+static ir_value hide_scores(fe_lower *l, ir_value scores, ir_value mask, bool fused)
+{
+    ir_graph *g = l->g;
+    const ir_dtype dtype = fe_type(l, scores).dtype;
+    const double hidden = fused ? -0.7 * 3.38953e38 : dtype == DTYPE_f16 ? -3e4 : -1e9;
+    if (!l->fe->keras2) return ir_build_select(g, mask, scores, ir_build_scalar(g, dtype, hidden));
+    const ir_value adder = ir_build_select(g, mask, ir_build_scalar(g, dtype, 0), ir_build_scalar(g, dtype, hidden));
+    return ir_build_binary(g, OP_add, scores, adder);
+}
+
+/* Keras 3 computes the usual case with one fused operation: scale after the product, float32 scores, hidden
  * scores at the far end of the range. The other way scales the query, hides with -1e9 and sets hidden weights
- * to 0. */
+ * to 0, which Keras 2 does not. */
 static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], const equation *e,
                           ir_value mask, bool fused, ir_value *out)
 {
@@ -318,11 +329,10 @@ static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], c
     const ir_dtype scored = fe_type(l, scores).dtype;
     if (mask != IR_NONE) {
         if (!spread_mask(l, layer, mask, fe_type(l, scores), e->axes, &mask)) return false;
-        const double hidden = fused ? -0.7 * 3.38953e38 : scored == DTYPE_f16 ? -3e4 : -1e9;
-        scores = ir_build_select(g, mask, scores, ir_build_scalar(g, scored, hidden));
+        scores = hide_scores(l, scores, mask, fused);
     }
     ir_value weights = fe_softmax_build(l, scores, e->axes, dims);
-    if (mask != IR_NONE && !fused) weights = ir_build_select(g, mask, weights, ir_build_scalar(g, scored, 0));
+    if (mask != IR_NONE && !fused && !l->fe->keras2) weights = ir_build_select(g, mask, weights, ir_build_scalar(g, scored, 0));
     *out = ir_build_convert(g, weights, dtype);
     return true;
 }
@@ -410,7 +420,7 @@ static bool call_attention(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     const ir_type q = fe_type(l, in.query.value);
     const ir_value key = in.key.value == IR_NONE ? in.value.value : in.key.value;
     if (!fe_dim_get(l, layer, &q, q.rank - 1, &width) || !build_mask(l, layer, &in, &mask)) return false;
-    if (!s->grouped) clear_masks(l, &in);
+    if (!s->grouped && !l->fe->keras2) clear_masks(l, &in);
     if (!project(l, s->query, in.query.value, s->heads, s->key_dim, &qkv[0])) return false;
     if (!project(l, s->key, key, s->key_heads, s->key_dim, &qkv[1])) return false;
     if (s->use_gate && !project(l, s->gate, in.query.value, s->heads, s->value_dim, &gate)) return false;
@@ -419,7 +429,7 @@ static bool call_attention(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     qkv[2] = repeat_heads(l, qkv[2], s->heads / s->key_heads);
     if (!make_equation(l, layer, fe_type(l, qkv[0]).rank, &e) || !check_shapes(l, layer, qkv, &e))
         return false;
-    const bool fused = s->dropout == 0 && !in.return_scores && fe_type(l, qkv[0]).rank == 4;
+    const bool fused = !l->fe->keras2 && s->dropout == 0 && !in.return_scores && fe_type(l, qkv[0]).rank == 4;
     if (!build_weights(l, layer, qkv, &e, mask, fused, &weights)) return false;
     const ir_value dropped = l->training ? fe_dropout_build(l, weights, s->dropout, NULL, &s->seed) : weights;
     if (dropped == IR_NONE) return false;

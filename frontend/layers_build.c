@@ -102,8 +102,11 @@ ir_value fe_normalize_build(fe_lower *l, ir_value x, int count, const int64_t *d
 {
     ir_graph *g = l->g;
     const ir_value sum = ir_build_reduce(g, "add", fe_square(l, x), count, dims, false);
-    const ir_value inverse =
-        ir_build_binary_scalar(g, OP_minimum, ir_build_unary(g, OP_rsqrt, sum), 1.0 / epsilon);
+    ir_value inverse;
+    if (l->fe->keras2) /* TensorFlow's l2_normalize, which has a gradient at 0 */
+        inverse = ir_build_unary(g, OP_rsqrt, ir_build_binary_scalar(g, OP_maximum, sum, 1e-12));
+    else
+        inverse = ir_build_binary_scalar(g, OP_minimum, ir_build_unary(g, OP_rsqrt, sum), 1.0 / epsilon);
     return ir_build_binary(g, OP_multiply, x, fe_spread(l, inverse, fe_type(l, x), count, dims));
 }
 

@@ -4,10 +4,10 @@
 
 static ir_window make_window(const rnn_cell *cell)
 {
-    static const char *const last[] = {"b0f", "b01f", "b012f"}, *const first[] = {"bf0", "bf01", "bf012"};
+    static const char *const layout[2][3] = {{"b0f", "b01f", "b012f"}, {"bf0", "bf01", "bf012"}};
     static const char *const kernel[] = {"0io", "01io", "012io"};
     ir_window w = {.spatial = cell->spatial, .feature_groups = 1, .batch_groups = 1};
-    w.lhs_layout = w.out_layout = (cell->channels_first ? first : last)[cell->spatial - 1];
+    w.lhs_layout = w.out_layout = layout[cell->channels_first ? 1 : 0][cell->spatial - 1];
     w.rhs_layout = kernel[cell->spatial - 1];
     for (int i = 0; i < cell->spatial; i++) w.base_dilation[i] = 1;
     return w;

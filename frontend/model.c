@@ -1,7 +1,7 @@
 /* model.c: Functional and Sequential as layers: reading their layers, and calling them. Linking the calls of
  * a Functional is in node.c. */
+#include "frontend/keras2.h"
 #include "frontend/layers.h"
-#include "frontend/model.h"
 
 #include <string.h>
 
@@ -110,13 +110,18 @@ bool fe_read_functional(fe *f, fe_layer *layer, fe_config *config)
     return fe_config_done(config) && ok;
 }
 
-/* What a Sequential without InputLayer takes: known only when it was built. */
+/* What a Sequential without InputLayer takes: known when it was built, or from Keras 2's first layer. */
 static bool make_input(fe *f, fe_layer *owner, fe_config *config, fe_layer **out)
 {
     const cJSON *shape = fe_config_item(config, "build_input_shape");
     json_at at = fe_key(config, "build_input_shape");
     const json_at build_at = {.up = owner->at, .key = "build_config"};
-    if (!shape) {
+    const json_at layers_at = {.up = &config->at, .key = "layers"}, first_at = {.up = &layers_at};
+    const cJSON *first = f->keras2 ? fe_keras2_first_shape(config->object) : NULL;
+    if (first) {
+        shape = first;
+        at = first_at;
+    } else if (!shape) {
         shape = cJSON_GetObjectItemCaseSensitive(owner->build_config, "input_shape");
         at = (json_at){.up = &build_at, .key = "input_shape"};
     }

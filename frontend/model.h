@@ -53,4 +53,8 @@ fe_input *fe_layer_input(const fe_layer *layer); /* NULL: not an InputLayer */
 /* FE_DICT keys are read in sorted order, as Keras flattens them. */
 void fe_value_sort_keys(fe *f, fe_value *dict);
 
+/* Makes a port of every input of the model `top` (read from root) and sets the sizes that were open: by --dim, or, for a
+ * single one, to the only size that the model allows (inputs.c). */
+bool fe_inputs_add(fe *f, const fe_layer *top, const cJSON *root);
+
 #endif

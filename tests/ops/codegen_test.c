@@ -36,7 +36,7 @@ typedef struct trial {
     ir_graph *graph;
     const tfcc_program *program;
     int level;
-    bool refused;  /* by a diagnostic that says so */
+    bool refused;  /* by the diagnostic about `while`, the one operation that may be */
     bool *is_port; /* per case and operand */
     int *number;   /* of the port or variable */
 } trial;
@@ -86,7 +86,7 @@ static bool load_module(trial *t)
     bool done =
         passes_run(t->module, &passes, &d) && codegen_write(t->module, &codegen, CODEGEN_OBJECT, object, &d);
     diag_print(&d, stdout);
-    t->refused = !done && d.count > 0 && strstr(d.message[0], "not supported");
+    t->refused = !done && d.count > 0 && strstr(d.message[0], "operation while is not supported");
     done = done && system(link) == 0;
     void *handle = done ? dlopen(library, RTLD_NOW) : NULL;
     if (done && !handle) printf("%s\n", dlerror());
@@ -356,7 +356,7 @@ static outcome check_apart(const ops_list *list, int level)
 static const char *const outcome_name[] = {"well", "checks failed", "refused", "no program",
                                            "the process died"};
 
-/* A case that is refused by name counts as well: what the compiler cannot do it must say. */
+/* A refusal of `while` counts as well. */
 static void check_all(const ops_list *list)
 {
     for (int i = 0; i < LEVELS; i++) {

@@ -49,6 +49,11 @@ def compiler(work):
     case("lambda", lambda_layer, r"Lambda")
     refused("no such model", (tfcc, "compile", work / "none.json", "-o", work / "o"), 1, r"none\.json")
     refused("unknown option", (tfcc, "compile", MODELS / "digits_cnn.json", "-o", work / "o", "--emti", "obj"), 1, r"--emti.*--emit")
+    refused("a device", (tfcc, "compile", MODELS / "digits_cnn.json", "-o", "/dev/full"), 2, r"/dev/full")
+    refused("a full disk", (tfcc, "compile", MODELS / "digits_cnn.json", "-o", "/dev/full", "--emit", "ir"), 2, r"/dev/full")
+    check(not Path("/dev/full").is_file(), "/dev/full was replaced")
+    refused("unknown processor", (tfcc, "compile", MODELS / "digits_cnn.json", "-o", work / "o", "--mcpu", "pentium9"), 1,
+            r"pentium9", leaves=work / "o")
     refused("unwritable", (tfcc, "compile", MODELS / "digits_cnn.json", "-o", work / "none" / "o"), 2, r"none/o")
 
 

@@ -1,0 +1,407 @@
+/* layers_preprocess.c: preprocessing of numbers (Rescaling, Normalization, Discretization, CategoryEncoding,
+ * IntegerLookup) and two layers of ConvNeXt that are no layers of keras.layers. */
+#include "frontend/layers.h"
+
+#include <math.h>
+#include <string.h>
+
+static const double epsilon = 1e-7; /* keras.config.epsilon() */
+
+/* ---- numbers in a config ---------------------------------------------------------------------- */
+
+/* A number, nested lists of one shape, or a NumPy array; rank -1: absent. */
+typedef struct numbers {
+    int rank, count;
+    int64_t dim[IR_MAX_RANK];
+    double *item;
+} numbers;
+
+static const cJSON *find_array(const cJSON *j)
+{
+    const cJSON *config = cJSON_IsObject(j) ? cJSON_GetObjectItemCaseSensitive(j, "config") : NULL;
+    return config ? cJSON_GetObjectItemCaseSensitive(config, "value") : j;
+}
+
+static int count_leaves(const cJSON *j)
+{
+    if (!cJSON_IsArray(j)) return cJSON_IsNumber(j) ? 1 : -1;
+    int count = 0;
+    for (const cJSON *item = j->child; item; item = item->next) {
+        const int part = count_leaves(item);
+        if (part < 0) return -1;
+        count += part;
+    }
+    return count;
+}
+
+static bool fill_numbers(numbers *n, const cJSON *j, int level)
+{
+    if (level == n->rank) {
+        if (!cJSON_IsNumber(j)) return false;
+        n->item[n->count++] = j->valuedouble;
+        return true;
+    }
+    if (!cJSON_IsArray(j) || cJSON_GetArraySize(j) != n->dim[level]) return false;
+    for (const cJSON *item = j->child; item; item = item->next) {
+        if (!fill_numbers(n, item, level + 1)) return false;
+    }
+    return true;
+}
+
+static bool read_numbers(fe_config *c, const char *key, numbers *out)
+{
+    const json_at at = fe_key(c, key);
+    const cJSON *j = find_array(fe_config_item(c, key));
+    *out = (numbers){.rank = -1};
+    if (j == NULL) return true;
+    out->rank = 0;
+    for (const cJSON *level = j; cJSON_IsArray(level) && out->rank < IR_MAX_RANK; level = level->child)
+        out->dim[out->rank++] = cJSON_GetArraySize(level);
+    const int count = count_leaves(j);
+    if (count > 0) out->item = arena_array(c->fe->arena, double, (size_t)count);
+    if (count > 0 && fill_numbers(out, j, 0)) return true;
+    return fe_error(c->fe, &at, "expected a number or lists of numbers of one shape, found %s", fe_json_show(c->fe, j));
+}
+
+/* As a constant of these dims. */
+static ir_value build_numbers(fe_lower *l, const numbers *n, ir_dtype dtype, int rank, const ir_dim *dim)
+{
+    float *item = arena_array(l->fe->arena, float, (size_t)n->count);
+    for (int i = 0; i < n->count; i++) item[i] = (float)n->item[i];
+    return ir_build_convert(l->g, ir_build_constant(l->g, ir_type_make(DTYPE_f32, rank, dim), item), dtype);
+}
+
+/* The constant stretched to x's type by NumPy's rules. */
+static bool stretch_numbers(fe_lower *l, fe_layer *layer, const numbers *n, const ir_type *x, ir_value *out)
+{
+    ir_type own = {.dtype = x->dtype, .rank = n->rank}, all;
+    for (int i = 0; i < n->rank; i++) own.dim[i] = ir_fixed(n->dim[i]);
+    if (!ir_broadcast_shapes(x, &own, &all) || !ir_type_same_shape(&all, x)) {
+        return fe_layer_error(l->fe, layer, "expected numbers that fit %s, found %s", fe_shape_show(l->fe, x),
+                              fe_shape_show(l->fe, &own));
+    }
+    *out = ir_build_broadcast_to(l->g, build_numbers(l, n, x->dtype, own.rank, own.dim), x);
+    return true;
+}
+
+/* ---- Rescaling ---------------------------------------------------------------------------------- */
+
+typedef struct rescaling {
+    numbers scale, offset;
+} rescaling;
+
+bool fe_read_rescaling(fe *f, fe_layer *layer, fe_config *c)
+{
+    rescaling *s = arena_new(f->arena, rescaling);
+    const json_at at = fe_key(c, "scale");
+    layer->state = s;
+    if (!read_numbers(c, "scale", &s->scale) || !read_numbers(c, "offset", &s->offset)) return false;
+    if (s->scale.rank < 0) return fe_error(f, &at, "expected a number, found none");
+    return fe_config_done(c);
+}
+
+bool fe_call_rescaling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const rescaling *s = layer->state;
+    fe_tensor x;
+    ir_value scale, offset;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    x.value = ir_build_convert(l->g, x.value, layer->compute_dtype);
+    const ir_type t = fe_type(l, x.value);
+    if (!stretch_numbers(l, layer, &s->scale, &t, &scale)) return false;
+    ir_value y = ir_build_binary(l->g, OP_multiply, x.value, scale);
+    if (s->offset.rank >= 0) {
+        if (!stretch_numbers(l, layer, &s->offset, &t, &offset)) return false;
+        y = ir_build_binary(l->g, OP_add, y, offset);
+    }
+    return fe_finish(l, y, IR_NONE, out);
+}
+
+/* ---- Normalization -------------------------------------------------------------------------------- */
+
+typedef struct normalization {
+    int axis_count;
+    int64_t axes[FE_MAX_AXES];
+    numbers mean, variance;
+    bool invert;
+} normalization;
+
+bool fe_read_normalization(fe *f, fe_layer *layer, fe_config *c)
+{
+    normalization *s = arena_new(f->arena, normalization);
+    const json_at at = fe_key(c, "mean");
+    layer->state = s;
+    const cJSON *axis = cJSON_GetObjectItemCaseSensitive(c->object, "axis");
+    if (cJSON_IsNull(axis) || (cJSON_IsArray(axis) && cJSON_GetArraySize(axis) == 0))
+        fe_config_ignore(c, "axis");
+    else if (!fe_axes_read(c, "axis", &s->axis_count, s->axes))
+        return false;
+    if (!read_numbers(c, "mean", &s->mean) || !read_numbers(c, "variance", &s->variance)) return false;
+    if (s->mean.rank != s->variance.rank || s->mean.count != s->variance.count)
+        return fe_error(f, &at, "expected a mean and a variance of one shape");
+    return fe_config_bool_or(c, "invert", false, &s->invert) && fe_config_done(c);
+}
+
+/* What add_weight or the config gives, along the kept axes of t. */
+static bool get_statistics(fe_lower *l, fe_layer *layer, const ir_type *t, int count, const int64_t *axes,
+                           ir_value *out_mean, ir_value *out_variance)
+{
+    const normalization *s = layer->state;
+    fe_shape shape = {.rank = count};
+    for (int i = 0; i < count; i++) {
+        if (!fe_dim_get(l, layer, t, (int)axes[i], &shape.dim[i])) return false;
+    }
+    if (s->mean.rank < 0) {
+        const fe_weight_config zeros = {0}, ones = {.initializer = ir_record_new(l->fe->arena, "ones")};
+        const fe_weight_spec steps = {.name = "count", .integer = true};
+        *out_mean = fe_layer_weight_kept(l, layer, "mean", &zeros, shape, false);
+        *out_variance = fe_layer_weight_kept(l, layer, "variance", &ones, shape, false);
+        return *out_mean != IR_NONE && *out_variance != IR_NONE && fe_weight_get(l, layer, &steps) != IR_NONE;
+    }
+    ir_dim dim[IR_MAX_RANK];
+    bool fits = s->mean.rank <= count;
+    for (int i = 0; fits && i < s->mean.rank; i++) {
+        const int64_t own = s->mean.dim[i], want = shape.dim[count - s->mean.rank + i];
+        fits = (own == want || own == 1) && s->variance.dim[i] == own;
+        dim[i] = ir_fixed(own);
+    }
+    if (!fits) return fe_layer_error(l->fe, layer, "expected a mean and a variance that fit %s", fe_shape_show(l->fe, t));
+    *out_mean = build_numbers(l, &s->mean, DTYPE_f32, s->mean.rank, dim);
+    *out_variance = build_numbers(l, &s->variance, DTYPE_f32, s->variance.rank, dim);
+    ir_type kept = {.dtype = DTYPE_f32, .rank = count};
+    for (int i = 0; i < count; i++) kept.dim[i] = ir_fixed(shape.dim[i]);
+    *out_mean = ir_build_broadcast_to(l->g, *out_mean, &kept);
+    *out_variance = ir_build_broadcast_to(l->g, *out_variance, &kept);
+    return true;
+}
+
+bool fe_call_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const normalization *s = layer->state;
+    ir_graph *g = l->g;
+    fe_tensor x;
+    ir_value mean = IR_NONE, variance = IR_NONE;
+    int64_t axes[FE_MAX_AXES];
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    x.value = ir_build_convert(g, x.value, layer->compute_dtype);
+    const ir_type t = fe_type(l, x.value);
+    memcpy(axes, s->axes, sizeof axes);
+    if (!fe_axes_resolve(l, layer, t.rank, 0, s->axis_count, axes)) return false;
+    if (!get_statistics(l, layer, &t, s->axis_count, axes, &mean, &variance)) return false;
+    ir_value deviation = ir_build_unary(g, OP_sqrt, ir_build_convert(g, variance, t.dtype));
+    deviation = ir_build_binary_scalar(g, OP_maximum, deviation, epsilon);
+    deviation = ir_build_broadcast_in_dim(g, deviation, &t, axes);
+    mean = ir_build_broadcast_in_dim(g, ir_build_convert(g, mean, t.dtype), &t, axes);
+    const ir_value y = s->invert ? ir_build_binary(g, OP_add, mean, ir_build_binary(g, OP_multiply, x.value, deviation))
+                                 : ir_build_binary(g, OP_divide, ir_build_binary(g, OP_subtract, x.value, mean), deviation);
+    return fe_finish(l, y, IR_NONE, out);
+}
+
+/* ---- categories ------------------------------------------------------------------------------------ */
+
+typedef enum encoding { ENCODE_int, ENCODE_one_hot, ENCODE_multi_hot, ENCODE_count } encoding;
+static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", NULL};
+
+typedef struct categories {
+    encoding mode;
+    int64_t depth;
+    numbers table; /* bin boundaries, or the vocabulary */
+    int64_t first; /* IntegerLookup: number of the first word */
+    int64_t masked; /* IntegerLookup: the value that becomes 0 */
+    bool has_mask;
+} categories;
+
+static bool read_mode(fe_config *c, categories *s, int otherwise)
+{
+    const json_at at = fe_key(c, "output_mode"), sparse_at = fe_key(c, "sparse");
+    const char *mode;
+    bool sparse;
+    int which = 0;
+    if (!fe_config_text_or(c, "output_mode", encodings[otherwise], &mode)) return false;
+    if (!fe_config_bool_or(c, "sparse", false, &sparse)) return false;
+    if (strcmp(mode, "binary") == 0) mode = "multi_hot";
+    while (encodings[which] && strcmp(encodings[which], mode) != 0) which++;
+    if (!encodings[which]) return fe_error(c->fe, &at, "the mode \"%s\" is not supported", mode);
+    s->mode = (encoding)which;
+    return !sparse || fe_error(c->fe, &sparse_at, "sparse tensors are not supported");
+}
+
+bool fe_read_category_encoding(fe *f, fe_layer *layer, fe_config *c)
+{
+    categories *s = arena_new(f->arena, categories);
+    layer->state = s;
+    return fe_size_read(c, "num_tokens", 0, &s->depth) && read_mode(c, s, ENCODE_multi_hot) && fe_config_done(c);
+}
+
+bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
+{
+    categories *s = arena_new(f->arena, categories);
+    const json_at at = fe_key(c, "bin_boundaries");
+    layer->state = s;
+    fe_config_ignore(c, "num_bins epsilon");
+    if (!read_numbers(c, "bin_boundaries", &s->table) || !read_mode(c, s, ENCODE_int)) return false;
+    if (s->table.rank != 1) return fe_error(f, &at, "expected a list of boundaries: the layer must have been adapted");
+    s->depth = s->table.count + 1;
+    return fe_config_done(c);
+}
+
+bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
+{
+    categories *s = arena_new(f->arena, categories);
+    const json_at at = fe_key(c, "vocabulary"), oov_at = fe_key(c, "num_oov_indices"), invert_at = fe_key(c, "invert");
+    int64_t unknown;
+    bool invert;
+    layer->state = s;
+    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding");
+    s->has_mask = fe_config_has(c, "mask_token");
+    if (!fe_config_int_or(c, "mask_token", INT64_MIN, 0, &s->masked) ||
+        !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) || !fe_config_bool_or(c, "invert", false, &invert) ||
+        !read_numbers(c, "vocabulary", &s->table) || !read_mode(c, s, ENCODE_int))
+        return false;
+    if (unknown != 1) return fe_error(f, &oov_at, "only 1 is supported, found %lld", (long long)unknown);
+    if (invert) return fe_error(f, &invert_at, "inverse lookups are not supported");
+    if (s->table.rank != 1 || s->table.count > 1 << 16)
+        return fe_error(f, &at, "expected a list of at most %d integers: the layer must have been adapted", 1 << 16);
+    const bool zero = s->has_mask && s->mode == ENCODE_int;
+    s->first = unknown + zero;
+    s->depth = s->first + s->table.count;
+    return fe_config_done(c);
+}
+
+/* i1 [..., table]: x compared with each number of the table. */
+static bool compare_table(fe_lower *l, fe_layer *layer, const char *direction, ir_value x, const numbers *table,
+                          ir_value *out)
+{
+    ir_type t = fe_type(l, x);
+    if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "an input of so many dimensions");
+    const ir_dim dim = ir_fixed(table->count);
+    t.dim[t.rank++] = dim;
+    if (!fe_size_check(l, layer, &t)) return false;
+    const ir_value row = build_numbers(l, table, t.dtype, 1, &dim);
+    *out = ir_build_compare(l->g, direction, fe_insert_dim(l, x, t.rank - 1), row);
+    return true;
+}
+
+static ir_value sum_last(fe_lower *l, ir_value x, ir_dtype dtype)
+{
+    const int64_t last = fe_type(l, x).rank - 1;
+    return ir_build_reduce(l->g, "add", ir_build_convert(l->g, x, dtype), 1, &last, false);
+}
+
+/* x: integers; weights: of x's shape, or IR_NONE. */
+static bool encode(fe_lower *l, fe_layer *layer, ir_value x, ir_value weights, fe_value *out)
+{
+    const categories *s = layer->state;
+    ir_graph *g = l->g;
+    ir_type t = fe_type(l, x);
+    if (s->mode == ENCODE_int) return fe_finish(l, x, IR_NONE, out);
+    if (s->mode == ENCODE_one_hot && t.rank > 1 && ir_dim_equal(t.dim[t.rank - 1], ir_fixed(1))) {
+        x = ir_build_reshape(g, x, t.rank - 1, t.dim);
+        t.rank--;
+    }
+    if (t.rank == 0) x = ir_build_reshape(g, x, 1, (ir_dim[]){ir_fixed(1)}), t = fe_type(l, x);
+    if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "an input of so many dimensions");
+    t.dim[t.rank++] = ir_fixed(s->depth);
+    if (!fe_size_check(l, layer, &t)) return false;
+    x = fe_insert_dim(l, ir_build_convert(g, x, DTYPE_i64), t.rank - 1);
+    const ir_value hit = ir_build_compare(g, "EQ", ir_build_iota(g, ir_type_with_dtype(t, DTYPE_i64), t.rank - 1), x);
+    ir_value y = ir_build_convert(g, hit, layer->compute_dtype);
+    if (s->mode == ENCODE_one_hot) return fe_finish(l, y, IR_NONE, out);
+    if (weights != IR_NONE)
+        y = ir_build_binary(g, OP_multiply, y, fe_insert_dim(l, ir_build_convert(g, weights, layer->compute_dtype), t.rank - 1));
+    const int64_t axis = t.rank > 2 ? 1 : 0;
+    return fe_finish(l, ir_build_reduce(g, s->mode == ENCODE_count ? "add" : "maximum", y, 1, &axis, false), IR_NONE, out);
+}
+
+bool fe_call_category_encoding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    fe_tensor x, weights;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    if (!fe_tensor_find(l, layer, args, 1, "count_weights", &weights)) return false;
+    const ir_type t = fe_type(l, x.value);
+    if (weights.value != IR_NONE) {
+        const ir_type w = fe_type(l, weights.value);
+        if (!ir_type_same_shape(&t, &w))
+            return fe_layer_error(l->fe, layer, "expected weights like the input, found %s", fe_shape_show(l->fe, &w));
+    }
+    return encode(l, layer, x.value, weights.value, out);
+}
+
+bool fe_call_discretization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const categories *s = layer->state;
+    fe_tensor x;
+    ir_value above;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    if (!compare_table(l, layer, "GE", ir_build_convert(l->g, x.value, DTYPE_f32), &s->table, &above)) return false;
+    return encode(l, layer, sum_last(l, above, DTYPE_i32), IR_NONE, out);
+}
+
+/* Unknown integers become the number before the first word's, the mask 0. */
+bool fe_call_integer_lookup(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const categories *s = layer->state;
+    ir_graph *g = l->g;
+    fe_tensor x;
+    ir_value hit;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    const ir_value whole = ir_build_convert(g, x.value, DTYPE_i64);
+    if (!compare_table(l, layer, "EQ", whole, &s->table, &hit)) return false;
+    const ir_type t = ir_type_with_dtype(fe_type(l, hit), DTYPE_i64);
+    const ir_value place = ir_build_binary_scalar(g, OP_add, ir_build_iota(g, t, t.rank - 1), 1);
+    ir_value y = sum_last(l, ir_build_select(g, hit, place, ir_build_scalar(g, DTYPE_i64, 0)), DTYPE_i64);
+    y = ir_build_binary_scalar(g, OP_add, y, (double)(s->first - 1));
+    if (s->has_mask && s->mode == ENCODE_int) {
+        const ir_value mask = ir_build_constant(g, ir_type_scalar(DTYPE_i64), &s->masked);
+        y = ir_build_select(g, ir_build_compare(g, "EQ", whole, mask), ir_build_scalar(g, DTYPE_i64, 0), y);
+    }
+    return encode(l, layer, y, IR_NONE, out);
+}
+
+/* ---- ConvNeXt ---------------------------------------------------------------------------------------- */
+
+typedef struct convnext_layer {
+    double value; /* first value of the scale, or the rate of dropping */
+    int64_t width;
+} convnext_layer;
+
+bool fe_read_layer_scale(fe *f, fe_layer *layer, fe_config *c)
+{
+    convnext_layer *s = arena_new(f->arena, convnext_layer);
+    layer->state = s;
+    return fe_config_number(c, "init_values", &s->value) && fe_size_read(c, "projection_dim", 0, &s->width) &&
+           fe_config_done(c);
+}
+
+bool fe_call_layer_scale(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const convnext_layer *s = layer->state;
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
+    const ir_type t = fe_type(l, x.value);
+    if (!ir_dim_equal(t.dim[t.rank - 1], ir_fixed(s->width)))
+        return fe_layer_error(l->fe, layer, "expected %lld channels, found %s", (long long)s->width, fe_shape_show(l->fe, &t));
+    ir_record *constant = ir_record_new(l->fe->arena, "constant");
+    ir_record_add_number(l->fe->arena, constant, "value", s->value);
+    const fe_weight_config weight = {.initializer = constant};
+    const ir_value gamma = fe_layer_weight(l, layer, "variable", &weight, (fe_shape){1, {s->width}});
+    if (gamma == IR_NONE) return false;
+    x.value = ir_build_convert(l->g, x.value, layer->compute_dtype);
+    return fe_finish(l, ir_build_binary(l->g, OP_multiply, x.value, gamma), IR_NONE, out);
+}
+
+bool fe_read_stochastic_depth(fe *f, fe_layer *layer, fe_config *c)
+{
+    convnext_layer *s = arena_new(f->arena, convnext_layer);
+    layer->state = s;
+    return fe_rate_read(c, "drop_path_rate", &s->value) && fe_config_done(c);
+}
+
+bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const convnext_layer *s = layer->state;
+    fe_tensor x;
+    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
+    if (l->training && s->value > 0) return fe_refuse(l, layer, "training with a drop_path_rate above 0");
+    return fe_finish(l, x.value, IR_NONE, out);
+}
