@@ -132,10 +132,10 @@ bool op_build_vdot(op_use *u, fe_value *out)
 bool op_build_outer(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    if (!op_find_pair(u, "x1", "x2", false, &a, &b)) {
-        return false;
-    }
-    if (!flatten_factors(u, &a, &b)) return false;
+    if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b) || !flatten_factors(u, &a, &b)) return false;
+    const ir_dtype dtype = fe_result_type(op_type(u, a).dtype, op_type(u, b).dtype);
+    a = ir_build_convert(u->l->g, a, dtype);
+    b = ir_build_convert(u->l->g, b, dtype);
     const ir_type row = op_type(u, b), column = op_type(u, a);
     const ir_type t = ir_type_make(row.dtype, 2, (ir_dim[]){column.dim[0], row.dim[0]});
     if (!op_check_type(u, &t)) return false;

@@ -76,7 +76,8 @@ bool op_build_in_top_k(op_use *u, fe_value *out)
 
 /* ---- quantiles --------------------------------------------------------------------------------- */
 
-static bool read_quantiles(op_use *u, double factor, int most, int *out_count, int *out_rank, double *out)
+/* Keras holds them in 32 bits. */
+static bool read_quantiles(op_use *u, float whole, int most, int *out_count, int *out_rank, double *out)
 {
     const fe_value *v = op_find(u, "q");
     *out_count = v && v->kind == FE_LIST ? v->count : 1;
@@ -91,7 +92,7 @@ static bool read_quantiles(op_use *u, double factor, int most, int *out_count, i
         *out_count = (int)base_min(ir_array_count(&array), most + 1);
         for (int i = 0; i < *out_count && i < most; i++) out[i] = ir_array_get(&array, splat ? 0 : i);
     } else if (!v) {
-        out[0] = 0.5 / factor;
+        out[0] = 0.5 * whole;
     } else {
         for (int i = 0; i < *out_count && i < most; i++) {
             const fe_value *item = v->kind == FE_LIST ? &v->item[i] : v;
@@ -101,7 +102,7 @@ static bool read_quantiles(op_use *u, double factor, int most, int *out_count, i
     }
     if (*out_count > most) return op_error(u, "expected at most %d quantiles", most);
     for (int i = 0; i < *out_count; i++) {
-        out[i] *= factor;
+        out[i] = (float)out[i] / whole;
         if (!(out[i] >= 0 && out[i] <= 1)) return op_error(u, "expected a quantile in 0 .. 1, found %g", out[i]);
     }
     return true;
@@ -160,15 +161,17 @@ static ir_value shape_quantile(op_use *u, const op_reduction *r, ir_value y)
     return r->keep_dims ? ir_build_reshape(u->l->g, y, t.rank, t.dim) : y;
 }
 
+/* As an operation of a model, Keras's Quantile has no method but the linear one. */
 bool op_build_quantile(op_use *u, fe_value *out)
 {
     enum { MOST = 64 };
     op_reduction r;
-    const char *method;
+    const char *method = "";
+    const bool percent = strcmp(u->op->word, "percent") == 0;
     double q[MOST];
     int count, rank;
-    if (!op_find_reduction(u, "x", "axis", &r) || !op_find_text(u, "method", &method)) return false;
-    if (!read_quantiles(u, strcmp(u->op->word, "percent") == 0 ? 0.01 : 1, MOST, &count, &rank, q)) return false;
+    if (!op_find_reduction(u, "x", "axis", &r) || (percent && !op_find_text(u, "method", &method))) return false;
+    if (!read_quantiles(u, percent ? 100 : 1, MOST, &count, &rank, q)) return false;
     ir_value x = ir_build_convert(u->l->g, r.x, op_real(op_type(u, r.x).dtype)), y[MOST];
     ir_value nan = ir_build_reduce(u->l->g, "or", op_is_nan(u, x), r.count, r.axis, false);
     if (!flatten_axes(u, &r, &x)) return false;

@@ -258,21 +258,22 @@ static const ops_case cases[] = {
      .attrs = ATTRS(INT(dimension, 1))},
     {.name = "sort_zeros", .op = OP_sort, /* the two zeros are equal, infinities are not NaN */
      .in = {
-         {"f32[N,6]", -2, 2, VALUES(0.0, -0.0, INFINITY, -INFINITY, NAN, -1)},
-         {"i64[N,6]", 0, 5, VALUES(0, 1, 2, 3, 4, 5)},
+         {"f32[6]", -2, 2, VALUES(0.0, -0.0, INFINITY, -INFINITY, NAN, -1)},
+         {"i64[6]", 0, 5, VALUES(0, 1, 2, 3, 4, 5)},
      },
-     .attrs = ATTRS(INT(dimension, 1)),
+     .attrs = ATTRS(INT(dimension, 0)),
      .get = 1,
      .expect = EXPECT(3, 5, 0, 1, 2, 4)},
     {.name = "sort_zeros_descending", .op = OP_sort,
      .in = {
-         {"f64[N,6]", -2, 2, VALUES(-0.0, 0.0, INFINITY, -INFINITY, NAN, -1)},
-         {"u8[N,6]", 0, 5, VALUES(0, 1, 2, 3, 4, 5)},
-         {"i1[N,6]", 0, 1, VALUES(0, 1, 0, 0, 1, 0)},
+         {"f64[N,6]", -2, 2,
+          VALUES(-0.0, 0.0, INFINITY, -INFINITY, NAN, -1, 1, 2, 3, NAN, -0.0, 0.0)},
+         {"u8[N,6]", 0, 5, VALUES(0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5)},
+         {"i1[N,6]", 0, 1, VALUES(0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0)},
      },
      .attrs = ATTRS(INT(dimension, 1), INT(descending, 1)),
      .get = 1,
-     .expect = EXPECT(2, 0, 1, 5, 3, 4)},
+     .expect = EXPECT(2, 0, 1, 5, 3, 4, 2, 1, 0, 4, 5, 3)},
     {.name = "sort_middle", .op = OP_sort, /* keys of 64 bits */
      .in = {
          {"i64[2,3,2]", -9, 9, VALUES(3, -1, -2, 5, 0, -1, 7, 7, 7, 6, -7, 5)},
@@ -295,12 +296,12 @@ static const ops_case cases[] = {
      .expect = EXPECT(1, 0.5, -2, -3, NAN)},
     {.name = "sort_bool", .op = OP_sort,
      .in = {
-         {"i1[N,3]", 0, 1, VALUES(1, 0, 1)},
-         {"u8[N,3]", 0, 9, VALUES(0, 1, 2)},
+         {"i1[N,3]", 0, 1, VALUES(1, 0, 1, 0, 0, 1)},
+         {"u8[N,3]", 0, 9, VALUES(0, 1, 2, 0, 1, 2)},
      },
      .attrs = ATTRS(INT(dimension, 1), INT(descending, 1)),
      .get = 1,
-     .expect = EXPECT(0, 2, 1)},
+     .expect = EXPECT(0, 2, 1, 2, 0, 1)},
 };
 
 const ops_list ops_cases_nest = {countof(cases), cases};
