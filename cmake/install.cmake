@@ -7,11 +7,12 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_
 file(CONFIGURE OUTPUT ${runtime_dir}/link.txt CONTENT "@TFCC_RT_LINK@\n" @ONLY)
 
 include(CMakePackageConfigHelpers)
+set(TFCC_INSTALL_RUNTIMEDIR lib/tfcc)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/tfcc)
 configure_package_config_file(cmake/tfccConfig.cmake.in ${CMAKE_BINARY_DIR}/tfccConfig.cmake
-  INSTALL_DESTINATION ${package_dir} PATH_VARS CMAKE_INSTALL_BINDIR)
+  INSTALL_DESTINATION ${package_dir} PATH_VARS CMAKE_INSTALL_BINDIR TFCC_INSTALL_RUNTIMEDIR)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(TARGETS tfcc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES $<TARGET_FILE:tfcc_rt> ${runtime_dir}/tfcc_rt.h ${runtime_dir}/link.txt DESTINATION lib/tfcc)
+install(FILES $<TARGET_FILE:tfcc_rt> ${runtime_dir}/tfcc_rt.h ${runtime_dir}/link.txt DESTINATION ${TFCC_INSTALL_RUNTIMEDIR})
 install(FILES ${CMAKE_BINARY_DIR}/tfccConfig.cmake ${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake
   cmake/tfccModel.cmake DESTINATION ${package_dir})

@@ -1,10 +1,9 @@
-# tfcc_add_model(TARGET MODEL model.json [WEIGHTS w.weights.h5] [COMPILE_CONFIG c.json] [OPTIONS ...] [ALL])
+# tfcc_add_model(TARGET MODEL model.json [WEIGHTS w.weights.h5] [COMPILE_CONFIG c.json] [OPTIONS ...])
 #
-# Makes target TARGET, which compiles a Keras model into the program ${CMAKE_CURRENT_BINARY_DIR}/TARGET. It is
-# compiled again only when the model (or a file it names) or tfcc itself has changed. ALL: part of the default build.
-# The program's path is the target's property TFCC_PROGRAM.
+# Makes executable TARGET out of a Keras model, like add_executable: it can be installed, linked with more and run by other
+# targets. The model is compiled again only when it (or a file it names) or tfcc itself has changed.
 function(tfcc_add_model target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "ALL" "MODEL;WEIGHTS;COMPILE_CONFIG" "OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;WEIGHTS;COMPILE_CONFIG" "OPTIONS")
   if(NOT arg_MODEL)
     message(FATAL_ERROR "tfcc_add_model(${target}): expected MODEL file, found none")
   endif()
@@ -12,7 +11,7 @@ function(tfcc_add_model target)
     message(FATAL_ERROR "tfcc_add_model(${target}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
   endif()
   get_filename_component(model "${arg_MODEL}" ABSOLUTE)
-  set(program "${CMAKE_CURRENT_BINARY_DIR}/${target}${CMAKE_EXECUTABLE_SUFFIX}")
+  set(object "${CMAKE_CURRENT_BINARY_DIR}/${target}.model.o")
   set(options ${arg_OPTIONS})
   foreach(pair "WEIGHTS;--weights" "COMPILE_CONFIG;--compile-config")
     list(GET pair 0 key)
@@ -23,15 +22,12 @@ function(tfcc_add_model target)
       list(APPEND files "${file}")
     endif()
   endforeach()
-  set(all)
-  if(arg_ALL)
-    set(all ALL)
-  endif()
-  add_custom_command(OUTPUT "${program}"
-    COMMAND "${TFCC_COMPILER}" compile "${model}" -o "${program}" -MD -MF "${program}.d" ${options}
+  add_custom_command(OUTPUT "${object}"
+    COMMAND "${TFCC_COMPILER}" compile "${model}" -o "${object}" --emit obj -MD -MF "${object}.d" ${options}
     DEPENDS "${model}" ${files} "${TFCC_COMPILER}"
-    DEPFILE "${program}.d"
+    DEPFILE "${object}.d"
     COMMENT "Compiling model ${target}" VERBATIM)
-  add_custom_target(${target} ${all} DEPENDS "${program}")
-  set_target_properties(${target} PROPERTIES TFCC_PROGRAM "${program}")
+  add_executable(${target} "${object}")
+  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C)
+  target_link_libraries(${target} PRIVATE tfcc::runtime)
 endfunction()

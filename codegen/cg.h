@@ -58,6 +58,7 @@ typedef struct cg_launch {
 /* What a kernel became; equal kernels share one. */
 typedef struct cg_kernel {
     const char *name; /* symbol */
+    const cg_body *body;
     int launch_count; /* run one after another */
     cg_launch launch[CG_LAUNCHES];
     int64_t scratch; /* bytes per thread */
@@ -65,7 +66,8 @@ typedef struct cg_kernel {
 
 typedef struct cg {
     arena *arena; /* of the whole compilation */
-    diag *d;
+    char *problem; /* why this module could not be written, from malloc; NULL: none */
+    map *helpers;  /* of all modules, by name: the functions that define them; NULL: there is only this module */
     const cg_target *target;
     const char *cpu, *features;
     int level; /* -O */
@@ -152,14 +154,16 @@ void cg_task_rows(cg *c, ir_dim rows, int64_t grain, int64_t times, cg_value *ou
 /* A grain for rows of `bytes` bytes moved and `work` operations each: about 32 KiB or 20 us a task. */
 int64_t cg_grain(int64_t bytes, int64_t work);
 
-/* A private helper function of the module (for micro-kernels); NULL-terminated parameter types. Several
- * kernels may use it: cg_helper_find first. begin moves the builder into it, end (after a `ret` was built)
+/* A helper function (for micro-kernels) of `count` parameters; its name says all about it. Several kernels, of any
+ * module, may use it: cg_helper_find first. begin moves the builder into it, end (after a `ret` was built)
  * puts it back. While it is open c->fn is the helper; bindings and memo must not be used. */
 typedef struct cg_helper {
     cg_value fn, outer_fn;
     LLVMBasicBlockRef outer_block;
 } cg_helper;
-cg_value cg_helper_find(const cg *c, const char *name); /* NULL when not written yet */
+cg_value cg_helper_find(cg *c, const char *name); /* NULL when not written yet */
+/* The function of another module of the program, for use in this one. */
+cg_value cg_function_import(cg *c, cg_value fn);
 cg_helper cg_helper_begin(cg *c, const char *name, LLVMTypeRef result, int count, const LLVMTypeRef *param);
 void cg_helper_end(cg *c, const cg_helper *h);
 cg_value cg_helper_call(cg *c, cg_value fn, int count, cg_value *arg);

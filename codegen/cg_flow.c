@@ -176,6 +176,13 @@ static void add_text_attribute(cg *c, cg_value fn, const char *key, const char *
         LLVMCreateStringAttribute(c->context, key, (unsigned)strlen(key), value, (unsigned)strlen(value)));
 }
 
+/* Other modules of the program, if any, may call it. */
+static void share_function(const cg *c, cg_value fn)
+{
+    LLVMSetLinkage(fn, c->helpers ? LLVMExternalLinkage : LLVMInternalLinkage);
+    if (c->helpers) LLVMSetVisibility(fn, LLVMHiddenVisibility);
+}
+
 void cg_function_prepare(cg *c, cg_value fn)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName("nounwind", 8);
@@ -184,7 +191,7 @@ void cg_function_prepare(cg *c, cg_value fn)
     add_text_attribute(c, fn, "target-cpu", c->cpu);
     add_text_attribute(c, fn, "target-features", c->features);
     if (c->target->bits == 512) add_text_attribute(c, fn, "prefer-vector-width", "512");
-    LLVMSetLinkage(fn, LLVMInternalLinkage);
+    share_function(c, fn);
 }
 
 void cg_kernel_begin(cg *c)
@@ -193,7 +200,7 @@ void cg_kernel_begin(cg *c)
     LLVMTypeRef type = LLVMFunctionType(c->none, param, 4, 0);
     char name[256];
     int number = c->kernel->launch_count;
-    snprintf(name, sizeof(name), number ? "%s_%d" : "%s", c->kernel->name, number);
+    snprintf(name, sizeof(name), number ? "tfcc_%s_%d" : "tfcc_%s", c->kernel->name, number);
     c->fn = LLVMAddFunction(c->module, name, type);
     cg_function_prepare(c, c->fn);
     c->n = LLVMGetParam(c->fn, 1);
@@ -250,7 +257,55 @@ int64_t cg_grain(int64_t bytes, int64_t work)
     return base_max(1, base_min(by_bytes, by_work));
 }
 
-cg_value cg_helper_find(const cg *c, const char *name) { return LLVMGetNamedFunction(c->module, name); }
+/* The type of another context as one of c. */
+static LLVMTypeRef import_type(const cg *c, LLVMTypeRef t)
+{
+    switch (LLVMGetTypeKind(t)) {
+    case LLVMVoidTypeKind:
+        return c->none;
+    case LLVMPointerTypeKind:
+        return c->ptr;
+    case LLVMHalfTypeKind:
+        return c->f16;
+    case LLVMFloatTypeKind:
+        return c->f32;
+    case LLVMDoubleTypeKind:
+        return c->f64;
+    case LLVMIntegerTypeKind:
+        return LLVMIntTypeInContext(c->context, LLVMGetIntTypeWidth(t));
+    case LLVMVectorTypeKind:
+        return LLVMVectorType(import_type(c, LLVMGetElementType(t)), LLVMGetVectorSize(t));
+    default:
+        bug("a parameter of a type that modules cannot share");
+    }
+}
+
+cg_value cg_function_import(cg *c, cg_value fn)
+{
+    if (LLVMGetGlobalParent(fn) == c->module) return fn;
+    size_t length;
+    const char *symbol = LLVMGetValueName2(fn, &length);
+    cg_value known = LLVMGetNamedFunction(c->module, symbol);
+    if (known) return known;
+    LLVMTypeRef type = LLVMGlobalGetValueType(fn), param[32];
+    const unsigned count = LLVMCountParamTypes(type);
+    bug_if(count > countof(param), "%u parameters", count);
+    LLVMGetParamTypes(type, param);
+    for (unsigned i = 0; i < count; i++) param[i] = import_type(c, param[i]);
+    LLVMTypeRef own = LLVMFunctionType(import_type(c, LLVMGetReturnType(type)), param, count, 0);
+    cg_value import = LLVMAddFunction(c->module, symbol, own);
+    share_function(c, import);
+    return import;
+}
+
+static const char *helper_symbol(cg *c, const char *name) { return arena_printf(&c->scratch, "tfcc_%s", name); }
+
+cg_value cg_helper_find(cg *c, const char *name)
+{
+    cg_value fn = LLVMGetNamedFunction(c->module, helper_symbol(c, name));
+    if (fn || !c->helpers || !(fn = map_find(c->helpers, name))) return fn;
+    return cg_function_import(c, fn);
+}
 
 cg_helper cg_helper_begin(cg *c, const char *name, LLVMTypeRef result, int count, const LLVMTypeRef *param)
 {
@@ -258,7 +313,8 @@ cg_helper cg_helper_begin(cg *c, const char *name, LLVMTypeRef result, int count
     bug_if(count > (int)countof(copy), "%d parameters", count);
     for (int i = 0; i < count; i++) copy[i] = param[i];
     cg_helper h = {.outer_fn = c->fn, .outer_block = LLVMGetInsertBlock(c->b)};
-    h.fn = LLVMAddFunction(c->module, name, LLVMFunctionType(result, copy, (unsigned)count, 0));
+    h.fn = LLVMAddFunction(c->module, helper_symbol(c, name), LLVMFunctionType(result, copy, (unsigned)count, 0));
+    if (c->helpers) map_set(c->helpers, name, h.fn);
     cg_function_prepare(c, h.fn);
     c->fn = h.fn;
     LLVMPositionBuilderAtEnd(c->b, cg_block(c, "entry"));

@@ -19,7 +19,17 @@ typedef struct codegen_options {
     bool single_input, single_output;
 } codegen_options;
 
-/* Writes `path` (through a temporary name). False with an error in d. */
+/* Writes `path` (through a temporary name): one file with everything. False with an error in d. */
 bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d);
+
+/* The same program as several object files, made side by side by options->threads threads; how many there are and what
+ * is in which depends on the module only. Their names, made in arena a, begin with `stem`. On failure none is left. */
+typedef struct codegen_objects {
+    size_t count;
+    char **path;
+} codegen_objects;
+bool codegen_write_objects(const ir_module *m, const codegen_options *options, arena *a, const char *stem,
+                           codegen_objects *out, diag *d);
+void codegen_remove_objects(const codegen_objects *objects);
 
 #endif

@@ -1,145 +1,208 @@
-/* nest_sort.c: sort along one dim. Each line of the keys is sorted by itself: a bottom-up merge sort of the
- * elements' numbers in scratch memory, then every operand is written in that order. Stable; NaN stands last. */
+/* nest_sort.c: stable sort of lines along one dim. Every element of the first operand becomes a word whose upper
+ * half orders as the element does and whose lower half is its position; so comparing words compares elements,
+ * equal ones keep their order, and the sorted words say where each operand's elements come from. The words of a
+ * line are merged in scratch memory, in runs of 1, 2, 4 .. . */
 #include "codegen/cg_rules.h"
 
 typedef struct sorter {
     const ir_node *node;
-    const ir_type *type; /* of the keys */
+    const ir_type *key; /* type of the first operand */
     int dim;
     int64_t length;
     bool descending;
-    cg_value at[IR_MAX_RANK]; /* the line's coordinates */
+    LLVMTypeRef half, word;
+    cg_value a, b;            /* the words, and room for as many; one more each, read and not used */
+    cg_value at[IR_MAX_RANK]; /* the line's coordinates; at[dim] is free */
+    cg_value *result;         /* address per element of the tuple */
 } sorter;
 
-static cg_index index_at(const sorter *s, cg_value i)
+static cg_index index_at(const sorter *s, cg_value position)
 {
     cg_value at[IR_MAX_RANK];
-    for (int d = 0; d < s->type->rank; d++) at[d] = d == s->dim ? i : s->at[d];
-    return cg_index_make(1, s->type->rank, at);
+    for (int d = 0; d < s->key->rank; d++) at[d] = d == s->dim ? position : s->at[d];
+    return cg_index_make(1, s->key->rank, at);
 }
 
-static cg_value load_number(cg *c, cg_value numbers, cg_value i)
+/* ---- words ---------------------------------------------------------------------------------- */
+
+static cg_value flip(cg *c, cg_value bits, cg_value mask) { return LLVMBuildXor(c->b, bits, mask, ""); }
+
+static cg_value sign_of(LLVMTypeRef type)
 {
-    cg_value number = cg_load(c, c->i32, cg_at(c, c->i32, numbers, i), 4);
-    return LLVMBuildZExt(c->b, number, c->i64, "");
+    return LLVMConstInt(type, 1ull << (LLVMGetIntTypeWidth(type) - 1), 0);
 }
 
-static void store_number(cg *c, cg_value numbers, cg_value i, cg_value number)
+/* IEEE bits order as unsigned numbers do when negative ones are turned over and the others get the top bit. The
+ * two zeros are equal, and NaN stands last whatever the direction. */
+static cg_value order_float(cg *c, const sorter *s, cg_value x)
 {
-    cg_store(c, LLVMBuildTrunc(c->b, number, c->i32, ""), cg_at(c, c->i32, numbers, i), 4);
+    const LLVMTypeRef type = LLVMTypeOf(x), bits_type = type == c->f64 ? c->i64 : c->i32;
+    const cg_value zero = LLVMConstNull(type), ones = LLVMConstAllOnes(bits_type);
+    const cg_value top = LLVMConstInt(bits_type, LLVMGetIntTypeWidth(bits_type) - 1, 0);
+    const cg_value nan = cg_fcmp(c, LLVMRealUNO, x, x);
+    x = cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, zero), zero, x);
+    cg_value bits = LLVMBuildBitCast(c->b, x, bits_type, "");
+    const cg_value negative = LLVMBuildAShr(c->b, bits, top, "");
+    bits = flip(c, bits, cg_or(c, negative, sign_of(bits_type)));
+    if (s->descending) bits = flip(c, bits, ones);
+    return cg_select(c, nan, ones, bits);
 }
 
-/* True when key b must stand before key a. */
-static cg_value emit_before(cg *c, const sorter *s, cg_value a, cg_value b)
+static cg_value order_integer(cg *c, const sorter *s, cg_value x)
 {
-    const ir_dtype t = s->type->dtype;
-    if (!ir_dtype_is_float(t)) {
-        const bool is_signed = ir_dtype_class_of(t) == DTYPE_SIGNED;
-        const LLVMIntPredicate less = is_signed ? LLVMIntSLT : LLVMIntULT, more = is_signed ? LLVMIntSGT : LLVMIntUGT;
-        return cg_icmp(c, s->descending ? more : less, b, a);
-    }
-    a = cg_widen(c, t, a);
-    b = cg_widen(c, t, b);
-    cg_value last = cg_and(c, cg_fcmp(c, LLVMRealUNO, a, a), cg_fcmp(c, LLVMRealORD, b, b));
-    return cg_or(c, last, cg_fcmp(c, s->descending ? LLVMRealOGT : LLVMRealOLT, b, a));
+    const LLVMTypeRef type = LLVMTypeOf(x);
+    if (ir_dtype_class_of(s->key->dtype) == DTYPE_SIGNED) x = flip(c, x, sign_of(type));
+    return s->descending ? flip(c, x, LLVMConstAllOnes(type)) : x;
 }
 
-/* Merges neighbouring runs of `width` numbers of `from` into runs of twice that in `to`. */
-static void emit_merge(cg *c, const sorter *s, cg_value width, cg_value from, cg_value to)
+static cg_value make_word(cg *c, const sorter *s, cg_value position)
 {
-    const ir_value keys = s->node->in[0];
-    cg_value length = cg_i64(c, s->length), most = cg_i64(c, s->length - 1), one = cg_i64(c, 1);
-    cg_value two = cg_mul(c, width, cg_i64(c, 2)), next[2] = {cg_i64(c, 0), cg_i64(c, 0)};
+    const ir_dtype t = s->key->dtype;
+    const cg_index at = index_at(s, position);
+    cg_value x = cg_element(c, s->node->in[0], &at);
+    x = ir_dtype_is_float(t) ? order_float(c, s, cg_widen(c, t, x)) : order_integer(c, s, x);
+    const cg_value shift = LLVMConstInt(s->word, LLVMGetIntTypeWidth(s->half), 0);
+    x = LLVMBuildShl(c->b, LLVMBuildZExtOrBitCast(c->b, x, s->word, ""), shift, "");
+    return cg_or(c, x, LLVMBuildZExtOrBitCast(c->b, position, s->word, ""));
+}
+
+static cg_value load_word(cg *c, const sorter *s, cg_value from, cg_value position)
+{
+    return cg_load(c, s->word, cg_at(c, s->word, from, position), 8);
+}
+
+static void store_word(cg *c, const sorter *s, cg_value to, cg_value position, cg_value word)
+{
+    cg_store(c, word, cg_at(c, s->word, to, position), 8);
+}
+
+/* ---- merging -------------------------------------------------------------------------------- */
+
+/* Runs from[bound[0] .. bound[1]) and from[bound[1] .. bound[2]) become one in `to`; no branch depends on the
+ * elements. */
+static void merge_runs(cg *c, const sorter *s, cg_value from, cg_value to, const cg_value bound[3])
+{
     cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), length, 1, 2, next);
-    cg_value start = cg_sub(c, l.i, cg_rem(c, l.i, two)), fresh = cg_icmp(c, LLVMIntEQ, start, l.i);
-    cg_value a_end = cg_min(c, cg_add(c, start, width), length), b_end = cg_min(c, cg_add(c, start, two), length);
-    cg_value a = cg_select(c, fresh, start, next[0]), b = cg_select(c, fresh, a_end, next[1]);
-    cg_value number_a = load_number(c, from, cg_min(c, a, most)), number_b = load_number(c, from, cg_min(c, b, most));
-    cg_index index_a = index_at(s, number_a), index_b = index_at(s, number_b);
-    cg_value before = emit_before(c, s, cg_element(c, keys, &index_a), cg_element(c, keys, &index_b));
-    cg_value take_b = cg_or(c, cg_icmp(c, LLVMIntSGE, a, a_end), cg_and(c, cg_icmp(c, LLVMIntSLT, b, b_end), before));
-    store_number(c, to, l.i, cg_select(c, take_b, number_b, number_a));
-    next[0] = cg_select(c, take_b, a, cg_add(c, a, one));
-    next[1] = cg_select(c, take_b, cg_add(c, b, one), b);
+    cg_value next[2] = {bound[0], bound[1]};
+    cg_loop_begin(c, &l, bound[0], bound[2], 1, 2, next);
+    const cg_value left = load_word(c, s, from, next[0]), right = load_word(c, s, from, next[1]);
+    const cg_value spent = cg_icmp(c, LLVMIntEQ, next[0], bound[1]);
+    const cg_value more = cg_icmp(c, LLVMIntSLT, next[1], bound[2]);
+    const cg_value less = cg_icmp(c, LLVMIntULT, right, left);
+    const cg_value take = cg_or(c, spent, cg_and(c, more, less));
+    store_word(c, s, to, l.i, cg_select(c, take, right, left));
+    next[1] = cg_add(c, next[1], LLVMBuildZExt(c->b, take, c->i64, ""));
+    next[0] = cg_sub(c, cg_add(c, cg_add(c, l.i, cg_i64(c, 1)), bound[1]), next[1]);
     cg_loop_end(c, &l, next);
 }
 
-/* Returns the address of the numbers of the line's elements in their new order. */
-static cg_value emit_order(cg *c, const sorter *s, cg_value first, cg_value second)
+/* Returns which of the two places the words lie in at the end. */
+static cg_value merge_line(cg *c, const sorter *s)
 {
-    int passes = 0;
-    while ((int64_t)1 << passes < s->length) passes++;
+    enum { FROM, TO, WIDTH, STATES };
+    int64_t passes = 0;
+    while (((int64_t)1 << passes) < s->length) passes++;
+    const cg_value length = cg_i64(c, s->length);
+    cg_loop pass, run;
+    cg_value state[STATES] = {s->a, s->b, cg_i64(c, 1)};
+    cg_loop_begin(c, &pass, cg_i64(c, 0), cg_i64(c, passes), 1, STATES, state);
+    const cg_value width = state[WIDTH], both = cg_add(c, width, width);
+    const cg_value runs = cg_div(c, cg_add(c, length, cg_sub(c, both, cg_i64(c, 1))), both);
+    cg_loop_begin(c, &run, cg_i64(c, 0), runs, 1, 0, NULL);
+    const cg_value start = cg_mul(c, run.i, both);
+    const cg_value bound[] = {start, cg_min(c, cg_add(c, start, width), length),
+                              cg_min(c, cg_add(c, start, both), length)};
+    merge_runs(c, s, state[FROM], state[TO], bound);
+    cg_loop_end(c, &run, NULL);
+    cg_value after[STATES] = {state[TO], state[FROM], both};
+    cg_loop_end(c, &pass, after);
+    return after[FROM];
+}
+
+/* ---- lines ---------------------------------------------------------------------------------- */
+
+static void emit_line(cg *c, const sorter *s)
+{
     cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, s->length), 1, 0, NULL);
-    store_number(c, first, l.i, l.i);
+    const cg_value length = cg_i64(c, s->length);
+    cg_loop_begin(c, &l, cg_i64(c, 0), length, 1, 0, NULL);
+    store_word(c, s, s->a, l.i, make_word(c, s, l.i));
     cg_loop_end(c, &l, NULL);
-    cg_value state[3] = {cg_i64(c, 1), first, second};
-    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, passes), 1, 3, state);
-    emit_merge(c, s, state[0], state[1], state[2]);
-    cg_value sorted = state[2];
-    state[0] = cg_mul(c, state[0], cg_i64(c, 2));
-    state[2] = state[1];
-    state[1] = sorted;
-    cg_loop_end(c, &l, state);
-    return state[1];
-}
-
-/* Where element e of the tuple lies: behind the others, each a multiple of 64 bytes (a row's, where the
- * tuple grows with the batch). */
-static cg_value place_element(cg *c, const sorter *s, int e)
-{
-    int64_t bytes = 0;
-    ir_dim all;
-    bool batch = false;
-    for (int i = 0; i < s->node->in_count; i++) {
-        const ir_type *t = cg_type(c, s->node->in[i]);
-        bug_if(!ir_type_elements(t, &all), "a sort over two batches");
-        batch = batch || all.batch;
-        const int64_t size = all.count * (int64_t)ir_dtype_size(t->dtype);
-        if (i < e) bytes += (size + 63) / 64 * 64;
-    }
-    cg_value skipped = cg_dim(c, (ir_dim){bytes, batch});
-    return cg_at(c, c->i8, c->arg[cg_body_root_arg(c->body, 0)], skipped);
-}
-
-static void emit_line(cg *c, const sorter *s, cg_value first, cg_value second)
-{
-    cg_value order = emit_order(c, s, first, second);
+    const cg_value sorted = merge_line(c, s);
+    cg_loop_begin(c, &l, cg_i64(c, 0), length, 1, 0, NULL);
+    const cg_value low = LLVMBuildTrunc(c->b, load_word(c, s, sorted, l.i), s->half, "");
+    const cg_index to = index_at(s, l.i);
+    const cg_index from = index_at(s, LLVMBuildZExtOrBitCast(c->b, low, c->i64, ""));
     for (int e = 0; e < s->node->in_count; e++) {
-        cg_value address = place_element(c, s, e);
-        cg_loop l;
-        cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, s->length), 1, 0, NULL);
-        cg_index from = index_at(s, load_number(c, order, l.i)), to = index_at(s, l.i);
-        cg_element_store(c, s->node->in[e], address, &to, cg_element(c, s->node->in[e], &from));
-        cg_loop_end(c, &l, NULL);
+        const ir_value in = s->node->in[e];
+        cg_element_store(c, in, s->result[e], &to, cg_element(c, in, &from));
     }
+    cg_loop_end(c, &l, NULL);
+}
+
+/* The elements of the tuple lie one after another, each a multiple of 64 bytes (times N when they grow with N). */
+static void find_results(cg *c, sorter *s)
+{
+    ir_dim skipped = ir_fixed(0);
+    s->result = arena_array(&c->scratch, cg_value, (size_t)s->node->in_count);
+    for (int e = 0; e < s->node->in_count; e++) {
+        const ir_type *t = cg_type(c, s->node->in[e]);
+        ir_dim all = ir_fixed(0);
+        bug_if(!ir_type_elements(t, &all), "a sort whose elements cannot be counted");
+        skipped.batch = all.batch;
+        s->result[e] = cg_at(c, c->i8, c->arg[cg_body_root_arg(c->body, 0)], cg_dim(c, skipped));
+        skipped.count += (all.count * (int64_t)ir_dtype_size(t->dtype) + 63) / 64 * 64;
+    }
+}
+
+static sorter describe(cg *c)
+{
+    const ir_node *n = cg_node(c, c->body->main);
+    sorter s = {.node = n, .key = cg_type(c, n->in[0])};
+    s.dim = (int)ir_attr_int(n, ATTR_dimension, 0);
+    s.length = s.key->dim[s.dim].count;
+    s.descending = ir_attr_int(n, ATTR_descending, 0) != 0;
+    const bool wide = ir_dtype_size(s.key->dtype) > 4;
+    s.half = wide ? c->i64 : c->i32;
+    s.word = LLVMIntTypeInContext(c->context, wide ? 128 : 64);
+    bug_if(s.key->dim[s.dim].batch || s.length > INT32_MAX, "a sort that body.c should have refused");
+    return s;
+}
+
+/* Lines of one task: the more elements and levels of merging, the fewer. */
+static int64_t choose_grain(const cg *c, const sorter *s)
+{
+    enum { WORK = 8 }; /* simple operations per element and level */
+    int64_t bytes = 0, levels = 1;
+    while (((int64_t)1 << levels) < s->length) levels++;
+    for (int e = 0; e < s->node->in_count; e++)
+        bytes += 2 * (int64_t)ir_dtype_size(cg_type(c, s->node->in[e])->dtype);
+    return cg_grain(bytes * s->length, WORK * levels * s->length);
 }
 
 void cg_nest_sort(cg *c)
 {
-    const ir_node *n = cg_node(c, c->body->main);
-    sorter s = {.node = n, .type = cg_type(c, n->in[0]), .dim = (int)ir_attr_int(n, ATTR_dimension, 0)};
-    s.length = s.type->dim[s.dim].count;
-    s.descending = ir_attr_int(n, ATTR_descending, 0) != 0;
-    int dims[IR_MAX_RANK], count = 0;
-    for (int d = 0; d < s.type->rank; d++) {
-        if (d != s.dim) dims[count++] = d;
+    sorter s = describe(c);
+    const int64_t word_bytes = (int64_t)LLVMGetIntTypeWidth(s.word) / 8, grain = choose_grain(c, &s);
+    int other[IR_MAX_RANK];
+    ir_type lines = ir_type_make(DTYPE_i64, 0, NULL);
+    for (int d = 0; d < s.key->rank; d++) {
+        if (d == s.dim) continue;
+        other[lines.rank] = d;
+        lines.dim[lines.rank++] = s.key->dim[d];
     }
-    const ir_dim rows = cg_dims_product(s.type, count, dims);
-    const int64_t grain = base_max(4096 / base_max(s.length, 1), 1);
+    const ir_dim rows = cg_dims_product(s.key, lines.rank, other);
     cg_kernel_begin(c);
-    cg_value first = cg_scratch(c, 4 * s.length), second = cg_scratch(c, 4 * s.length), begin, end;
+    cg_value begin, end, place[IR_MAX_RANK];
+    s.a = cg_scratch(c, (s.length + 1) * word_bytes);
+    s.b = cg_scratch(c, (s.length + 1) * word_bytes);
+    find_results(c, &s);
     cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
     cg_loop l;
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
-    cg_value linear = l.i;
-    for (int i = count - 1; i >= 0; i--) {
-        cg_value dim = cg_dim(c, s.type->dim[dims[i]]), quotient = i ? cg_div(c, linear, dim) : cg_i64(c, 0);
-        s.at[dims[i]] = cg_sub(c, linear, cg_mul(c, quotient, dim));
-        linear = quotient;
-    }
-    emit_line(c, &s, first, second);
+    cg_index_split(c, &lines, 0, lines.rank, l.i, place);
+    for (int i = 0; i < lines.rank; i++) s.at[other[i]] = place[i];
+    emit_line(c, &s);
     cg_loop_end(c, &l, NULL);
     cg_kernel_end(c, rows, grain, 1);
 }

@@ -13,15 +13,14 @@
 static const char *const pass_list =
     "function(early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
 
-static LLVMTargetMachineRef make_machine(LLVMTargetRef target, const char *triple, const char *cpu,
-                                         const char *features, int level)
+static LLVMTargetMachineRef make_machine(const cg_platform *p)
 {
     LLVMTargetMachineOptionsRef o = LLVMCreateTargetMachineOptions();
-    LLVMTargetMachineOptionsSetCPU(o, cpu);
-    LLVMTargetMachineOptionsSetFeatures(o, features);
-    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, level > 0 ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelLess);
+    LLVMTargetMachineOptionsSetCPU(o, p->cpu);
+    LLVMTargetMachineOptionsSetFeatures(o, p->features);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(o, p->level > 0 ? LLVMCodeGenLevelDefault : LLVMCodeGenLevelLess);
     LLVMTargetMachineOptionsSetRelocMode(o, LLVMRelocPIC);
-    LLVMTargetMachineRef machine = LLVMCreateTargetMachineWithOptions(target, triple, o);
+    LLVMTargetMachineRef machine = LLVMCreateTargetMachineWithOptions(p->llvm, p->triple, o);
     LLVMDisposeTargetMachineOptions(o);
     return machine;
 }
@@ -85,50 +84,56 @@ static void make_scope(cg *c)
     c->read_scope = LLVMMetadataAsValue(c->context, LLVMMDNodeInContext2(c->context, &scope, 1));
 }
 
-static void choose_cpu(cg *c, const codegen_options *options, const char *triple, bool host)
+static void choose_cpu(cg_platform *p, const codegen_options *options, bool host)
 {
     const bool native = !options->cpu || strcmp(options->cpu, "native") == 0;
-    c->cpu = native ? "generic" : options->cpu;
-    c->features = strncmp(triple, "aarch64", 7) == 0 ? "+neon" : "";
+    p->cpu = native ? "generic" : options->cpu;
+    p->features = strncmp(p->triple, "aarch64", 7) == 0 ? "+neon" : "";
     if (!native || !host) return;
     char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
-    c->cpu = arena_strdup(c->arena, cpu);
-    c->features = arena_strdup(c->arena, features);
+    p->cpu = arena_strdup(p->arena, cpu);
+    p->features = arena_strdup(p->arena, features);
     LLVMDisposeMessage(cpu);
     LLVMDisposeMessage(features);
 }
 
-bool cg_open(cg *c, const codegen_options *options, diag *d)
+bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, diag *d)
 {
     LLVMInitializeAllTargetInfos();
     LLVMInitializeAllTargets();
     LLVMInitializeAllTargetMCs();
     LLVMInitializeAllAsmPrinters();
     char *host = LLVMGetDefaultTargetTriple(), *problem = NULL;
-    const char *triple = arena_strdup(c->arena, options->triple ? options->triple : host);
-    const bool is_host = strncmp(triple, host, strcspn(host, "-") + 1) == 0;
+    *p = (cg_platform){.arena = a, .level = options->level};
+    p->triple = arena_strdup(a, options->triple ? options->triple : host);
+    const bool is_host = strncmp(p->triple, host, strcspn(host, "-") + 1) == 0;
     LLVMDisposeMessage(host);
-    LLVMTargetRef target;
-    if (LLVMGetTargetFromTriple(triple, &target, &problem)) {
-        diag_error(d, NULL, "expected a triple of a known target, found \"%s\" (%s)", triple, problem);
+    if (LLVMGetTargetFromTriple(p->triple, &p->llvm, &problem)) {
+        diag_error(d, NULL, "expected a triple of a known target, found \"%s\" (%s)", p->triple, problem);
         LLVMDisposeMessage(problem);
         return false;
     }
-    choose_cpu(c, options, triple, is_host);
-    c->machine = make_machine(target, triple, c->cpu, c->features, options->level);
-    c->target = cg_target_find(triple, probe_features(c->machine, triple));
+    choose_cpu(p, options, is_host);
+    LLVMTargetMachineRef machine = make_machine(p);
+    p->target = cg_target_find(p->triple, probe_features(machine, p->triple));
+    LLVMDisposeTargetMachine(machine);
+    return true;
+}
+
+void cg_open(cg *c, const cg_platform *p, map *helpers)
+{
+    *c = (cg){.arena = p->arena, .helpers = helpers, .target = p->target, .cpu = p->cpu, .features = p->features};
+    c->machine = make_machine(p);
     c->lanes = c->target->bits / 32;
-    c->level = options->level;
-    c->d = d;
+    c->level = p->level;
     c->context = LLVMContextCreate();
     c->module = LLVMModuleCreateWithNameInContext("tfcc", c->context);
     c->b = LLVMCreateBuilderInContext(c->context);
     c->layout = LLVMCreateTargetDataLayout(c->machine);
-    LLVMSetTarget(c->module, triple);
+    LLVMSetTarget(c->module, p->triple);
     LLVMSetModuleDataLayout(c->module, c->layout);
     make_types(c);
     make_scope(c);
-    return true;
 }
 
 void cg_close(cg *c)
@@ -138,6 +143,7 @@ void cg_close(cg *c)
     if (c->layout) LLVMDisposeTargetData(c->layout);
     if (c->machine) LLVMDisposeTargetMachine(c->machine);
     if (c->context) LLVMContextDispose(c->context);
+    free(c->problem);
     arena_done(&c->scratch);
 }
 
@@ -151,40 +157,53 @@ void cg_verify(cg *c, cg_value fn)
     bug("kernel is not valid LLVM IR:\n%s", c->body ? c->body->key : "");
 }
 
-static bool run_passes(cg *c, diag *d)
+/* Keeps the first problem. */
+static bool fail(cg *c, const char *what, const char *why)
+{
+    text t = {0};
+    text_add(&t, "%s: %s", what, why);
+    if (!c->problem) c->problem = strdup(text_get(&t));
+    text_done(&t);
+    return false;
+}
+
+static bool run_passes(cg *c)
 {
     LLVMPassBuilderOptionsRef o = LLVMCreatePassBuilderOptions();
     LLVMErrorRef error = c->level > 0 ? LLVMRunPasses(c->module, pass_list, c->machine, o) : NULL;
     LLVMDisposePassBuilderOptions(o);
     if (!error) return true;
     char *message = LLVMGetErrorMessage(error);
-    diag_error(d, NULL, "LLVM passes failed: %s", message);
+    fail(c, "LLVM passes failed", message);
     LLVMDisposeErrorMessage(message);
     return false;
 }
 
-bool cg_write(cg *c, codegen_kind kind, const char *path, diag *d)
+static bool emit_code(cg *c, LLVMCodeGenFileType type, text *out)
 {
-    text out = {0};
     char *message = NULL;
     LLVMMemoryBufferRef bytes = NULL;
-    if (!run_passes(c, d)) return false;
+    if (LLVMTargetMachineEmitToMemoryBuffer(c->machine, c->module, type, &message, &bytes)) {
+        fail(c, "LLVM cannot write code for this target", message);
+        LLVMDisposeMessage(message);
+        return false;
+    }
+    text_put(out, LLVMGetBufferStart(bytes), LLVMGetBufferSize(bytes));
+    LLVMDisposeMemoryBuffer(bytes);
+    return true;
+}
+
+void cg_write(cg *c, codegen_kind kind, const char *path)
+{
+    text out = {0};
+    if (!run_passes(c)) return;
     if (kind == CODEGEN_LLVM) {
         char *ir = LLVMPrintModuleToString(c->module);
         text_put(&out, ir, strlen(ir));
         LLVMDisposeMessage(ir);
-    } else {
-        LLVMCodeGenFileType type = kind == CODEGEN_OBJECT ? LLVMObjectFile : LLVMAssemblyFile;
-        if (LLVMTargetMachineEmitToMemoryBuffer(c->machine, c->module, type, &message, &bytes)) {
-            diag_error(d, NULL, "LLVM cannot write code for this target: %s", message);
-            LLVMDisposeMessage(message);
-            return false;
-        }
-        text_put(&out, LLVMGetBufferStart(bytes), LLVMGetBufferSize(bytes));
-        LLVMDisposeMemoryBuffer(bytes);
+    } else if (!emit_code(c, kind == CODEGEN_OBJECT ? LLVMObjectFile : LLVMAssemblyFile, &out)) {
+        return;
     }
-    bool ok = text_write_file(&out, path);
-    if (!ok) diag_error(d, NULL, "cannot write %s: %s", path, strerror(errno));
+    if (!text_write_file(&out, path)) fail(c, path, strerror(errno));
     text_done(&out);
-    return ok;
 }

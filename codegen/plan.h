@@ -22,11 +22,23 @@ typedef struct cg_plan {
     int64_t scratch; /* bytes per thread, of the neediest kernel */
 } cg_plan;
 
-/* object.c: the LLVM side of a compilation. */
-bool cg_open(cg *c, const codegen_options *options, diag *d);
+/* object.c: what is compiled for, found once. */
+typedef struct cg_platform {
+    const char *triple, *cpu, *features;
+    int level;
+    LLVMTargetRef llvm;
+    const cg_target *target;
+    arena *arena;
+} cg_platform;
+bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, diag *d);
+
+/* A module, with a context of its own. helpers: those of all modules of the program, or NULL when it has only this
+ * one. */
+void cg_open(cg *c, const cg_platform *p, map *helpers);
 void cg_close(cg *c);
 void cg_verify(cg *c, cg_value fn); /* a function just written; a mistake in it is a bug of tfcc */
-bool cg_write(cg *c, codegen_kind kind, const char *path, diag *d);
+/* Modules may be written at the same time. On failure c->problem says why. */
+void cg_write(cg *c, codegen_kind kind, const char *path);
 
 void cg_program_emit(cg *c, const cg_plan *p);       /* program.c: the constant tables */
 void cg_run_estimate(const cg_body *b, cg_run *run); /* cost.c: flops and bytes */

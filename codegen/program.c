@@ -147,7 +147,7 @@ static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places
     const cg_launch *l = &run->kernel->launch[which];
     const int64_t all = run->kernel->launch_count;
     row r = {.c = c};
-    put(&r, l->fn);
+    put(&r, cg_function_import(c, l->fn));
     put(&r, places);
     put_i32(&r, run->arg_count);
     put_i32(&r, l->rows.batch);

@@ -86,10 +86,19 @@ static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void
     }
 }
 
+/* The row's place in a value with one element a row; behind the rows it may have dims of size 1. */
+static cg_index scalar_index(cg *c, const row *x, ir_value v)
+{
+    const int rank = cg_type(c, v)->rank;
+    cg_value at[IR_MAX_RANK];
+    for (int d = 0; d < rank; d++) at[d] = d < x->rows ? x->at[d] : cg_i64(c, 0);
+    return cg_index_make(1, rank, at);
+}
+
 static void store_scalar(cg *c, const row *x, int r, cg_value scalar)
 {
     const cg_body *b = c->body;
-    cg_index at = cg_index_make(1, cg_type(c, b->root[r])->rank, x->at);
+    cg_index at = scalar_index(c, x, b->root[r]);
     cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], &at, scalar);
     cg_bind_result(c, b->root[r], scalar);
 }
@@ -99,7 +108,7 @@ static void emit_scalars(cg *c, row *x)
     const cg_body *b = c->body;
     for (int r = 0; r < b->root_count; r++) {
         if (x->kind[r] != PART_scalar || x->pass[r] != x->now) continue;
-        cg_index at = cg_index_make(1, cg_type(c, b->root[r])->rank, x->at);
+        cg_index at = scalar_index(c, x, b->root[r]);
         store_scalar(c, x, r, cg_element(c, b->root[r], &at));
     }
 }

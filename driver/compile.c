@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -136,7 +137,28 @@ static int count_ports(const ir_module *m, ir_port_kind kind)
     return count;
 }
 
-/* Code generation and linking. False with the status in *status. */
+static bool write_linked(compilation *c, emit_kind kind, const codegen_options *g)
+{
+    const options *o = c->options;
+    codegen_objects objects;
+    const char *folder = link_temporary(&c->arena, o->output, ".objects");
+    if (mkdir(folder, 0700) != 0) return diag_error(&c->diag, o->output, "cannot write: %s", strerror(errno));
+    const char *stem = arena_printf(&c->arena, "%s/model", folder); /* libraries keep the names of their members */
+    if (!codegen_write_objects(c->model->module, g, &c->arena, stem, &objects, &c->diag)) {
+        rmdir(folder);
+        return false;
+    }
+    double start = now_ms();
+    bool ok = kind == EMIT_EXE
+                  ? link_executable(&c->arena, o->cc, objects.count, objects.path, o->output, &c->diag)
+                  : link_library(&c->arena, objects.count, objects.path, o->output, &c->diag);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", now_ms() - start);
+    codegen_remove_objects(&objects);
+    rmdir(folder);
+    return ok;
+}
+
+/* Code generation and linking. */
 static bool write_code(compilation *c, emit_kind kind)
 {
     const options *o = c->options;
@@ -148,16 +170,8 @@ static bool write_code(compilation *c, emit_kind kind)
         .time = o->time_passes, .summary = c->model->summary,
         .weights = c->model->weights, .weights_size = c->model->weights_size,
         .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
-    bool links = kind == EMIT_EXE || kind == EMIT_LIB;
-    const char *path = links ? link_temporary(&c->arena, o->output, ".o") : o->output;
-    if (!codegen_write(m, &g, emits[kind].codegen, path, &c->diag)) return false;
-    if (!links) return true;
-    double start = now_ms();
-    bool ok = kind == EMIT_EXE ? link_executable(&c->arena, o->cc, path, o->output, &c->diag)
-                               : link_library(&c->arena, path, o->output, &c->diag);
-    if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", now_ms() - start);
-    remove(path);
-    return ok;
+    if (kind == EMIT_EXE || kind == EMIT_LIB) return write_linked(c, kind, &g);
+    return codegen_write(m, &g, emits[kind].codegen, o->output, &c->diag);
 }
 
 static bool check_options(const options *o, emit_kind *out_kind)

@@ -12,7 +12,7 @@
 
 extern char **environ;
 
-enum { MOST_ARGUMENTS = 64 };
+enum { MOST_ARGUMENTS = 128 };
 
 char *link_temporary(arena *a, const char *output, const char *suffix)
 {
@@ -81,7 +81,7 @@ static bool move(const char *from, const char *to, diag *d)
     return false;
 }
 
-bool link_executable(arena *a, const char *cc, const char *object, const char *output, diag *d)
+bool link_executable(arena *a, const char *cc, size_t objects, char **object, const char *output, diag *d)
 {
     char *library = runtime_file(a, "libtfcc_rt.a", d);
     char *list = runtime_file(a, "link.txt", d);
@@ -91,9 +91,12 @@ bool link_executable(arena *a, const char *cc, const char *object, const char *o
         return diag_error(d, list, "cannot read: %s", strerror(errno));
     }
     char *temporary = link_temporary(a, output, ".tmp");
-    char *argv[MOST_ARGUMENTS] = {arena_strdup(a, cc ? cc : "cc"), arena_strdup(a, "-o"), temporary,
-                                  arena_strdup(a, object), library};
-    int count = add_words(argv, 5, arena_strdup(a, text_get(&words)));
+    char *argv[MOST_ARGUMENTS] = {arena_strdup(a, cc ? cc : "cc"), arena_strdup(a, "-o"), temporary};
+    int count = 3;
+    bug_if(objects > MOST_ARGUMENTS / 2, "%zu objects", objects);
+    for (size_t i = 0; i < objects; i++) argv[count++] = object[i];
+    argv[count++] = library;
+    count = add_words(argv, count, arena_strdup(a, text_get(&words)));
     text_done(&words);
     argv[count] = NULL;
     if (!run("linker", argv, NULL, d)) {
@@ -117,14 +120,16 @@ static bool write_header(arena *a, const char *output, diag *d)
     return ok;
 }
 
-bool link_library(arena *a, const char *object, const char *output, diag *d)
+bool link_library(arena *a, size_t count, char **object, const char *output, diag *d)
 {
     char *library = runtime_file(a, "libtfcc_rt.a", d);
     if (!library) return false;
     char *temporary = link_temporary(a, output, ".tmp");
     char *script = link_temporary(a, output, ".mri");
     text t = {0};
-    text_add(&t, "create %s\naddlib %s\naddmod %s\nsave\nend\n", temporary, library, object);
+    text_add(&t, "create %s\naddlib %s\n", temporary, library);
+    for (size_t i = 0; i < count; i++) text_add(&t, "addmod %s\n", object[i]);
+    text_add(&t, "save\nend\n");
     bool ok = text_write_file(&t, script);
     text_done(&t);
     if (!ok) return diag_error(d, script, "cannot write: %s", strerror(errno));

@@ -4,13 +4,13 @@
 
 #include "base/diag.h"
 
-/* Links object `object` with the runtime library into executable `output`. `cc` NULL: "cc". Nothing is left
+/* Links the objects with the runtime library into executable `output`. `cc` NULL: "cc". Nothing is left
  * behind on failure. False with an error in d. */
-bool link_executable(arena *a, const char *cc, const char *object, const char *output, diag *d);
+bool link_executable(arena *a, const char *cc, size_t count, char **object, const char *output, diag *d);
 
-/* Writes a static library of the object and the runtime, and the header of the ABI beside it (the same name
+/* Writes a static library of the objects and the runtime, and the header of the ABI beside it (the same name
  * with .h). */
-bool link_library(arena *a, const char *object, const char *output, diag *d);
+bool link_library(arena *a, size_t count, char **object, const char *output, diag *d);
 
 /* Draws Graphviz text `dot` as SVG with the program `dot`. */
 bool link_run_dot(arena *a, const char *dot, const char *output, diag *d);

@@ -86,7 +86,8 @@ static bool fill_constant(constant_reader *r, const cJSON *j, const json_at *at,
     return true;
 }
 
-bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype, const json_at *at, fe_value *out)
+bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype, const json_at *at,
+                       fe_value *out)
 {
     fe *f = reader->fe;
     constant_reader r = {.fe = f, .type = {.dtype = dtype}};

@@ -179,7 +179,10 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
         result = read_model(&f, arena_printf(a, "%s/config.json", path), archive.config, archive.config_size);
     } else if (read_text(&f, path, &t)) {
         if (t.length >= 4 && memcmp(t.data, "\x89HDF", 4) == 0) {
-            diag_error(d, NULL, "expected JSON or a .keras archive, found HDF5: save the model as .keras");
+            diag_error(d, NULL,
+                       "expected JSON or a .keras archive, found HDF5: save the model as .keras, or as "
+                       "model.to_json() "
+                       "with model.save_weights(\"model.weights.h5\")");
         } else {
             result = read_model(&f, path, text_get(&t), t.length);
         }

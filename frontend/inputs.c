@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-    MOST_SIZE = 256,       /* sizes 1 .. are tried */
-    MOST_NODES = 4000000   /* in all trials together: no file may keep the compiler busy for long */
+    MOST_SIZE = 256,    /* sizes 1 .. are tried */
+    MOST_WORK = 4000000 /* calls and nodes in all trials together: no file may keep the compiler busy for long */
 };
 
 /* Size `axis` of an input of the model. */
@@ -98,7 +98,7 @@ static bool find_open(fe *f, const fe_model *m, size_place *out_open)
 }
 
 /* Reads the model anew, since layers remember the shapes of their first call, and runs it on its inputs. */
-static bool fits(fe *f, const cJSON *root, const size_place *guess, size_t *nodes)
+static bool fits(fe *f, const cJSON *root, const size_place *guess, size_t *work)
 {
     arena scratch = {0};
     diag silent = {.arena = &scratch};
@@ -118,7 +118,7 @@ static bool fits(fe *f, const cJSON *root, const size_place *guess, size_t *node
         for (size_t i = 0; i < m->input_count; i++)
             in[i] = (fe_tensor){ir_build_parameter(l.g, ((fe_input *)m->input[i]->state)->port), IR_NONE};
         ok = fe_model_call(&l, m, m->input_count, in, &result) && !diag_has_errors(&silent);
-        *nodes += l.g->count;
+        *work += m->call_count + l.g->count;
     }
     arena_done(&scratch);
     return ok;
@@ -128,11 +128,11 @@ static bool fits(fe *f, const cJSON *root, const size_place *guess, size_t *node
 static bool infer_size(fe *f, const cJSON *root, size_place *open)
 {
     size_place found = *open;
-    size_t nodes = 0;
+    size_t work = 0;
     for (int64_t size = 1; size <= MOST_SIZE; size++) {
         const size_place guess = {open->input, open->axis, size};
-        if (nodes > MOST_NODES) return false;
-        if (!fits(f, root, &guess, &nodes)) continue;
+        if (work > MOST_WORK) return false;
+        if (!fits(f, root, &guess, &work)) continue;
         if (found.size > 0) return false;
         found = guess;
     }

@@ -16,7 +16,8 @@ static bool has_keras2_form(const cJSON *object)
     const cJSON *config = cJSON_GetObjectItemCaseSensitive(object, "config");
     const cJSON *nodes = cJSON_GetObjectItemCaseSensitive(object, "inbound_nodes");
     const cJSON *module = cJSON_GetObjectItemCaseSensitive(object, "module");
-    if (starts(module, "tf_keras") || starts(module, "keras.src.engine") || starts(module, "keras.engine")) return true;
+    if (starts(module, "tf_keras") || starts(module, "keras.src.engine") || starts(module, "keras.engine"))
+        return true;
     if (cJSON_IsArray(nodes) && cJSON_IsArray(nodes->child)) return true;
     return cJSON_GetObjectItemCaseSensitive(config, "batch_input_shape") &&
            !cJSON_GetObjectItemCaseSensitive(config, "batch_shape");
@@ -62,11 +63,13 @@ bool fe_keras2_counts_itself(const cJSON *layer)
     if (strcmp(name->valuestring, "Functional") == 0 || strcmp(name->valuestring, "Model") == 0) return true;
     if (strcmp(name->valuestring, "Sequential") != 0) return false;
     const cJSON *layers = cJSON_GetObjectItemCaseSensitive(config, "layers");
-    const cJSON *first = cJSON_GetObjectItemCaseSensitive(cJSON_IsArray(layers) ? layers->child : NULL, "config");
+    const cJSON *first =
+        cJSON_GetObjectItemCaseSensitive(cJSON_IsArray(layers) ? layers->child : NULL, "config");
     return cJSON_GetObjectItemCaseSensitive(first, "batch_input_shape");
 }
 
-/* ---- calls ---------------------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------------------
+ */
 
 static bool is_leaf(const cJSON *j)
 {
@@ -86,7 +89,8 @@ static bool is_array(const cJSON *j)
 static bool has_float(const cJSON *j)
 {
     bool found = cJSON_IsNumber(j) && strpbrk(j->valuestring, ".eENI");
-    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next) found = has_float(item);
+    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next)
+        found = has_float(item);
     return found;
 }
 
@@ -141,7 +145,8 @@ static bool read_argument(fe_arg_reader *r, bool arrays, const cJSON *j, const j
         cJSON_GetObjectItemCaseSensitive(j, "stop") && cJSON_GetObjectItemCaseSensitive(j, "step")) {
         return read_slice(r, j, at, out);
     }
-    bool plain = !cJSON_IsArray(j) && (!cJSON_IsObject(j) || cJSON_GetObjectItemCaseSensitive(j, "class_name"));
+    bool plain =
+        !cJSON_IsArray(j) && (!cJSON_IsObject(j) || cJSON_GetObjectItemCaseSensitive(j, "class_name"));
     if (plain && j) return fe_arg_read(r, j, at, out);
     if (!j) {
         *out = (fe_value){.kind = FE_NULL};
@@ -178,7 +183,8 @@ static void split_states(fe *f, const fe_layer *layer, fe_args *a)
     static const char *const recurrent[] = {"SimpleRNN",  "GRU",        "LSTM",       "RNN",
                                             "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"};
     bool found = false;
-    for (size_t i = 0; i < countof(recurrent); i++) found = found || strcmp(layer->class->name, recurrent[i]) == 0;
+    for (size_t i = 0; i < countof(recurrent); i++)
+        found = found || strcmp(layer->class->name, recurrent[i]) == 0;
     fe_value *all = a->arg.item;
     if (!found || all->kind != FE_LIST || all->count < 2) return;
     fe_value states = {.kind = FE_LIST, .count = all->count - 1, .item = all->item + 1};
@@ -186,19 +192,22 @@ static void split_states(fe *f, const fe_layer *layer, fe_args *a)
     *all = all->item[0];
 }
 
-bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j, const json_at *at, fe_args *out)
+bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j, const json_at *at,
+                         fe_args *out)
 {
     fe *f = r->fe;
     const cJSON *leaf = cJSON_IsArray(j) || cJSON_IsObject(j) ? find_leaf(j) : NULL;
     if (!leaf) {
-        return fe_error(f, at, "expected [[\"layer\", call, tensor, {}], ...] as Keras 2 writes a call, found %s",
+        return fe_error(f, at,
+                        "expected [[\"layer\", call, tensor, {}], ...] as Keras 2 writes a call, found %s",
                         fe_json_show(f, j));
     }
     const cJSON *rest = leaf->child->next->next->next;
     const json_at rest_at = {.up = at, .key = "arguments"};
     bool op = layer && fe_keras2_is_op(layer);
     out->arg = (fe_value){.kind = FE_LIST, .count = 1, .item = arena_new(f->arena, fe_value)};
-    if (rest && !cJSON_IsObject(rest)) return fe_error(f, at, "expected an object of arguments, found %s", fe_json_show(f, rest));
+    if (rest && !cJSON_IsObject(rest))
+        return fe_error(f, at, "expected an object of arguments, found %s", fe_json_show(f, rest));
     bool ok = read_argument(r, true, j, at, &out->arg.item[0]);
     if (rest) ok = read_items(r, !op, rest, &rest_at, &out->kwarg) && ok;
     fe_value *first = out->arg.item;

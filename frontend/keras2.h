@@ -1,5 +1,6 @@
-/* keras2.h: private to frontend/. What differs when a model was written by Keras 2 (tf.keras, tf_keras): names of config
- * fields, the list form of calls, and layers that stand for functions of TensorFlow. All else is read as Keras 3's. */
+/* keras2.h: private to frontend/. What differs when a model was written by Keras 2 (tf.keras, tf_keras):
+ * names of config fields, the list form of calls, and layers that stand for functions of TensorFlow. All else
+ * is read as Keras 3's. */
 #ifndef TFCC_FRONTEND_KERAS2_H
 #define TFCC_FRONTEND_KERAS2_H
 
@@ -20,7 +21,8 @@ const char *fe_keras2_class(const char *class_name);
 /* ---- calls (keras2.c) --------------------------------------------------------------------------------- */
 
 /* One entry of "inbound_nodes": nested lists of ["layer", call, tensor, {arguments}]. `layer` may be NULL. */
-bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j, const json_at *at, fe_args *out);
+bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j, const json_at *at,
+                         fe_args *out);
 /* The "batch_input_shape" of a model's first layer, which may be a model itself; NULL: it has none. */
 const cJSON *fe_keras2_first_shape(const cJSON *model_config);
 /* True when calls of this nested model are numbered from 1. */
@@ -36,8 +38,8 @@ bool fe_keras2_is_op(const fe_layer *layer);
 typedef struct tf_symbol tf_symbol;
 typedef bool (*tf_build)(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out);
 struct tf_symbol {
-    const char *name;       /* below tf: "math.add" */
-    const char *op;         /* of keras.ops */
+    const char *name; /* below tf: "math.add" */
+    const char *op;   /* of keras.ops */
     tf_build build;
     const char *parameters; /* see tf_symbols.def */
     const char *settings;
@@ -55,7 +57,7 @@ bool tf_op_build(fe_lower *l, const char *op, int count, const tf_arg *arg, fe_v
 /* Element `index` of a vector of integers that is known up to the batch: tf.shape(x)[1], a constant. */
 bool tf_size_find(fe_lower *l, ir_value v, int64_t index, ir_dim *out);
 
-#define TF(name, op, family, parameters, settings) \
+#define TF(name, op, family, parameters, settings)                                                           \
     bool tf_build_##family(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out);
 #include "frontend/tf_symbols.def"
 

@@ -1,5 +1,5 @@
-/* keras2_build.c: functions of TensorFlow that are not one operation of keras.ops but a few, or that take their
- * arguments in another form. Arguments are already under the names of keras.ops. */
+/* keras2_build.c: functions of TensorFlow that are not one operation of keras.ops but a few, or that take
+ * their arguments in another form. Arguments are already under the names of keras.ops. */
 #include "frontend/keras2.h"
 
 #include <string.h>
@@ -31,11 +31,15 @@ bool tf_op_build(fe_lower *l, const char *op, int count, const tf_arg *arg, fe_v
         key[i] = arg[i].name;
         item[i] = arg[i].value;
     }
-    const fe_args args = {.arg = {.kind = FE_LIST}, .kwarg = {.kind = FE_DICT, .count = count, .item = item, .key = key}};
+    const fe_args args = {.arg = {.kind = FE_LIST},
+                          .kwarg = {.kind = FE_DICT, .count = count, .item = item, .key = key}};
     return call_op(l, op, &args, out);
 }
 
-static fe_value make_int(int64_t n) { return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n}; }
+static fe_value make_int(int64_t n)
+{
+    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
+}
 static fe_value make_number(double x) { return (fe_value){.kind = FE_NUMBER, .number = x, .is_float = true}; }
 static fe_value make_bool(bool b) { return (fe_value){.kind = FE_BOOL, .number = b, .integer = b}; }
 
@@ -61,7 +65,8 @@ static bool get(fe_lower *l, const fe_args *args, const char *name, fe_value *ou
 
 static bool get_tensor(fe_lower *l, const fe_args *args, const char *name, fe_value *out)
 {
-    return get(l, args, name, out) && (out->kind == FE_TENSOR || fail(l, "expected a tensor as \"%s\" of keras.ops", name));
+    return get(l, args, name, out) &&
+           (out->kind == FE_TENSOR || fail(l, "expected a tensor as \"%s\" of keras.ops", name));
 }
 
 static bool is_set(const fe_args *args, const char *name)
@@ -71,7 +76,8 @@ static bool is_set(const fe_args *args, const char *name)
 }
 
 /* The axis, from 0, of a dim of fixed size. */
-static bool get_axis(fe_lower *l, const fe_args *args, const fe_value *x, int64_t *out_axis, int64_t *out_size)
+static bool get_axis(fe_lower *l, const fe_args *args, const fe_value *x, int64_t *out_axis,
+                     int64_t *out_size)
 {
     const ir_type *t = ir_type_of(l->g, x->tensor.value);
     fe_value axis;
@@ -80,10 +86,14 @@ static bool get_axis(fe_lower *l, const fe_args *args, const fe_value *x, int64_
         return fail(l, "expected an axis of %s", fe_shape_show(l->fe, t));
     *out_axis = axis.integer < 0 ? axis.integer + t->rank : axis.integer;
     *out_size = t->dim[*out_axis].count;
-    return !t->dim[*out_axis].batch || fail(l, "taking the batch of %s apart is not supported", fe_shape_show(l->fe, t));
+    return !t->dim[*out_axis].batch ||
+           fail(l, "taking the batch of %s apart is not supported", fe_shape_show(l->fe, t));
 }
 
-bool tf_build_plain(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out) { return call_op(l, s->op, args, out); }
+bool tf_build_plain(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    return call_op(l, s->op, args, out);
+}
 
 bool tf_build_same(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
@@ -114,7 +124,8 @@ bool tf_build_multiply_no_nan(fe_lower *l, const tf_symbol *s, const fe_args *ar
     fe_value a, b, product, condition;
     (void)s;
     if (!get(l, args, "x1", &a) || !get(l, args, "x2", &b)) return false;
-    if (!build2(l, "Equal", b, make_number(0), &condition) || !build2(l, "Multiply", a, b, &product)) return false;
+    if (!build2(l, "Equal", b, make_number(0), &condition) || !build2(l, "Multiply", a, b, &product))
+        return false;
     const tf_arg chosen[] = {{"condition", condition}, {"x1", make_number(0)}, {"x2", product}};
     return tf_op_build(l, "Where", 3, chosen, out);
 }
@@ -133,7 +144,8 @@ bool tf_build_add_n(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
         *out = list;
         return true;
     }
-    if (list.kind != FE_LIST || list.count == 0) return fail(l, "expected a list of tensors as \"%s\"", "inputs");
+    if (list.kind != FE_LIST || list.count == 0)
+        return fail(l, "expected a list of tensors as \"%s\"", "inputs");
     sum = list.item[0];
     for (int i = 1; i < list.count; i++) {
         if (!build2(l, s->op, sum, list.item[i], &sum)) return false;
@@ -157,14 +169,17 @@ static bool build_energy(fe_lower *l, const fe_args *args, bool keep, fe_value *
     fe_value x, square;
     const fe_value *axis = fe_args_find(args, -1, "axis");
     if (!get_tensor(l, args, "x", &x) || !build1(l, "Square", x, &square)) return false;
-    const tf_arg arg[] = {{"x", square}, {"keepdims", make_bool(keep)}, {"axis", axis ? *axis : (fe_value){.kind = FE_NULL}}};
+    const tf_arg arg[] = {
+        {"x", square}, {"keepdims", make_bool(keep)}, {"axis", axis ? *axis : (fe_value){.kind = FE_NULL}}};
     return tf_op_build(l, "Sum", 3, arg, out);
 }
 
 bool tf_build_l2_normalize(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
     fe_value x, epsilon, energy, inverse;
-    if (!get_tensor(l, args, "x", &x) || !get(l, args, "epsilon", &epsilon) || !build_energy(l, args, true, &energy)) return false;
+    if (!get_tensor(l, args, "x", &x) || !get(l, args, "epsilon", &epsilon) ||
+        !build_energy(l, args, true, &energy))
+        return false;
     if (!build2(l, "Maximum", energy, epsilon, &energy) || !build1(l, s->op, energy, &inverse)) return false;
     return build2(l, "Multiply", x, inverse, out);
 }
@@ -204,12 +219,14 @@ bool tf_build_bias_add(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_
     return build2(l, s->op, x, bias, out);
 }
 
-/* ---- parts ------------------------------------------------------------------------------------------------- */
+/* ---- parts
+ * ------------------------------------------------------------------------------------------------- */
 
 /* x[..., start:limit] along an axis, or x[..., start] with a limit of -1. */
 static bool build_part(fe_lower *l, fe_value x, int64_t axis, int64_t start, int64_t limit, fe_value *out)
 {
-    fe_value key[IR_MAX_RANK], part[3] = {make_int(start), make_int(limit), {.kind = FE_NULL}}, whole[3] = {{.kind = FE_NULL}};
+    fe_value key[IR_MAX_RANK], part[3] = {make_int(start), make_int(limit), {.kind = FE_NULL}},
+                               whole[3] = {{.kind = FE_NULL}};
     for (int64_t i = 0; i < axis; i++) key[i] = (fe_value){.kind = FE_SLICE, .count = 3, .item = whole};
     key[axis] = limit < 0 ? make_int(start) : (fe_value){.kind = FE_SLICE, .count = 3, .item = part};
     const tf_arg arg[] = {{"x", x}, {"key", {.kind = FE_LIST, .count = (int)axis + 1, .item = key}}};
@@ -224,8 +241,11 @@ bool tf_build_unstack(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_v
     int64_t axis, size;
     (void)s;
     if (!get_tensor(l, args, "x", &x) || !get_axis(l, args, &x, &axis, &size)) return false;
-    if (size > MOST_PARTS) return fail(l, "expected at most 4096 parts of %s", fe_shape_show(l->fe, ir_type_of(l->g, x.tensor.value)));
-    *out = (fe_value){.kind = FE_LIST, .count = (int)size, .item = arena_array(l->fe->arena, fe_value, (size_t)size + 1)};
+    if (size > MOST_PARTS)
+        return fail(l, "expected at most 4096 parts of %s",
+                    fe_shape_show(l->fe, ir_type_of(l->g, x.tensor.value)));
+    *out = (fe_value){
+        .kind = FE_LIST, .count = (int)size, .item = arena_array(l->fe->arena, fe_value, (size_t)size + 1)};
     for (int64_t i = 0; i < size; i++) {
         if (!build_part(l, x, axis, i, -1, &out->item[i])) return false;
     }
@@ -240,10 +260,12 @@ static bool get_parts(fe_lower *l, const fe_args *args, int64_t size, int *out_c
     if (!get(l, args, "num_or_size_splits", &splits)) return false;
     bool many = splits.kind == FE_LIST;
     int64_t count = many ? splits.count : splits.integer;
-    bool fits = (many || (splits.kind == FE_NUMBER && !splits.is_float)) && count > 0 && count <= MOST_PARTS && (many || size % count == 0);
+    bool fits = (many || (splits.kind == FE_NUMBER && !splits.is_float)) && count > 0 &&
+                count <= MOST_PARTS && (many || size % count == 0);
     int64_t *part = arena_array(l->fe->arena, int64_t, fits ? (size_t)count : 1);
     for (int64_t i = 0; fits && i < count; i++) {
-        fits = !many || (splits.item[i].kind == FE_NUMBER && !splits.item[i].is_float && splits.item[i].integer <= size);
+        fits = !many || (splits.item[i].kind == FE_NUMBER && !splits.item[i].is_float &&
+                         splits.item[i].integer <= size);
         part[i] = many && fits ? splits.item[i].integer : size / count;
         if (part[i] < 0) {
             fits = fits && open < 0 && part[i] == -1;
@@ -265,8 +287,11 @@ bool tf_build_split(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     int64_t axis, size, from = 0, *part;
     int count;
     (void)s;
-    if (!get_tensor(l, args, "x", &x) || !get_axis(l, args, &x, &axis, &size) || !get_parts(l, args, size, &count, &part)) return false;
-    *out = (fe_value){.kind = FE_LIST, .count = count, .item = arena_array(l->fe->arena, fe_value, (size_t)count)};
+    if (!get_tensor(l, args, "x", &x) || !get_axis(l, args, &x, &axis, &size) ||
+        !get_parts(l, args, size, &count, &part))
+        return false;
+    *out = (fe_value){
+        .kind = FE_LIST, .count = count, .item = arena_array(l->fe->arena, fe_value, (size_t)count)};
     for (int i = 0; i < count; from += part[i], i++) {
         if (!build_part(l, x, axis, from, from + part[i], &out->item[i])) return false;
     }
@@ -281,7 +306,10 @@ bool tf_build_pad(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value
     const fe_value none = {.kind = FE_NULL};
     if (!get_tensor(l, args, "x", &x) || !get(l, args, "pad_width", &width)) return false;
     bool constant = !mode || (mode->kind == FE_TEXT && strcmp(mode->text, "constant") == 0);
-    const tf_arg arg[] = {{"x", x}, {"pad_width", width}, {"mode", mode ? *mode : none}, {"constant_values", constant && value ? *value : none}};
+    const tf_arg arg[] = {{"x", x},
+                          {"pad_width", width},
+                          {"mode", mode ? *mode : none},
+                          {"constant_values", constant && value ? *value : none}};
     return tf_op_build(l, s->op, 4, arg, out);
 }
 
@@ -307,8 +335,9 @@ bool tf_build_shape(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     const ir_type t = *ir_type_of(l->g, x.tensor.value);
     if (t.rank == 0) return fail(l, "the shape of a scalar is not supported: %s", fe_shape_show(l->fe, &t));
     for (int i = 0; i < t.rank; i++) {
-        size[i] = t.dim[i].batch ? ir_build_convert(l->g, ir_build_dimension_size(l->g, x.tensor.value, i), DTYPE_i32)
-                                 : ir_build_scalar(l->g, DTYPE_i32, (double)t.dim[i].count);
+        size[i] = t.dim[i].batch
+                      ? ir_build_convert(l->g, ir_build_dimension_size(l->g, x.tensor.value, i), DTYPE_i32)
+                      : ir_build_scalar(l->g, DTYPE_i32, (double)t.dim[i].count);
         size[i] = ir_build_reshape(l->g, size[i], 1, &one);
     }
     *out = fe_value_tensor(t.rank == 1 ? size[0] : ir_build_concatenate(l->g, t.rank, size, 0), IR_NONE);
@@ -319,7 +348,8 @@ static bool find_constant(const ir_node *n, int64_t index, ir_dim *out)
 {
     const ir_attr *data = ir_attr_find(n, ATTR_data);
     const size_t width = ir_dtype_size(n->type.dtype);
-    if (!data || ir_dtype_is_float(n->type.dtype) || (size_t)(index + 1) * width > data->data.size) return false;
+    if (!data || ir_dtype_is_float(n->type.dtype) || (size_t)(index + 1) * width > data->data.size)
+        return false;
     const ir_array array = {n->type, (void *)data->data.bytes};
     *out = ir_fixed((int64_t)ir_array_get(&array, index));
     return true;
@@ -331,7 +361,8 @@ static bool find_product(const ir_graph *g, const ir_node *n, int64_t index, int
 {
     ir_dim a, b;
     if (!find_size(g, n->in[0], index, depth, &a) || !find_size(g, n->in[1], index, depth, &b)) return false;
-    if ((a.batch && b.batch) || a.count > INT32_MAX || b.count > INT32_MAX || a.count < 0 || b.count < 0) return false;
+    if ((a.batch && b.batch) || a.count > INT32_MAX || b.count > INT32_MAX || a.count < 0 || b.count < 0)
+        return false;
     *out = (ir_dim){a.count * b.count, a.batch || b.batch};
     return true;
 }
@@ -350,7 +381,8 @@ static bool find_joined(const ir_graph *g, const ir_node *n, int64_t index, int 
 static bool find_sliced(const ir_graph *g, const ir_node *n, int64_t index, int depth, ir_dim *out)
 {
     int count = 0;
-    const int64_t *start = ir_attr_ints(n, ATTR_start, &count), *stride = ir_attr_ints(n, ATTR_strides, &count);
+    const int64_t *start = ir_attr_ints(n, ATTR_start, &count),
+                  *stride = ir_attr_ints(n, ATTR_strides, &count);
     if (!start || n->type.rank != 1) return false;
     return find_size(g, n->in[0], start[0] + index * (stride ? stride[0] : 1), depth, out);
 }
@@ -361,15 +393,26 @@ static bool find_size(const ir_graph *g, ir_value v, int64_t index, int depth, i
     const ir_node *n = &g->node[v];
     if (depth == 0 || n->type.rank > 1) return false;
     switch (n->op) {
-    case OP_constant: return find_constant(n, index, out);
-    case OP_dimension_size: *out = g->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)]; return true;
+    case OP_constant:
+        return find_constant(n, index, out);
+    case OP_dimension_size:
+        *out = g->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
+        return true;
     case OP_convert:
-    case OP_reshape: return find_size(g, n->in[0], index, depth - 1, out);
-    case OP_multiply: return find_product(g, n, index, depth - 1, out);
-    case OP_concatenate: return find_joined(g, n, index, depth - 1, out);
-    case OP_slice: return find_sliced(g, n, index, depth - 1, out);
-    default: return false;
+    case OP_reshape:
+        return find_size(g, n->in[0], index, depth - 1, out);
+    case OP_multiply:
+        return find_product(g, n, index, depth - 1, out);
+    case OP_concatenate:
+        return find_joined(g, n, index, depth - 1, out);
+    case OP_slice:
+        return find_sliced(g, n, index, depth - 1, out);
+    default:
+        return false;
     }
 }
 
-bool tf_size_find(fe_lower *l, ir_value v, int64_t index, ir_dim *out) { return find_size(l->g, v, index, 32, out); }
+bool tf_size_find(fe_lower *l, ir_value v, int64_t index, ir_dim *out)
+{
+    return find_size(l->g, v, index, 32, out);
+}

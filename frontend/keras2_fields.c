@@ -61,7 +61,9 @@ bool fe_keras2_fields_read(fe_config *c)
     bool ok = true;
     for (size_t i = 0; i < countof(fields); i++) {
         const field *row = &fields[i];
-        if (row->key || !concerns(row, c->keras2_class) || !cJSON_GetObjectItemCaseSensitive(c->object, row->written)) continue;
+        if (row->key || !concerns(row, c->keras2_class) ||
+            !cJSON_GetObjectItemCaseSensitive(c->object, row->written))
+            continue;
         const json_at at = {.up = &c->at, .key = row->written};
         const cJSON *j = fe_config_item(c, row->written);
         if (j && row->expected && !is_expected(j, row->expected))

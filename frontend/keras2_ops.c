@@ -33,8 +33,8 @@ static bool read_lambda(fe *f, fe_layer *layer, fe_config *c)
         const char *known[countof(symbols)];
         for (size_t i = 0; i < countof(symbols); i++) known[i] = symbols[i].name;
         const char *near = fe_nearest(name, countof(known), known);
-        return fe_error(f, &at, "tf.%s is not supported%s%s", name, near ? "; the nearest function that is: tf." : "",
-                        near ? near : "");
+        return fe_error(f, &at, "tf.%s is not supported%s%s", name,
+                        near ? "; the nearest function that is: tf." : "", near ? near : "");
     }
     layer->state = arena_copy(f->arena, &s, sizeof s);
     return true;
@@ -53,8 +53,9 @@ static const fe_layer_class classes[] = {
     {.name = "ClassMethod", .refusal = "it makes ragged tensors"},
     {.name = "InstanceMethod", .refusal = "it works on ragged or sparse tensors"},
     {.name = "InstanceProperty", .refusal = "it works on ragged or sparse tensors"},
-    {.name = "TensorFlowOpLayer", .refusal = "TensorFlow 2.3 and older write operations as parts of its own graph; load the "
-                                             "model in TensorFlow 2.4 or newer and write it again with model.to_json()"},
+    {.name = "TensorFlowOpLayer",
+     .refusal = "TensorFlow 2.3 and older write operations as parts of its own graph; load the "
+                "model in TensorFlow 2.4 or newer and write it again with model.to_json()"},
 };
 
 const fe_layer_class *fe_keras2_op_class(const char *class_name)
@@ -91,7 +92,8 @@ static bool next_parameter(const char **at, parameter *out)
     size_t length = strcspn(word, " "), name = strcspn(word, " =:"), key = strcspn(word, " :");
     if (length == 0) return false;
     copy_part(out->name, word, name);
-    copy_part(out->key, word[name] == '=' ? word + name + 1 : word, word[name] == '=' ? key - name - 1 : name);
+    copy_part(out->key, word[name] == '=' ? word + name + 1 : word,
+              word[name] == '=' ? key - name - 1 : name);
     copy_part(out->how, word + key + (key < length), length - key - (key < length));
     *at += length;
     return true;
@@ -115,7 +117,8 @@ static bool resolve_sizes(fe_lower *l, const char *name, fe_value *v)
         v->item = arena_array(l->fe->arena, fe_value, (size_t)v->count + 1);
         for (int i = 0; i < v->count; i++) {
             ir_dim dim;
-            if (!tf_size_find(l, tensor.tensor.value, i, &dim)) return fail(l, "expected sizes that are known as \"%s\"", name);
+            if (!tf_size_find(l, tensor.tensor.value, i, &dim))
+                return fail(l, "expected sizes that are known as \"%s\"", name);
             v->item[i] = (fe_value){.kind = FE_NUMBER, .integer = dim.batch ? -1 : dim.count};
         }
         return true;
@@ -125,7 +128,8 @@ static bool resolve_sizes(fe_lower *l, const char *name, fe_value *v)
     for (int i = 0; i < v->count; i++) {
         ir_dim dim;
         if (v->item[i].kind != FE_TENSOR) continue;
-        if (!tf_size_find(l, v->item[i].tensor.value, 0, &dim)) return fail(l, "expected sizes that are known as \"%s\"", name);
+        if (!tf_size_find(l, v->item[i].tensor.value, 0, &dim))
+            return fail(l, "expected sizes that are known as \"%s\"", name);
         v->item[i] = (fe_value){.kind = FE_NUMBER, .integer = dim.batch ? -1 : dim.count};
     }
     return true;
@@ -157,7 +161,8 @@ static bool take(fe_lower *l, const parameter *p, const fe_value *v, fe_value *d
 {
     fe_value value = *v;
     if (strcmp(p->how, "unused") == 0) return true;
-    if (strcmp(p->how, "false") == 0) return is_zero(v) || fail(l, "argument \"%s\" is not supported", p->name);
+    if (strcmp(p->how, "false") == 0)
+        return is_zero(v) || fail(l, "argument \"%s\" is not supported", p->name);
     if (strcmp(p->how, "lower") == 0 && v->kind == FE_TEXT) value.text = make_lower(l->fe->arena, v->text);
     if (strcmp(p->how, "sizes") == 0 && !resolve_sizes(l, p->name, &value)) return false;
     if (value.kind != FE_NULL) put(dict, arena_strdup(l->fe->arena, p->key), value);

@@ -164,9 +164,11 @@ bool fe_call_softmax(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value
     if (!ir_dtype_is_float(t.dtype)) y = ir_build_convert(l->g, y, layer->compute_dtype);
     const ir_dtype dtype = fe_type(l, y).dtype;
     const ir_value low = ir_build_scalar(l->g, dtype, dtype == DTYPE_f16 ? -3e4 : -1e9);
-    const bool adds = l->fe->keras2; /* Keras 2 adds to hidden values, and leaves their shares as they come out */
+    const bool adds =
+        l->fe->keras2; /* Keras 2 adds to hidden values, and leaves their shares as they come out */
     if (mask != IR_NONE && adds)
-        y = ir_build_binary(l->g, OP_add, y, ir_build_select(l->g, mask, ir_build_scalar(l->g, dtype, 0), low));
+        y = ir_build_binary(l->g, OP_add, y,
+                            ir_build_select(l->g, mask, ir_build_scalar(l->g, dtype, 0), low));
     else if (mask != IR_NONE)
         y = ir_build_select(l->g, mask, y, low);
     const ir_value logits = y;

@@ -305,7 +305,8 @@ static ir_value hide_scores(fe_lower *l, ir_value scores, ir_value mask, bool fu
     const ir_dtype dtype = fe_type(l, scores).dtype;
     const double hidden = fused ? -0.7 * 3.38953e38 : dtype == DTYPE_f16 ? -3e4 : -1e9;
     if (!l->fe->keras2) return ir_build_select(g, mask, scores, ir_build_scalar(g, dtype, hidden));
-    const ir_value adder = ir_build_select(g, mask, ir_build_scalar(g, dtype, 0), ir_build_scalar(g, dtype, hidden));
+    const ir_value adder =
+        ir_build_select(g, mask, ir_build_scalar(g, dtype, 0), ir_build_scalar(g, dtype, hidden));
     return ir_build_binary(g, OP_add, scores, adder);
 }
 
@@ -332,7 +333,8 @@ static bool build_weights(fe_lower *l, fe_layer *layer, const ir_value qkv[3], c
         scores = hide_scores(l, scores, mask, fused);
     }
     ir_value weights = fe_softmax_build(l, scores, e->axes, dims);
-    if (mask != IR_NONE && !fused && !l->fe->keras2) weights = ir_build_select(g, mask, weights, ir_build_scalar(g, scored, 0));
+    if (mask != IR_NONE && !fused && !l->fe->keras2)
+        weights = ir_build_select(g, mask, weights, ir_build_scalar(g, scored, 0));
     *out = ir_build_convert(g, weights, dtype);
     return true;
 }

@@ -93,7 +93,7 @@ ir_value fe_softmax_build(fe_lower *l, ir_value x, int count, const int64_t *dim
 ir_value fe_relu_build(fe_lower *l, ir_value x)
 {
     const ir_value zero = ir_build_scalar(l->g, fe_type(l, x).dtype, 0);
-    return ir_build_select(l->g, ir_build_compare(l->g, "GT", x, zero), x, zero);
+    return ir_build_select(l->g, ir_build_compare(l->g, "LE", x, zero), zero, x);
 }
 
 ir_value fe_square(fe_lower *l, ir_value x) { return ir_build_binary(l->g, OP_multiply, x, x); }

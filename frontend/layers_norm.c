@@ -192,7 +192,8 @@ static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_val
 /* Keras 2 hands images and volumes to a fused kernel that takes no mask and keeps the unbiased variance. */
 static bool is_fused(const fe_lower *l, const batch_norm *b)
 {
-    return l->fe->keras2 && (b->type.rank == 4 || b->type.rank == 5) && (b->axis == 1 || b->axis == b->type.rank - 1);
+    return l->fe->keras2 && (b->type.rank == 4 || b->type.rank == 5) &&
+           (b->axis == 1 || b->axis == b->type.rank - 1);
 }
 
 static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value variance)
@@ -200,10 +201,12 @@ static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value varian
     ir_graph *g = l->g;
     ir_value count = ir_build_scalar(g, b->type.dtype, 1);
     for (int i = 0; i < b->count; i++) {
-        const ir_value size = ir_build_convert(g, ir_build_dimension_size(g, b->x, (int)b->dims[i]), b->type.dtype);
+        const ir_value size =
+            ir_build_convert(g, ir_build_dimension_size(g, b->x, (int)b->dims[i]), b->type.dtype);
         count = ir_build_binary(g, OP_multiply, count, size);
     }
-    const ir_value less = ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_add, count, -1), 1);
+    const ir_value less =
+        ir_build_binary_scalar(g, OP_maximum, ir_build_binary_scalar(g, OP_add, count, -1), 1);
     const ir_value factor = ir_build_binary(g, OP_divide, count, less);
     return ir_build_binary(g, OP_multiply, variance, factor);
 }

@@ -40,7 +40,8 @@ static bool is_unmasked(const fe_lower *l, ir_value value)
 static fe_value strip_masks(fe_lower *l, const fe_value *v)
 {
     fe_value out = *v;
-    if (v->kind == FE_TENSOR && v->tensor.mask != IR_NONE && is_unmasked(l, v->tensor.value)) out.tensor.mask = IR_NONE;
+    if (v->kind == FE_TENSOR && v->tensor.mask != IR_NONE && is_unmasked(l, v->tensor.value))
+        out.tensor.mask = IR_NONE;
     if (v->count == 0) return out;
     out.item = arena_array(l->fe->arena, fe_value, (size_t)v->count);
     for (int i = 0; i < v->count; i++) out.item[i] = strip_masks(l, &v->item[i]);
@@ -143,7 +144,8 @@ static void keep_types(fe_lower *l, fe_layer *layer, const fe_value *out)
 static bool find_phase(const fe_lower *l, const fe_args *args)
 {
     const fe_value *training = l->fe->keras2 ? fe_args_find(args, -1, "training") : NULL;
-    return training && (training->kind == FE_BOOL || training->kind == FE_NUMBER) ? training->number != 0 : l->training;
+    return training && (training->kind == FE_BOOL || training->kind == FE_NUMBER) ? training->number != 0
+                                                                                  : l->training;
 }
 
 bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)

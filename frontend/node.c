@@ -69,9 +69,7 @@ static bool read_call(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_ar
     const cJSON *kwargs = cJSON_GetObjectItemCaseSensitive(j, "kwargs");
     const json_at args_at = {.up = at, .key = "args"}, kwargs_at = {.up = at, .key = "kwargs"};
     if (cJSON_IsArray(j)) {
-        return fe_error(
-            r->fe, at,
-            "expected a call as Keras 3 writes it, found a list as Keras 2 writes it");
+        return fe_error(r->fe, at, "expected a call as Keras 3 writes it, found a list as Keras 2 writes it");
     }
     if (!cJSON_IsArray(args)) {
         return fe_error(r->fe, &args_at, "expected a list of arguments, found %s", fe_json_show(r->fe, args));
@@ -107,7 +105,8 @@ static bool read_calls(linker *k, fe_arg_reader *r)
             call->args.kwarg.kind = FE_DICT;
             if (!is_class(j, "InputLayer"))
                 ok = (k->fe->keras2 ? fe_keras2_call_read(r, layer, node, &node_at, &call->args)
-                                    : read_call(r, node, &node_at, &call->args)) && ok;
+                                    : read_call(r, node, &node_at, &call->args)) &&
+                     ok;
             node = node ? node->next : NULL;
         }
         k->fe->layer = outer;

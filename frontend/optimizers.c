@@ -93,9 +93,11 @@ static const ir_record *read_schedule(fe *f, const cJSON *j, const json_at *at)
 /* Keras 2's "decay": rate / (1 + decay * step). */
 static bool read_decay(fe_config *c, const char *spec, double decay, ir_record *r)
 {
-    ir_record *plain = ir_record_new(c->fe->arena, "rate"), *schedule = ir_record_new(c->fe->arena, "inverse_time_decay");
+    ir_record *plain = ir_record_new(c->fe->arena, "rate"),
+              *schedule = ir_record_new(c->fe->arena, "inverse_time_decay");
     if (!fe_fields_read(c, spec, plain)) return false;
-    ir_record_add_number(c->fe->arena, schedule, "initial_learning_rate", ir_record_number(plain, "learning_rate", 0));
+    ir_record_add_number(c->fe->arena, schedule, "initial_learning_rate",
+                         ir_record_number(plain, "learning_rate", 0));
     ir_record_add_number(c->fe->arena, schedule, "decay_steps", 1);
     ir_record_add_number(c->fe->arena, schedule, "decay_rate", decay);
     ir_record_add_number(c->fe->arena, schedule, "staircase", 0);
@@ -110,8 +112,10 @@ static bool read_rate(fe_config *c, const char *spec, ir_record *r)
     double decay = 0;
     if (c->fe->keras2 && !fe_config_number_or(c, "decay", 0, &decay)) return false;
     if (decay != 0 && cJSON_IsObject(j))
-        return fe_error(c->fe, &decay_at, "expected no decay beside a learning rate schedule, found %g", decay);
-    if (decay < 0) return fe_error(c->fe, &decay_at, "expected a number that is not negative, found %g", decay);
+        return fe_error(c->fe, &decay_at, "expected no decay beside a learning rate schedule, found %g",
+                        decay);
+    if (decay < 0)
+        return fe_error(c->fe, &decay_at, "expected a number that is not negative, found %g", decay);
     if (decay > 0) return read_decay(c, spec, decay, r);
     if (!cJSON_IsObject(j)) return fe_fields_read(c, spec, r);
     const json_at at = {.up = &c->at, .key = "learning_rate"};
@@ -140,7 +144,9 @@ static bool read_keras2(fe *f, const cJSON *j, const optimizer *o, const json_at
     ir_record_add_number(f->arena, r, "keras2", 1);
     if (!legacy) return true;
     if (strcmp(o->name, "Nadam") == 0)
-        return fe_error(f, at, "the legacy Nadam is not supported; keras.optimizers.Nadam of TensorFlow 2.11 and newer is");
+        return fe_error(
+            f, at,
+            "the legacy Nadam is not supported; keras.optimizers.Nadam of TensorFlow 2.11 and newer is");
     bool outside = strcmp(o->name, "Adagrad") == 0 ||
                    (strcmp(o->name, "RMSprop") == 0 && ir_record_number(r, "momentum", 0) == 0);
     if (outside) ir_record_add_number(f->arena, r, "epsilon_outside", 1);

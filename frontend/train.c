@@ -179,7 +179,8 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     if (shape.rank > 0 && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
-        track(l, tracker_key(l->fe, t), value, l->fe->keras2 ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
+        track(l, tracker_key(l->fe, t), value,
+              l->fe->keras2 ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
     if (loss->weight != 1) value = ir_build_binary_scalar(l->g, OP_multiply, value, loss->weight);
     *total = *total == IR_NONE ? value : ir_build_binary(l->g, OP_add, *total, value);
     return true;

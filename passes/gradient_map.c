@@ -212,15 +212,14 @@ RULE(minimum)
     choose(c, n, "LE", dy);
 }
 
-/* y = select(x > 0, x, 0): then y > 0 exactly where x > 0, so that x need not be kept for the backward pass.
- */
+/* y = select(x <= 0, 0, x): then y <= 0 exactly where x <= 0, so that x need not be kept for the backward pass. */
 static ir_value find_condition(grad_ctx *c, ir_value v, const ir_node *n)
 {
     const ir_node test = c->g->node[n->in[0]];
-    const bool rectifies = test.op == OP_compare && strcmp(ir_attr_text(&test, ATTR_direction), "GT") == 0 &&
-                           test.in[0] == n->in[1] && ir_is_filled_with(c->g, test.in[1], 0) &&
-                           ir_is_filled_with(c->g, n->in[2], 0);
-    return rectifies ? ir_build_compare(c->g, "GT", v, test.in[1]) : n->in[0];
+    const bool rectifies = test.op == OP_compare && strcmp(ir_attr_text(&test, ATTR_direction), "LE") == 0 &&
+                           test.in[0] == n->in[2] && ir_is_filled_with(c->g, test.in[1], 0) &&
+                           ir_is_filled_with(c->g, n->in[1], 0);
+    return rectifies ? ir_build_compare(c->g, "LE", v, test.in[1]) : n->in[0];
 }
 
 RULE(select)

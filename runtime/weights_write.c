@@ -121,6 +121,9 @@ bool weights_write(const model *m, const char *path)
     w.h.H5Pset_obj_track_times(w.data, 0);
     w.file = w.h.H5Fcreate("image", HDF5_TRUNCATE, H5P_DEFAULT, access);
     bool ok = w.file >= 0 || rt_failed(m->r, "%s: HDF5 could not build the weights file", path);
+    /* Keras 2 opens the model's own group, which is empty. */
+    if (ok && !make_group(&w, "vars/0", ""))
+        ok = rt_failed(m->r, "%s: HDF5 could not build the weights file", path);
     ok = ok && write_variables(&w, path) && write_image(&w, path);
     if (w.file >= 0) w.h.H5Fclose(w.file);
     w.h.H5Pclose(w.data);

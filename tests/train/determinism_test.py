@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The same input gives the same bytes: objects of two compilations, and the weights after training with 1, 2 and 5
+"""The same input gives the same bytes: objects, programs and libraries of two compilations, and the weights after training with 1, 2 and 5
 threads and from run to run."""
 import sys
 from pathlib import Path
@@ -11,9 +11,11 @@ with folder() as work:
     work = Path(work)
     for name, data in (("digits_cnn", "digits_train.npz"), ("sonnets_transformer", "sonnets.npz")):
         model = MODELS / f"{name}.json"
-        for i in range(2):
-            compile_model(sys.argv[1], model, work / f"{i}.o", "--emit", "obj", "--mcpu", "x86-64-v3")
-        check((work / "0.o").read_bytes() == (work / "1.o").read_bytes(), f"{name}: two compilations differ")
+        for kind in ("obj", "exe", "lib"):
+            for i in range(2):
+                compile_model(sys.argv[1], model, work / f"{i}.{kind}", "--emit", kind, "--mcpu", "x86-64-v3")
+            check((work / f"0.{kind}").read_bytes() == (work / f"1.{kind}").read_bytes(),
+                  f"{name}: two compilations to {kind} differ")
         program = compile_model(sys.argv[1], model, work / name)
         histories = []
         for threads in (1, 2, 5, 2):
