@@ -1,14 +1,17 @@
 #!/usr/bin/env python3
 """Makes the files of models/ with Keras: model JSON exactly as Keras saves it, data as .npz, and Keras's own
-history on them (models/reference/*.history.json), which tests/train compares with. Run once, with keras, tensorflow and
+history on them (models/reference/*.history.json), which tests/train compares with. Run once, with keras, tensorflow, jax and
 scikit-learn installed; nothing that users run needs it.
 
-    python make_models.py
+    KERAS_BACKEND=tensorflow python make_models.py digits_cnn           its dropout draws TensorFlow's streams
+    KERAS_BACKEND=jax        python make_models.py sonnets_transformer  sums repeated rows of an Embedding's gradient before
+                                                                        Adam sees them, as tfcc does; on TensorFlow Keras does not
 
 Data: the UCI handwritten digits (CC BY 4.0, E. Alpaydin and C. Kaynak, 1998) as scikit-learn ships them; eleven sonnets
 of Shakespeare (public domain).
 """
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -94,5 +97,4 @@ def make(name, parts):
 
 if __name__ == "__main__":
     keras.utils.set_random_seed(0)
-    make("digits_cnn", digits())
-    make("sonnets_transformer", sonnets())
+    make(sys.argv[1], {"digits_cnn": digits, "sonnets_transformer": sonnets}[sys.argv[1]]())
