@@ -27,6 +27,18 @@ bool diag_error(diag *d, const char *place, const char *format, ...)
     return false;
 }
 
+bool diag_failed(diag *d, const char *place, const char *format, ...)
+{
+    d->machine_failed = true;
+    if (d->errors++ < DIAG_LIMIT) {
+        va_list args;
+        va_start(args, format);
+        add(d, place, "", format, args);
+        va_end(args);
+    }
+    return false;
+}
+
 void diag_note(diag *d, const char *place, const char *format, ...)
 {
     if (d->errors == 0 || d->errors > DIAG_LIMIT) return;

@@ -16,11 +16,14 @@ typedef struct diag {
     const char **message;
     size_t count, capacity; /* messages kept */
     size_t errors;          /* all errors, also those not kept */
+    bool machine_failed;    /* one of them is the machine's: disk, linker */
 } diag;
 
 /* Adds an error. `place` is the part between the file and the text, such as
  * `$.config.layers[3]: Dense "dense_1"`; it may be NULL. Always returns false. */
 bool diag_error(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
+/* The same for what the machine could not do, which is not the user's mistake. */
+bool diag_failed(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
 /* Adds a line that explains the last error; dropped when that one was not kept. */
 void diag_note(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
 bool diag_has_errors(const diag *d);

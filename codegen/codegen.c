@@ -185,7 +185,7 @@ static bool report_problems(const compilation *c, diag *d)
 {
     bool ok = true;
     for (size_t i = 0; i < c->part_count; i++) {
-        if (c->part[i].problem) ok = diag_error(d, NULL, "%s", c->part[i].problem);
+        if (c->part[i].problem) ok = diag_failed(d, NULL, "%s", c->part[i].problem);
     }
     return ok;
 }

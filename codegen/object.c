@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const pass_list =
     "function(early-cse<memssa>,simplifycfg,loop-mssa(licm),early-cse<memssa>)";
@@ -84,6 +85,28 @@ static void make_scope(cg *c)
     c->read_scope = LLVMMetadataAsValue(c->context, LLVMMDNodeInContext2(c->context, &scope, 1));
 }
 
+/* LLVM takes any processor name and only grumbles on standard error about those it does not know, so that is where to
+ * look: NULL when it said something. */
+static LLVMTargetMachineRef make_known_machine(const cg_platform *p)
+{
+    FILE *said = tmpfile();
+    int kept = said ? dup(STDERR_FILENO) : -1;
+    if (kept < 0) {
+        if (said) fclose(said);
+        return make_machine(p);
+    }
+    fflush(stderr);
+    dup2(fileno(said), STDERR_FILENO);
+    LLVMTargetMachineRef machine = make_machine(p);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    const bool quiet = lseek(fileno(said), 0, SEEK_END) == 0;
+    fclose(said);
+    if (quiet) return machine;
+    LLVMDisposeTargetMachine(machine);
+    return NULL;
+}
+
 static void choose_cpu(cg_platform *p, const codegen_options *options, bool host)
 {
     const bool native = !options->cpu || strcmp(options->cpu, "native") == 0;
@@ -114,7 +137,10 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
         return false;
     }
     choose_cpu(p, options, is_host);
-    LLVMTargetMachineRef machine = make_machine(p);
+    LLVMTargetMachineRef machine = make_known_machine(p);
+    if (!machine) {
+        return diag_error(d, NULL, "expected a processor of target %s, found \"%s\"", p->triple, p->cpu);
+    }
     p->target = cg_target_find(p->triple, probe_features(machine, p->triple));
     LLVMDisposeTargetMachine(machine);
     return true;

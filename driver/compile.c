@@ -46,8 +46,10 @@ static void begin(compilation *c, const options *o)
     c->diag = (diag){.arena = &c->arena, .file = o->model};
 }
 
-static int finish(compilation *c, int status)
+/* Prints the diagnostics and gives the exit status. */
+static int finish(compilation *c, bool ok)
 {
+    int status = ok ? OK : c->diag.machine_failed ? MACHINE_FAILED : WRONG_INPUT;
     diag_print(&c->diag, stderr);
     arena_done(&c->arena);
     return status;
@@ -95,7 +97,7 @@ static bool write_text(compilation *c, const text *t, const char *path)
 {
     if (text_write_file(t, path)) return true;
     c->diag.file = path;
-    return diag_error(&c->diag, NULL, "cannot write: %s", strerror(errno));
+    return diag_failed(&c->diag, NULL, "cannot write: %s", strerror(errno));
 }
 
 /* OUT: FILE FILE, with spaces escaped as Make wants it. */
@@ -142,7 +144,7 @@ static bool write_linked(compilation *c, emit_kind kind, const codegen_options *
     const options *o = c->options;
     codegen_objects objects;
     const char *folder = link_temporary(&c->arena, o->output, ".objects");
-    if (mkdir(folder, 0700) != 0) return diag_error(&c->diag, o->output, "cannot write: %s", strerror(errno));
+    if (mkdir(folder, 0700) != 0) return diag_failed(&c->diag, o->output, "cannot write: %s", strerror(errno));
     const char *stem = arena_printf(&c->arena, "%s/model", folder); /* libraries keep the names of their members */
     if (!codegen_write_objects(c->model->module, g, &c->arena, stem, &objects, &c->diag)) {
         rmdir(folder);
@@ -217,29 +219,28 @@ int compile_model(const options *o)
     if (!check_options(o, &kind)) return WRONG_INPUT;
     compilation c;
     begin(&c, o);
-    if (!read_model(&c) || !read_weights(&c)) return finish(&c, WRONG_INPUT);
+    if (!read_model(&c) || !read_weights(&c)) return finish(&c, false);
     const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
                               .stop_after = o->stop_after, .time = o->time_passes};
-    if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, WRONG_INPUT);
+    if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
     bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);
-    if (!ok || !write_dependencies(&c)) return finish(&c, MACHINE_FAILED);
-    return finish(&c, OK);
+    return finish(&c, ok && write_dependencies(&c));
 }
 
 int check_model(const options *o)
 {
     compilation c;
     begin(&c, o);
-    return finish(&c, read_model(&c) ? OK : WRONG_INPUT);
+    return finish(&c, read_model(&c));
 }
 
 int summarize_model(const options *o)
 {
     compilation c;
     begin(&c, o);
-    if (!read_model(&c)) return finish(&c, WRONG_INPUT);
+    if (!read_model(&c)) return finish(&c, false);
     fputs(c.model->summary, stdout);
-    return finish(&c, OK);
+    return finish(&c, true);
 }
 
 static bool ends_in(const char *s, const char *end)
@@ -256,7 +257,7 @@ int plot_model(const options *o)
     }
     compilation c;
     begin(&c, o);
-    if (!read_model(&c)) return finish(&c, WRONG_INPUT);
+    if (!read_model(&c)) return finish(&c, false);
     text t = {0};
     text_add(&t, "%s", c.model->dot);
     bool svg = ends_in(o->output, ".svg");
@@ -267,5 +268,5 @@ int plot_model(const options *o)
         ok = link_run_dot(&c.arena, dot, o->output, &c.diag);
         remove(dot);
     }
-    return finish(&c, ok ? OK : MACHINE_FAILED);
+    return finish(&c, ok);
 }

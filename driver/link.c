@@ -25,7 +25,7 @@ static char *runtime_file(arena *a, const char *name, diag *d)
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n < 0) {
-        diag_error(d, NULL, "cannot find the tfcc program itself: %s", strerror(errno));
+        diag_failed(d, NULL, "cannot find the tfcc program itself: %s", strerror(errno));
         return NULL;
     }
     self[n] = 0;
@@ -35,7 +35,7 @@ static char *runtime_file(arena *a, const char *name, diag *d)
     }
     char *path = arena_printf(a, "%s/lib/tfcc/%s", self, name);
     if (access(path, R_OK) != 0) {
-        diag_error(d, NULL, "cannot read the runtime's %s: %s", path, strerror(errno));
+        diag_failed(d, NULL, "cannot read the runtime's %s: %s", path, strerror(errno));
         return NULL;
     }
     return path;
@@ -50,13 +50,13 @@ static bool run(const char *what, char **argv, const char *input, diag *d)
     pid_t pid;
     int error = posix_spawnp(&pid, argv[0], &actions, NULL, argv, environ);
     posix_spawn_file_actions_destroy(&actions);
-    if (error) return diag_error(d, NULL, "cannot run %s \"%s\": %s", what, argv[0], strerror(error));
+    if (error) return diag_failed(d, NULL, "cannot run %s \"%s\": %s", what, argv[0], strerror(error));
     int status;
     while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) return diag_error(d, NULL, "cannot wait for %s: %s", what, strerror(errno));
+        if (errno != EINTR) return diag_failed(d, NULL, "cannot wait for %s: %s", what, strerror(errno));
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return true;
-    return diag_error(d, NULL, "the %s \"%s\" failed", what, argv[0]);
+    return diag_failed(d, NULL, "the %s \"%s\" failed", what, argv[0]);
 }
 
 /* Splits `words` at white space onto argv. */
@@ -71,11 +71,11 @@ static int add_words(char **argv, int count, char *words)
 static bool move(const char *from, const char *to, diag *d)
 {
     if (!text_may_replace(to)) {
-        diag_error(d, to, "cannot write: expected a regular file, found a device or folder");
+        diag_failed(d, to, "cannot write: expected a regular file, found a device or folder");
     } else if (rename(from, to) == 0) {
         return true;
     } else {
-        diag_error(d, to, "cannot write: %s", strerror(errno));
+        diag_failed(d, to, "cannot write: %s", strerror(errno));
     }
     remove(from);
     return false;
@@ -88,7 +88,7 @@ bool link_executable(arena *a, const char *cc, size_t objects, char **object, co
     if (!library || !list) return false;
     text words = {0};
     if (!text_read_file(&words, list, 1 << 16)) {
-        return diag_error(d, list, "cannot read: %s", strerror(errno));
+        return diag_failed(d, list, "cannot read: %s", strerror(errno));
     }
     char *temporary = link_temporary(a, output, ".tmp");
     char *argv[MOST_ARGUMENTS] = {arena_strdup(a, cc ? cc : "cc"), arena_strdup(a, "-o"), temporary};
@@ -115,7 +115,7 @@ static bool write_header(arena *a, const char *output, diag *d)
     char *path = arena_printf(a, "%.*s.h", stem, output);
     text t = {0};
     bool ok = text_read_file(&t, header, 1 << 20) && text_write_file(&t, path);
-    if (!ok) diag_error(d, path, "cannot write: %s", strerror(errno));
+    if (!ok) diag_failed(d, path, "cannot write: %s", strerror(errno));
     text_done(&t);
     return ok;
 }
@@ -132,7 +132,7 @@ bool link_library(arena *a, size_t count, char **object, const char *output, dia
     text_add(&t, "save\nend\n");
     bool ok = text_write_file(&t, script);
     text_done(&t);
-    if (!ok) return diag_error(d, script, "cannot write: %s", strerror(errno));
+    if (!ok) return diag_failed(d, script, "cannot write: %s", strerror(errno));
     char *argv[] = {arena_strdup(a, "ar"), arena_strdup(a, "-M"), NULL};
     ok = run("archiver", argv, script, d);
     remove(script);

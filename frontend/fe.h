@@ -204,6 +204,7 @@ struct fe_lower {
     fe *fe;
     ir_graph *g;
     bool training;
+    bool discard;           /* the graph is thrown away: what is refused only in training may pass */
     fe_layer *layer;        /* being called */
     ir_value *variable;     /* current value of each module variable in this graph, IR_NONE: not read yet */
     size_t variable_count;

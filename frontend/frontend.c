@@ -16,13 +16,14 @@ typedef struct lowering {
     fe_model *model;
     fe_layer *top;
     fe_train *train; /* NULL: forward only */
+    bool discard;    /* graphs are thrown away: only their variables count */
 } lowering;
 
 static bool lower_graph(const lowering *job, const char *name, bool training)
 {
     fe *f = job->fe;
     fe_model *m = job->model;
-    fe_lower l = {.fe = f, .g = ir_module_add_graph(f->module, name), .training = training};
+    fe_lower l = {.fe = f, .g = ir_module_add_graph(f->module, name), .training = training, .discard = job->discard};
     fe_tensor *in = arena_array(f->arena, fe_tensor, m->input_count + 1);
     fe_tensor *out = arena_array(f->arena, fe_tensor, m->output_count + 1);
     for (size_t i = 0; i < m->input_count; i++) {
@@ -45,10 +46,12 @@ static bool lower_graph(const lowering *job, const char *name, bool training)
 }
 
 /* Finds all variables with graphs that are thrown away, and puts them in order. */
-static bool discover_variables(const lowering *job)
+static bool discover_variables(lowering *job)
 {
     ir_module *module = job->fe->module;
+    job->discard = true;
     bool ok = lower_graph(job, "predict", false) && lower_graph(job, "train_step", true);
+    job->discard = false;
     module->graph_count = 0;
     if (!ok || diag_has_errors(job->fe->diag)) return false;
     fe_model_order_variables(job->fe, job->model);

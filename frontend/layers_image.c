@@ -97,7 +97,7 @@ bool fe_call_augmentation(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
 {
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 3, 4, &x)) return false;
-    if (l->training)
+    if (l->training && !l->discard)
         return fe_layer_error(l->fe, layer, "training with image augmentation is not supported: its random numbers "
                                             "are drawn by the framework");
     return fe_finish(l, ir_build_convert(l->g, x.value, layer->compute_dtype), IR_NONE, out);

@@ -252,7 +252,7 @@ bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
     int64_t unknown;
     bool invert;
     layer->state = s;
-    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding");
+    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding salt");
     s->has_mask = fe_config_has(c, "mask_token");
     if (!fe_config_int_or(c, "mask_token", INT64_MIN, 0, &s->masked) ||
         !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) || !fe_config_bool_or(c, "invert", false, &invert) ||
@@ -402,6 +402,6 @@ bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args,
     const convnext_layer *s = layer->state;
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    if (l->training && s->value > 0) return fe_refuse(l, layer, "training with a drop_path_rate above 0");
+    if (l->training && !l->discard && s->value > 0) return fe_refuse(l, layer, "training with a drop_path_rate above 0");
     return fe_finish(l, x.value, IR_NONE, out);
 }

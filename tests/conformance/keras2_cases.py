@@ -164,7 +164,7 @@ def _(d):
     j = x
     o = tf.ones_like(x) + tf.zeros_like(x) + tf.round(x) + tf.math.floormod(x, 2.0) + tf.floor(x)
     fl = [l.Flatten()(t) for t in (a, b, c, e, f, g, h, j, o)]
-    return fin(i, l.Dense(2)(l.Concatenate()(fl))), d.f(4, 6), d.f(2)
+    return fin(i, l.Dense(2)(l.Concatenate()(fl)), O.SGD(0.001)), d.f(4, 6), d.f(2)
 
 @C("losses", n=11, batch=4)
 def _(d):
@@ -345,5 +345,5 @@ def _(d):
     x = l.Dense(6)(i)
     y = l.EinsumDense("abc,cd->abd", output_shape=(None, 5), bias_axes="d")(x)
     y = l.Dot((1, 1))([y, y])
-    return fin(i, l.Dense(2)(l.Flatten()(y))), d.f(4, 6), d.f(2)
+    return fin(i, l.Dense(2)(l.Flatten()(y)), O.SGD(0.001)), d.f(4, 6), d.f(2)
 
