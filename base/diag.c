@@ -16,26 +16,27 @@ static void add(diag *d, const char *place, const char *kind, const char *format
     arena_push(d->arena, d->message, d->count, d->capacity, message);
 }
 
+static void count(diag *d, const char *place, const char *format, va_list args)
+{
+    if (d->errors++ < DIAG_LIMIT) add(d, place, "", format, args);
+}
+
 bool diag_error(diag *d, const char *place, const char *format, ...)
 {
-    if (d->errors++ < DIAG_LIMIT) {
-        va_list args;
-        va_start(args, format);
-        add(d, place, "", format, args);
-        va_end(args);
-    }
+    va_list args;
+    va_start(args, format);
+    count(d, place, format, args);
+    va_end(args);
     return false;
 }
 
 bool diag_failed(diag *d, const char *place, const char *format, ...)
 {
     d->machine_failed = true;
-    if (d->errors++ < DIAG_LIMIT) {
-        va_list args;
-        va_start(args, format);
-        add(d, place, "", format, args);
-        va_end(args);
-    }
+    va_list args;
+    va_start(args, format);
+    count(d, place, format, args);
+    va_end(args);
     return false;
 }
 

@@ -252,7 +252,8 @@ bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
     int64_t unknown;
     bool invert;
     layer->state = s;
-    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding salt");
+    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding "
+                        "salt oov_method");
     s->has_mask = fe_config_has(c, "mask_token");
     if (!fe_config_int_or(c, "mask_token", INT64_MIN, 0, &s->masked) ||
         !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) || !fe_config_bool_or(c, "invert", false, &invert) ||

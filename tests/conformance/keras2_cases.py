@@ -19,7 +19,7 @@ def _(d):
     i = k.Input((6,))
     parts = [l.Dense(4, activation=a)(i) for a in ("elu", "selu", "gelu", "swish", "mish", "softplus", "softsign", "hard_sigmoid", "exponential", "relu", "tanh", "sigmoid", "softmax")]
     parts += [l.LeakyReLU()(l.Dense(3)(i)), l.ELU(0.7)(l.Dense(3)(i)), l.PReLU()(l.Dense(3)(i)), l.ThresholdedReLU(0.3)(l.Dense(3)(i)), l.ReLU(1.5, 0.1, 0.05)(l.Dense(3)(i)), l.Softmax()(l.Dense(3)(i))]
-    return fin(i, l.Dense(2)(l.Concatenate()(parts)), O.SGD(0.02)), d.f(6), d.f(2)
+    return fin(i, l.Dense(2)(l.Concatenate()(parts)), O.SGD(0.001)), d.f(6), d.f(2)
 
 @C("convs", n=7, batch=3)
 def _(d):
@@ -284,7 +284,7 @@ def _(d):
 @C("binary_focal", n=8, batch=4)
 def _(d):
     i = k.Input((5,))
-    return fin(i, l.Dense(2)(i)[:, :] * 0.2 + 0.5, loss=k.losses.BinaryFocalCrossentropy()), d.f(5), d.bin(2)
+    return fin(i, tf.nn.sigmoid(l.Dense(2)(i)) * 0.5 + 0.2, loss=k.losses.BinaryFocalCrossentropy()), d.f(5), d.bin(2)
 
 @C("categorical_focal", n=8, batch=4)
 def _(d):
