@@ -12,6 +12,7 @@ typedef struct packing {
     bool flat;               /* rows are linear: no division */
     cg_value first;          /* first row of the panel */
     cg_value panel;          /* address */
+    int rows;                /* of the panel, from `first` on, that are written together */
 } packing;
 
 /* The row at offset r of the panel, the last one for those past the end. */
@@ -109,7 +110,7 @@ static bool has_row_addresses(const cg *c, const contraction_side *s)
 /* What the rows of the panel add to coordinates and addresses, whatever the position. */
 static void find_shares(cg *c, const packing *k, contraction_share *share)
 {
-    for (int r = 0; r < k->p->width; r++) {
+    for (int r = 0; r < k->rows; r++) {
         contraction_point p = k->point;
         contraction_point_set(c, k->p->x, &p, k->p->role, row_at(c, k, r), k->flat);
         share[r] = contraction_share_of(c, k->p->side, &p, false);
@@ -123,7 +124,7 @@ static void find_rows(cg *c, const packing *k, const pack_run *run, const contra
     set_k(c, k, run, cg_i64(c, 0), &p);
     contraction_share here = contraction_share_of(c, k->p->side, &p, true);
     cg_value base = cg_at(c, c->f32, c->binding[k->p->side->value].address, here.linear);
-    for (int r = 0; r < k->p->width; r++) {
+    for (int r = 0; r < k->rows; r++) {
         row[r] = cg_at(c, c->f32, base, share[r].linear);
         cg_value inside = contraction_is_inside(c, k->p->side, &share[r], &here);
         if (inside) row[r] = cg_select(c, inside, row[r], k->p->zeros);
@@ -153,7 +154,7 @@ static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *r
     int lanes = c->lanes;
     cg_value v[MOST_LANES], position = cg_add(c, run->position, offset);
     for (int i = 0; i < lanes; i++) {
-        if (r + i >= k->p->width) {
+        if (r + i >= k->rows) {
             v[i] = LLVMGetUndef(cg_vector(c->f32, lanes));
             continue;
         }
@@ -185,12 +186,29 @@ static void pack_along_k(cg *c, packing *k)
         if (!tail && !inner.batch && inner.count < lanes) continue;
         cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, lanes, 0, NULL);
         cg_value left = tail ? cg_sub(c, run.length, l.i) : NULL;
-        for (int r = 0; r < k->p->width; r += lanes) {
-            pack_block(c, k, &run, addressed ? row : NULL, r, l.i, left);
-        }
+        for (int r = 0; r < k->rows; r += lanes) pack_block(c, k, &run, addressed ? row : NULL, r, l.i, left);
         cg_loop_end(c, &l, NULL);
     }
     run_end(c, k, &run);
+}
+
+/* A wide panel that is transposed is done in groups of as many rows as a vector has lanes: more rows at a time would only
+ * keep more addresses alive. */
+static void pack_groups_along_k(cg *c, packing *k)
+{
+    int lanes = c->lanes;
+    if (k->p->stride || k->p->width <= lanes || k->p->width % lanes != 0) {
+        pack_along_k(c, k);
+        return;
+    }
+    packing group = *k;
+    group.rows = lanes;
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, k->p->width), lanes, 0, NULL);
+    group.first = cg_add(c, k->first, l.i);
+    group.panel = cg_at(c, c->f32, k->panel, l.i);
+    pack_along_k(c, &group);
+    cg_loop_end(c, &l, NULL);
 }
 
 /* ---- position by position ------------------------------------------------------------------------------------- */
@@ -283,7 +301,7 @@ bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
 
 void cg_pack(cg *c, const pack *p)
 {
-    packing k = {.p = p, .point = {.lanes = c->lanes}, .panel = p->address};
+    packing k = {.p = p, .point = {.lanes = c->lanes}, .panel = p->address, .rows = p->width};
     k.flat = contraction_is_linear(c, p->x, p->side, p->role);
     contraction_point_set(c, p->x, &k.point, ROLE_B, p->batch, false);
     int rows = contraction_contiguous(p->side, p->role), count = p->x->count[p->role];
@@ -300,7 +318,7 @@ void cg_pack(cg *c, const pack *p)
     cg_value number = cg_div(c, cg_sub(c, panels.i, p->row), cg_i64(c, p->width));
     k.panel = cg_at(c, c->f32, p->address, cg_mul(c, number, cg_i64(c, p->room)));
     if (along_k)
-        pack_along_k(c, &k);
+        pack_groups_along_k(c, &k);
     else if (along_rows && count > 1)
         pack_along_rows(c, &k);
     else

@@ -1,7 +1,7 @@
-/* nest_sort.c: stable sort of lines along one dim. Every element of the first operand becomes a word whose upper
- * half orders as the element does and whose lower half is its position; so comparing words compares elements,
- * equal ones keep their order, and the sorted words say where each operand's elements come from. The words of a
- * line are merged in scratch memory, in runs of 1, 2, 4 .. . */
+/* nest_sort.c: stable sort of lines along one dim. Every element of the first operand becomes a word whose
+ * upper half orders as the element does and whose lower half is its position; so comparing words compares
+ * elements, equal ones keep their order, and the sorted words say where each operand's elements come from.
+ * The words of a line are merged in scratch memory, in runs of 1, 2, 4 .. . */
 #include "codegen/cg_rules.h"
 
 typedef struct sorter {
@@ -23,7 +23,7 @@ static cg_index index_at(const sorter *s, cg_value position)
     return cg_index_make(1, s->key->rank, at);
 }
 
-/* ---- words ---------------------------------------------------------------------------------- */
+/* ---- words ------------------------------------------------------------------------------- */
 
 static cg_value flip(cg *c, cg_value bits, cg_value mask) { return LLVMBuildXor(c->b, bits, mask, ""); }
 
@@ -32,8 +32,8 @@ static cg_value sign_of(LLVMTypeRef type)
     return LLVMConstInt(type, 1ull << (LLVMGetIntTypeWidth(type) - 1), 0);
 }
 
-/* IEEE bits order as unsigned numbers do when negative ones are turned over and the others get the top bit. The
- * two zeros are equal, and NaN stands last whatever the direction. */
+/* IEEE bits order as unsigned numbers do when negative ones are turned over and the others get the top bit.
+ * The two zeros are equal, and NaN stands last whatever the direction. */
 static cg_value order_float(cg *c, const sorter *s, cg_value x)
 {
     const LLVMTypeRef type = LLVMTypeOf(x), bits_type = type == c->f64 ? c->i64 : c->i32;
@@ -76,7 +76,7 @@ static void store_word(cg *c, const sorter *s, cg_value to, cg_value position, c
     cg_store(c, word, cg_at(c, s->word, to, position), 8);
 }
 
-/* ---- merging -------------------------------------------------------------------------------- */
+/* ---- merging ----------------------------------------------------------------------------- */
 
 /* Runs from[bound[0] .. bound[1]) and from[bound[1] .. bound[2]) become one in `to`; no branch depends on the
  * elements. */
@@ -119,7 +119,7 @@ static cg_value merge_line(cg *c, const sorter *s)
     return after[FROM];
 }
 
-/* ---- lines ---------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------- */
 
 static void emit_line(cg *c, const sorter *s)
 {
@@ -140,7 +140,8 @@ static void emit_line(cg *c, const sorter *s)
     cg_loop_end(c, &l, NULL);
 }
 
-/* The elements of the tuple lie one after another, each a multiple of 64 bytes (times N when they grow with N). */
+/* The elements of the tuple lie one after another, each a multiple of 64 bytes (times N when they grow with
+ * N). */
 static void find_results(cg *c, sorter *s)
 {
     ir_dim skipped = ir_fixed(0);
