@@ -54,7 +54,8 @@ static bool read_rest(fe_config *c, conv_state *s)
 static bool check_dilation(fe_config *c, const conv_state *s)
 {
     const json_at at = fe_key(c, "dilation_rate");
-    if (!is_large(s->window.strides, s->window.spatial) || !is_large(s->window.dilation, s->window.spatial)) return true;
+    if (!is_large(s->window.strides, s->window.spatial) || !is_large(s->window.dilation, s->window.spatial))
+        return true;
     return fe_error(c->fe, &at, "expected 1 where strides are larger than 1, found more");
 }
 
@@ -94,8 +95,8 @@ bool fe_read_conv_transpose(fe *f, fe_layer *layer, fe_config *c)
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
     for (int i = 0; ok && i < s->window.spatial; i++) {
         if (s->window.has_output_padding && s->window.output_padding[i] >= s->window.strides[i]) {
-            ok = fe_error(f, &at, "expected less than the stride %lld, found %lld", (long long)s->window.strides[i],
-                          (long long)s->window.output_padding[i]);
+            ok = fe_error(f, &at, "expected less than the stride %lld, found %lld",
+                          (long long)s->window.strides[i], (long long)s->window.output_padding[i]);
         }
     }
     fe_config_ignore(c, "groups");
@@ -289,7 +290,8 @@ static bool place_transpose(fe_lower *l, fe_layer *layer, const fe_conv *s, int 
 }
 
 /* The image that the kernel is laid on, with the window's edges; false after a diagnostic. */
-static bool place_transposes(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_type t, int64_t filters, ir_window *w)
+static bool place_transposes(fe_lower *l, fe_layer *layer, const fe_conv *s, ir_type t, int64_t filters,
+                             ir_window *w)
 {
     for (int i = 0; i < s->spatial; i++) {
         const int axis = spatial_axis(s, i);
@@ -310,7 +312,8 @@ ir_value fe_conv_transpose_build(fe_lower *l, fe_layer *layer, const fe_conv *s,
     ir_window w = make_window(s);
     set_layouts(s, &w, rhs);
     w.reversal = true;
-    if (!place_transposes(l, layer, s, fe_type(l, x), fe_type(l, kernel).dim[s->spatial].count, &w)) return IR_NONE;
+    if (!place_transposes(l, layer, s, fe_type(l, x), fe_type(l, kernel).dim[s->spatial].count, &w))
+        return IR_NONE;
     return ir_build_convolution(l->g, x, kernel, &w);
 }
 
@@ -335,7 +338,8 @@ bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *o
 }
 
 /* One filter or more for each channel. */
-static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x, const char *name)
+static ir_value apply_depthwise(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value x,
+                                const char *name)
 {
     const fe_conv *c = &s->window;
     const int64_t channels = fe_type(l, x).dim[channel_axis(c)].count;

@@ -83,7 +83,7 @@ bool fe_call_center_crop(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     return fe_finish(l, x.value, IR_NONE, out);
 }
 
-/* ---- augmentation --------------------------------------------------------------------------- */
+/* ---- augmentation ------------------------------------------------------------------------ */
 
 /* Nothing of the settings matters at inference. */
 bool fe_read_augmentation(fe *f, fe_layer *layer, fe_config *c)
@@ -98,7 +98,8 @@ bool fe_call_augmentation(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 3, 4, &x)) return false;
     if (l->training && !l->discard)
-        return fe_layer_error(l->fe, layer, "training with image augmentation is not supported: its random numbers "
-                                            "are drawn by the framework");
+        return fe_layer_error(l->fe, layer,
+                              "training with image augmentation is not supported: its random numbers "
+                              "are drawn by the framework");
     return fe_finish(l, ir_build_convert(l->g, x.value, layer->compute_dtype), IR_NONE, out);
 }

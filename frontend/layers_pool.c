@@ -166,14 +166,15 @@ static void place_adaptive(int64_t i, int64_t n, int64_t size, int64_t *start, i
     *limit = base_ceil_div((i + 1) * size, n);
 }
 
-ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int axis, int64_t results, bool maximum)
+ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int axis, int64_t results,
+                                bool maximum)
 {
     const ir_type t = fe_type(l, x);
     int64_t size = 0, start, limit;
     if (!fe_dim_get(l, layer, &t, axis, &size)) return IR_NONE;
     if (results < 1 || results > 1 << 14 || size > 1 << 14) {
-        fe_layer_error(l->fe, layer, "expected 1 .. %d results of as many elements, found %lld of %lld", 1 << 14,
-                       (long long)results, (long long)size);
+        fe_layer_error(l->fe, layer, "expected 1 .. %d results of as many elements, found %lld of %lld",
+                       1 << 14, (long long)results, (long long)size);
         return IR_NONE;
     }
     if (!maximum) {
@@ -188,7 +189,8 @@ ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int ax
     const int64_t along = axis;
     for (int64_t i = 0; i < results; i++) {
         place_adaptive(i, results, size, &start, &limit);
-        part[i] = ir_build_reduce(l->g, "maximum", ir_build_slice_dim(l->g, x, axis, start, limit), 1, &along, true);
+        part[i] = ir_build_reduce(l->g, "maximum", ir_build_slice_dim(l->g, x, axis, start, limit), 1, &along,
+                                  true);
     }
     return ir_build_concatenate(l->g, (int)results, part, axis);
 }
@@ -197,7 +199,8 @@ bool fe_read_adaptive_pool(fe *f, fe_layer *layer, fe_config *c)
 {
     fe_pool *s = make_state(f, layer);
     const json_at at = fe_key(c, "output_size");
-    if (!fe_config_has(c, "output_size")) return fe_error(f, &at, "expected the size of the result, found none");
+    if (!fe_config_has(c, "output_size"))
+        return fe_error(f, &at, "expected the size of the result, found none");
     return fe_sizes_read(c, "output_size", s->spatial, 1, 1, s->size) &&
            fe_channels_first_read(c, &s->channels_first) && fe_config_done(c);
 }

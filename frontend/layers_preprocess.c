@@ -7,7 +7,7 @@
 
 static const double epsilon = 1e-7; /* keras.config.epsilon() */
 
-/* ---- numbers in a config ---------------------------------------------------------------------- */
+/* ---- numbers in a config ----------------------------------------------------------------- */
 
 /* A number, nested lists of one shape, or a NumPy array; rank -1: absent. */
 typedef struct numbers {
@@ -60,7 +60,8 @@ static bool read_numbers(fe_config *c, const char *key, numbers *out)
     const int count = count_leaves(j);
     if (count > 0) out->item = arena_array(c->fe->arena, double, (size_t)count);
     if (count > 0 && fill_numbers(out, j, 0)) return true;
-    return fe_error(c->fe, &at, "expected a number or lists of numbers of one shape, found %s", fe_json_show(c->fe, j));
+    return fe_error(c->fe, &at, "expected a number or lists of numbers of one shape, found %s",
+                    fe_json_show(c->fe, j));
 }
 
 /* As a constant of these dims. */
@@ -84,7 +85,7 @@ static bool stretch_numbers(fe_lower *l, fe_layer *layer, const numbers *n, cons
     return true;
 }
 
-/* ---- Rescaling ---------------------------------------------------------------------------------- */
+/* ---- Rescaling --------------------------------------------------------------------------- */
 
 typedef struct rescaling {
     numbers scale, offset;
@@ -117,7 +118,7 @@ bool fe_call_rescaling(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     return fe_finish(l, y, IR_NONE, out);
 }
 
-/* ---- Normalization -------------------------------------------------------------------------------- */
+/* ---- Normalization ----------------------------------------------------------------------- */
 
 typedef struct normalization {
     int axis_count;
@@ -165,7 +166,9 @@ static bool get_statistics(fe_lower *l, fe_layer *layer, const ir_type *t, int c
         fits = (own == want || own == 1) && s->variance.dim[i] == own;
         dim[i] = ir_fixed(own);
     }
-    if (!fits) return fe_layer_error(l->fe, layer, "expected a mean and a variance that fit %s", fe_shape_show(l->fe, t));
+    if (!fits)
+        return fe_layer_error(l->fe, layer, "expected a mean and a variance that fit %s",
+                              fe_shape_show(l->fe, t));
     *out_mean = build_numbers(l, &s->mean, DTYPE_f32, s->mean.rank, dim);
     *out_variance = build_numbers(l, &s->variance, DTYPE_f32, s->variance.rank, dim);
     ir_type kept = {.dtype = DTYPE_f32, .rank = count};
@@ -192,12 +195,13 @@ bool fe_call_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     deviation = ir_build_binary_scalar(g, OP_maximum, deviation, epsilon);
     deviation = ir_build_broadcast_in_dim(g, deviation, &t, axes);
     mean = ir_build_broadcast_in_dim(g, ir_build_convert(g, mean, t.dtype), &t, axes);
-    const ir_value y = s->invert ? ir_build_binary(g, OP_add, mean, ir_build_binary(g, OP_multiply, x.value, deviation))
-                                 : ir_build_binary(g, OP_divide, ir_build_binary(g, OP_subtract, x.value, mean), deviation);
+    const ir_value y =
+        s->invert ? ir_build_binary(g, OP_add, mean, ir_build_binary(g, OP_multiply, x.value, deviation))
+                  : ir_build_binary(g, OP_divide, ir_build_binary(g, OP_subtract, x.value, mean), deviation);
     return fe_finish(l, y, IR_NONE, out);
 }
 
-/* ---- categories ------------------------------------------------------------------------------------ */
+/* ---- categories -------------------------------------------------------------------------- */
 
 typedef enum encoding { ENCODE_int, ENCODE_one_hot, ENCODE_multi_hot, ENCODE_count } encoding;
 static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", NULL};
@@ -205,8 +209,8 @@ static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", 
 typedef struct categories {
     encoding mode;
     int64_t depth;
-    numbers table; /* bin boundaries, or the vocabulary */
-    int64_t first; /* IntegerLookup: number of the first word */
+    numbers table;  /* bin boundaries, or the vocabulary */
+    int64_t first;  /* IntegerLookup: number of the first word */
     int64_t masked; /* IntegerLookup: the value that becomes 0 */
     bool has_mask;
 } categories;
@@ -230,7 +234,8 @@ bool fe_read_category_encoding(fe *f, fe_layer *layer, fe_config *c)
 {
     categories *s = arena_new(f->arena, categories);
     layer->state = s;
-    return fe_size_read(c, "num_tokens", 0, &s->depth) && read_mode(c, s, ENCODE_multi_hot) && fe_config_done(c);
+    return fe_size_read(c, "num_tokens", 0, &s->depth) && read_mode(c, s, ENCODE_multi_hot) &&
+           fe_config_done(c);
 }
 
 bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
@@ -240,7 +245,8 @@ bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     fe_config_ignore(c, "num_bins epsilon");
     if (!read_numbers(c, "bin_boundaries", &s->table) || !read_mode(c, s, ENCODE_int)) return false;
-    if (s->table.rank != 1) return fe_error(f, &at, "expected a list of boundaries: the layer must have been adapted");
+    if (s->table.rank != 1)
+        return fe_error(f, &at, "expected a list of boundaries: the layer must have been adapted");
     s->depth = s->table.count + 1;
     return fe_config_done(c);
 }
@@ -248,21 +254,25 @@ bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
 bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
 {
     categories *s = arena_new(f->arena, categories);
-    const json_at at = fe_key(c, "vocabulary"), oov_at = fe_key(c, "num_oov_indices"), invert_at = fe_key(c, "invert");
+    const json_at at = fe_key(c, "vocabulary"), oov_at = fe_key(c, "num_oov_indices"),
+                  invert_at = fe_key(c, "invert");
     int64_t unknown;
     bool invert;
     layer->state = s;
-    fe_config_ignore(c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding "
-                        "salt oov_method");
+    fe_config_ignore(
+        c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding "
+           "salt oov_method");
     s->has_mask = fe_config_has(c, "mask_token");
     if (!fe_config_int_or(c, "mask_token", INT64_MIN, 0, &s->masked) ||
-        !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) || !fe_config_bool_or(c, "invert", false, &invert) ||
-        !read_numbers(c, "vocabulary", &s->table) || !read_mode(c, s, ENCODE_int))
+        !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) ||
+        !fe_config_bool_or(c, "invert", false, &invert) || !read_numbers(c, "vocabulary", &s->table) ||
+        !read_mode(c, s, ENCODE_int))
         return false;
     if (unknown != 1) return fe_error(f, &oov_at, "only 1 is supported, found %lld", (long long)unknown);
     if (invert) return fe_error(f, &invert_at, "inverse lookups are not supported");
     if (s->table.rank != 1 || s->table.count > 1 << 16)
-        return fe_error(f, &at, "expected a list of at most %d integers: the layer must have been adapted", 1 << 16);
+        return fe_error(f, &at, "expected a list of at most %d integers: the layer must have been adapted",
+                        1 << 16);
     const bool zero = s->has_mask && s->mode == ENCODE_int;
     s->first = unknown + zero;
     s->depth = s->first + s->table.count;
@@ -270,8 +280,8 @@ bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
 }
 
 /* i1 [..., table]: x compared with each number of the table. */
-static bool compare_table(fe_lower *l, fe_layer *layer, const char *direction, ir_value x, const numbers *table,
-                          ir_value *out)
+static bool compare_table(fe_lower *l, fe_layer *layer, const char *direction, ir_value x,
+                          const numbers *table, ir_value *out)
 {
     ir_type t = fe_type(l, x);
     if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "an input of so many dimensions");
@@ -305,13 +315,16 @@ static bool encode(fe_lower *l, fe_layer *layer, ir_value x, ir_value weights, f
     t.dim[t.rank++] = ir_fixed(s->depth);
     if (!fe_size_check(l, layer, &t)) return false;
     x = fe_insert_dim(l, ir_build_convert(g, x, DTYPE_i64), t.rank - 1);
-    const ir_value hit = ir_build_compare(g, "EQ", ir_build_iota(g, ir_type_with_dtype(t, DTYPE_i64), t.rank - 1), x);
+    const ir_value hit =
+        ir_build_compare(g, "EQ", ir_build_iota(g, ir_type_with_dtype(t, DTYPE_i64), t.rank - 1), x);
     ir_value y = ir_build_convert(g, hit, layer->compute_dtype);
     if (s->mode == ENCODE_one_hot) return fe_finish(l, y, IR_NONE, out);
     if (weights != IR_NONE)
-        y = ir_build_binary(g, OP_multiply, y, fe_insert_dim(l, ir_build_convert(g, weights, layer->compute_dtype), t.rank - 1));
+        y = ir_build_binary(g, OP_multiply, y,
+                            fe_insert_dim(l, ir_build_convert(g, weights, layer->compute_dtype), t.rank - 1));
     const int64_t axis = t.rank > 2 ? 1 : 0;
-    return fe_finish(l, ir_build_reduce(g, s->mode == ENCODE_count ? "add" : "maximum", y, 1, &axis, false), IR_NONE, out);
+    return fe_finish(l, ir_build_reduce(g, s->mode == ENCODE_count ? "add" : "maximum", y, 1, &axis, false),
+                     IR_NONE, out);
 }
 
 bool fe_call_category_encoding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
@@ -323,7 +336,8 @@ bool fe_call_category_encoding(fe_lower *l, fe_layer *layer, const fe_args *args
     if (weights.value != IR_NONE) {
         const ir_type w = fe_type(l, weights.value);
         if (!ir_type_same_shape(&t, &w))
-            return fe_layer_error(l->fe, layer, "expected weights like the input, found %s", fe_shape_show(l->fe, &w));
+            return fe_layer_error(l->fe, layer, "expected weights like the input, found %s",
+                                  fe_shape_show(l->fe, &w));
     }
     return encode(l, layer, x.value, weights.value, out);
 }
@@ -334,7 +348,8 @@ bool fe_call_discretization(fe_lower *l, fe_layer *layer, const fe_args *args, f
     fe_tensor x;
     ir_value above;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    if (!compare_table(l, layer, "GE", ir_build_convert(l->g, x.value, DTYPE_f32), &s->table, &above)) return false;
+    if (!compare_table(l, layer, "GE", ir_build_convert(l->g, x.value, DTYPE_f32), &s->table, &above))
+        return false;
     return encode(l, layer, sum_last(l, above, DTYPE_i32), IR_NONE, out);
 }
 
@@ -359,7 +374,7 @@ bool fe_call_integer_lookup(fe_lower *l, fe_layer *layer, const fe_args *args, f
     return encode(l, layer, y, IR_NONE, out);
 }
 
-/* ---- ConvNeXt ---------------------------------------------------------------------------------------- */
+/* ---- ConvNeXt ---------------------------------------------------------------------------- */
 
 typedef struct convnext_layer {
     double value; /* first value of the scale, or the rate of dropping */
@@ -381,7 +396,8 @@ bool fe_call_layer_scale(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
     const ir_type t = fe_type(l, x.value);
     if (!ir_dim_equal(t.dim[t.rank - 1], ir_fixed(s->width)))
-        return fe_layer_error(l->fe, layer, "expected %lld channels, found %s", (long long)s->width, fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, layer, "expected %lld channels, found %s", (long long)s->width,
+                              fe_shape_show(l->fe, &t));
     ir_record *constant = ir_record_new(l->fe->arena, "constant");
     ir_record_add_number(l->fe->arena, constant, "value", s->value);
     const fe_weight_config weight = {.initializer = constant};
@@ -403,6 +419,7 @@ bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args,
     const convnext_layer *s = layer->state;
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    if (l->training && !l->discard && s->value > 0) return fe_refuse(l, layer, "training with a drop_path_rate above 0");
+    if (l->training && !l->discard && s->value > 0)
+        return fe_refuse(l, layer, "training with a drop_path_rate above 0");
     return fe_finish(l, x.value, IR_NONE, out);
 }

@@ -10,7 +10,7 @@ const char *const fe_interpolation_names[] = {"nearest", "bilinear", "bicubic", 
 
 enum { MOST_WEIGHTS = 1 << 24 };
 
-/* ---- weights ------------------------------------------------------------------------------- */
+/* ---- weights ----------------------------------------------------------------------------- */
 
 typedef struct resize_axis {
     int64_t small, large; /* elements before and after */
@@ -40,7 +40,8 @@ static void weigh_cubic(const resize_axis *a)
     for (int64_t y = 0; y < a->large; y++) {
         const float at = ((float)y + 0.5f) * scale - 0.5f, low = floorf(at);
         const float part = (float)lrintf((at - low) * 1024) / 1024;
-        const float weight[4] = {far_cubic(1 + part), near_cubic(part), near_cubic(1 - part), far_cubic(2 - part)};
+        const float weight[4] = {far_cubic(1 + part), near_cubic(part), near_cubic(1 - part),
+                                 far_cubic(2 - part)};
         float sum = 0;
         for (int k = 0; k < 4; k++) {
             const int64_t source = (int64_t)low - 1 + k;
@@ -82,7 +83,8 @@ static void weigh_kernel(const resize_axis *a, fe_interpolation interpolation, b
             a->weight[y * a->small + k] = kernel_at(interpolation, ((float)k + 0.5f - at) / width);
             sum += a->weight[y * a->small + k];
         }
-        for (int64_t k = start; k <= end && fabsf(sum) >= 1000 * FLT_MIN; k++) a->weight[y * a->small + k] /= sum;
+        for (int64_t k = start; k <= end && fabsf(sum) >= 1000 * FLT_MIN; k++)
+            a->weight[y * a->small + k] /= sum;
     }
 }
 
@@ -123,7 +125,7 @@ static ir_value resize_axis_to(fe_lower *l, const fe_resize *s, ir_value x, int 
     return fe_matrix_apply(l, x, axis, large, a.weight);
 }
 
-/* ---- aspect ratios -------------------------------------------------------------------------- */
+/* ---- aspect ratios ----------------------------------------------------------------------- */
 
 /* What is taken of `size` (or made of it) for the ratio of target to other_target. */
 static int64_t match_ratio(int64_t other, int64_t target, int64_t other_target)
@@ -160,7 +162,7 @@ static ir_value pad_image(fe_lower *l, const fe_resize *s, ir_value x, int first
     return ir_build_pad(l->g, x, ir_build_scalar(l->g, t.dtype, s->fill), edge, edge, NULL);
 }
 
-/* ---- images ---------------------------------------------------------------------------------- */
+/* ---- images ------------------------------------------------------------------------------ */
 
 static bool check_image(fe_lower *l, fe_layer *layer, const fe_resize *s, ir_value x, int *out_first)
 {
@@ -173,7 +175,8 @@ static bool check_image(fe_lower *l, fe_layer *layer, const fe_resize *s, ir_val
     for (int i = 0; i < 2; i++) {
         int64_t size = 0;
         if (!fe_dim_get(l, layer, &t, first + i, &size)) return false;
-        if (s->size[i] < 1 || s->size[i] > INT32_MAX || size > INT32_MAX || size * s->size[i] > MOST_WEIGHTS) {
+        if (s->size[i] < 1 || s->size[i] > INT32_MAX || size > INT32_MAX ||
+            size * s->size[i] > MOST_WEIGHTS) {
             return fe_layer_error(l->fe, layer, "expected a smaller image to resize to %lld, found %s",
                                   (long long)s->size[i], fe_shape_show(l->fe, &t));
         }

@@ -28,8 +28,7 @@ bool fe_op_call(fe_lower *l, const fe_op *op, const fe_args *args, const fe_valu
     return op->build(&u, out);
 }
 
-/* ---- dtypes
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- dtypes ------------------------------------------------------------------------------ */
 
 ir_dtype op_real(ir_dtype dtype) { return ir_dtype_is_float(dtype) ? dtype : DTYPE_f32; }
 

@@ -23,7 +23,7 @@ struct fe_op {
     const char *refusal; /* not NULL: refused, with this reason */
 };
 
-/* ---- parameters (ops.c, ops_find.c) ---------------------------------------------------------- */
+/* ---- parameters (ops.c, ops_find.c) ------------------------------------------------------ */
 
 bool op_error(op_use *u, const char *format, ...) BASE_PRINTF(2, 3);
 /* By position or keyword of the call, or by name from the constructor; NULL when absent or null. */
@@ -66,7 +66,7 @@ typedef struct op_reduction {
 } op_reduction;
 bool op_find_reduction(op_use *u, const char *name, const char *axes, op_reduction *out);
 
-/* ---- results and checks ------------------------------------------------------------------------ */
+/* ---- results and checks ------------------------------------------------------------------ */
 
 bool op_finish(op_use *u, ir_value value, fe_value *out); /* false when value is IR_NONE */
 bool op_finish_list(op_use *u, int count, const ir_value *value, fe_value *out);
@@ -82,7 +82,7 @@ bool op_check_broadcast(op_use *u, ir_value a, ir_value b);
 /* The elements of a constant of integers; false when it is none. */
 bool op_constant_ints(op_use *u, ir_value v, int most, int *out_count, int64_t *out);
 
-/* ---- building (ops_build.c) ---------------------------------------------------------------------- */
+/* ---- building (ops_build.c) -------------------------------------------------------------- */
 
 ir_value op_map1(op_use *u, ir_op op, ir_value a);
 ir_value op_map2(op_use *u, ir_op op, ir_value a, ir_value b);
@@ -94,8 +94,8 @@ ir_value op_number(op_use *u, ir_value like, double number); /* a scalar in the 
 ir_value op_fill(op_use *u, ir_value like, double number);   /* of the type of `like` */
 ir_value op_truth(op_use *u, ir_value x);                    /* i1: x != 0 */
 ir_value op_is_nan(op_use *u, ir_value x);
-ir_value op_floor_mod(op_use *u, ir_value a, ir_value b);    /* the remainder has b's sign */
-ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype);  /* as tf.cast: bool is x != 0 */
+ir_value op_floor_mod(op_use *u, ir_value a, ir_value b);   /* the remainder has b's sign */
+ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype); /* as tf.cast: bool is x != 0 */
 /* All elements as one row. The type was checked by op_check_type. */
 ir_value op_flatten(op_use *u, ir_value x);
 ir_value op_move_axis(op_use *u, ir_value x, int64_t from, int64_t to);
@@ -117,7 +117,8 @@ ir_value op_scatter(op_use *u, const char *kind, ir_value x, ir_value indices, i
 /* x sorted along `axis`; with out_order also where each element was, i32. */
 ir_value op_sort(op_use *u, ir_value x, int64_t axis, bool descending, ir_value *out_order);
 /* a and b summed over pairs of axes; the other dims of a, then of b. IR_NONE after a diagnostic. */
-ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis, const int64_t *b_axis);
+ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis,
+                     const int64_t *b_axis);
 
 #define OP(class, family, ...) bool op_build_##family(op_use *u, fe_value *out);
 #define REFUSED(class, reason)

@@ -10,7 +10,8 @@ bool op_build_arithmetic(op_use *u, fe_value *out)
     if (!op_find_pair(u, "x1", "x2", strcmp(u->op->word, "real") == 0, &a, &b)) return false;
     if (op_type(u, a).dtype == DTYPE_i1) {
         ir_op op = u->op->op == OP_multiply || u->op->op == OP_minimum ? OP_and : OP_or;
-        if (u->op->op == OP_subtract || u->op->op == OP_power) return op_error(u, "expected numbers, found bools");
+        if (u->op->op == OP_subtract || u->op->op == OP_power)
+            return op_error(u, "expected numbers, found bools");
         return op_finish(u, op_map2(u, op, a, b), out);
     }
     return op_finish(u, op_map2(u, u->op->op, a, b), out);
@@ -36,11 +37,12 @@ bool op_build_bitwise(op_use *u, fe_value *out)
     const ir_dtype dtype = op_type(u, a).dtype;
     ir_op op = u->op->op;
     if (ir_dtype_is_float(dtype)) return op_error(u, "expected integers, found floating numbers");
-    if (op == OP_shift_right_arithmetic && ir_dtype_class_of(dtype) == DTYPE_UNSIGNED) op = OP_shift_right_logical;
+    if (op == OP_shift_right_arithmetic && ir_dtype_class_of(dtype) == DTYPE_UNSIGNED)
+        op = OP_shift_right_logical;
     return op_finish(u, op_map2(u, op, a, b), out);
 }
 
-/* ---- functions of two numbers ---------------------------------------------------------------------- */
+/* ---- functions of two numbers ------------------------------------------------------------ */
 
 typedef struct function {
     const char *name;
@@ -49,7 +51,10 @@ typedef struct function {
 } function;
 
 static bool is_float(op_use *u, ir_value x) { return ir_dtype_is_float(op_type(u, x).dtype); }
-static bool is_unsigned(op_use *u, ir_value x) { return ir_dtype_class_of(op_type(u, x).dtype) == DTYPE_UNSIGNED; }
+static bool is_unsigned(op_use *u, ir_value x)
+{
+    return ir_dtype_class_of(op_type(u, x).dtype) == DTYPE_UNSIGNED;
+}
 
 static ir_value build_floor_divide(op_use *u, ir_value a, ir_value b)
 {
@@ -57,7 +62,8 @@ static ir_value build_floor_divide(op_use *u, ir_value a, ir_value b)
     ir_value quotient = op_map2(u, OP_divide, a, b);
     if (is_unsigned(u, a)) return quotient;
     ir_value rest = op_map2(u, OP_remainder, a, b);
-    ir_value other = op_map2(u, OP_xor, op_compare_number(u, "LT", rest, 0), op_compare_number(u, "LT", b, 0));
+    ir_value other =
+        op_map2(u, OP_xor, op_compare_number(u, "LT", rest, 0), op_compare_number(u, "LT", b, 0));
     ir_value adjust = op_map2(u, OP_and, other, op_compare_number(u, "NE", rest, 0));
     return op_choose(u, adjust, op_map_number(u, OP_subtract, quotient, 1), quotient);
 }
@@ -76,7 +82,8 @@ static ir_value build_hypot(op_use *u, ir_value a, ir_value b)
 {
     a = op_map1(u, OP_abs, a);
     b = op_map1(u, OP_abs, b);
-    ir_value most = op_map2(u, OP_maximum, a, b), ratio = build_divide_no_nan(u, op_map2(u, OP_minimum, a, b), most);
+    ir_value most = op_map2(u, OP_maximum, a, b),
+             ratio = build_divide_no_nan(u, op_map2(u, OP_minimum, a, b), most);
     ir_value sum = op_map_number(u, OP_add, op_map2(u, OP_multiply, ratio, ratio), 1);
     return op_map2(u, OP_multiply, most, op_map1(u, OP_sqrt, sum));
 }
@@ -118,11 +125,16 @@ static ir_value build_ldexp(op_use *u, ir_value a, ir_value b)
 }
 
 static const function functions[] = {
-    {"FloorDivide", false, build_floor_divide}, {"Mod", false, op_floor_mod},
-    {"Fmod", false, build_fmod},                {"DivideNoNan", true, build_divide_no_nan},
-    {"Hypot", true, build_hypot},               {"Logaddexp", true, build_logaddexp},
-    {"Logaddexp2", true, build_logaddexp2},     {"Fmax", false, build_fmax},
-    {"Fmin", false, build_fmin},                {"Heaviside", true, build_heaviside},
+    {"FloorDivide", false, build_floor_divide},
+    {"Mod", false, op_floor_mod},
+    {"Fmod", false, build_fmod},
+    {"DivideNoNan", true, build_divide_no_nan},
+    {"Hypot", true, build_hypot},
+    {"Logaddexp", true, build_logaddexp},
+    {"Logaddexp2", true, build_logaddexp2},
+    {"Fmax", false, build_fmax},
+    {"Fmin", false, build_fmin},
+    {"Heaviside", true, build_heaviside},
     {"Ldexp", true, build_ldexp},
 };
 
@@ -145,7 +157,7 @@ bool op_build_function2(op_use *u, fe_value *out)
     return op_finish(u, is_bool && stays ? op_truth(u, y) : y, out);
 }
 
-/* ---- closeness, membership, bins ------------------------------------------------------------------- */
+/* ---- closeness, membership, bins --------------------------------------------------------- */
 
 bool op_build_isclose(op_use *u, fe_value *out)
 {
@@ -160,8 +172,7 @@ bool op_build_isclose(op_use *u, fe_value *out)
         ir_value bound = op_map_number(u, OP_multiply, op_map1(u, OP_abs, b), relative);
         close = op_compare(u, "LE", op_map1(u, OP_abs, op_map2(u, OP_subtract, a, b)),
                            op_map_number(u, OP_add, bound, absolute));
-        if (equal_nan)
-            close = op_map2(u, OP_or, close, op_map2(u, OP_and, op_is_nan(u, a), op_is_nan(u, b)));
+        if (equal_nan) close = op_map2(u, OP_or, close, op_map2(u, OP_and, op_is_nan(u, a), op_is_nan(u, b)));
     } else {
         close = op_compare(u, "EQ", a, b);
     }
@@ -192,7 +203,8 @@ bool op_build_isin(op_use *u, fe_value *out)
 {
     ir_value a, b, equal;
     bool invert;
-    if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b) || !op_find_bool(u, "invert", false, &invert))
+    if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b) ||
+        !op_find_bool(u, "invert", false, &invert))
         return false;
     const ir_dtype dtype = fe_result_type(op_type(u, a).dtype, op_type(u, b).dtype);
     const ir_type t = op_type(u, b);
@@ -206,7 +218,8 @@ bool op_build_isin(op_use *u, fe_value *out)
 
 static ir_value count_true(op_use *u, ir_value flags)
 {
-    return op_reduce(u, "add", ir_build_convert(u->l->g, flags, DTYPE_i32), op_type(u, flags).rank - 1, false);
+    return op_reduce(u, "add", ir_build_convert(u->l->g, flags, DTYPE_i32), op_type(u, flags).rank - 1,
+                     false);
 }
 
 /* How many bounds are not above x. */
@@ -233,14 +246,14 @@ bool op_build_search_sorted(op_use *u, fe_value *out)
     return op_finish(u, count_true(u, before), out);
 }
 
-/* ---- choices ------------------------------------------------------------------------------------------- */
+/* ---- choices ----------------------------------------------------------------------------- */
 
 static bool choose_checked(op_use *u, ir_value condition, ir_value a, ir_value b, ir_value *out)
 {
     ir_type all = op_type(u, a), other = op_type(u, b), test = op_type(u, condition);
     if (!ir_broadcast_shapes(&all, &other, &all) || !ir_broadcast_shapes(&all, &test, &all)) {
-        return op_error(u, "expected inputs whose shapes fit, found %s and %s", fe_shape_show(u->l->fe, &test),
-                        fe_shape_show(u->l->fe, &all));
+        return op_error(u, "expected inputs whose shapes fit, found %s and %s",
+                        fe_shape_show(u->l->fe, &test), fe_shape_show(u->l->fe, &all));
     }
     if (!op_check_type(u, &all)) return false;
     *out = op_choose(u, op_truth(u, condition), a, b);
@@ -262,7 +275,8 @@ bool op_build_select(op_use *u, fe_value *out)
 {
     int conditions, choices;
     ir_value *condition, *choice, y;
-    if (!op_find_list(u, "condlist", &conditions, &condition) || !op_find_list(u, "choicelist", &choices, &choice))
+    if (!op_find_list(u, "condlist", &conditions, &condition) ||
+        !op_find_list(u, "choicelist", &choices, &choice))
         return false;
     if (conditions != choices) return op_error(u, "expected as many choices as conditions");
     const ir_dtype dtype = op_type(u, choice[0]).dtype;

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- results and checks ------------------------------------------------------------------------ */
+/* ---- results and checks ------------------------------------------------------------------ */
 
 bool op_finish(op_use *u, ir_value value, fe_value *out)
 {
@@ -60,7 +60,7 @@ bool op_check_broadcast(op_use *u, ir_value a, ir_value b)
     return op_check_type(u, &type);
 }
 
-/* ---- elementwise --------------------------------------------------------------------------------- */
+/* ---- elementwise ------------------------------------------------------------------------- */
 
 ir_value op_map1(op_use *u, ir_op op, ir_value a) { return ir_build_unary(u->l->g, op, a); }
 ir_value op_map2(op_use *u, ir_op op, ir_value a, ir_value b) { return ir_build_binary(u->l->g, op, a, b); }
@@ -90,7 +90,10 @@ ir_value op_choose(op_use *u, ir_value condition, ir_value a, ir_value b)
     return ir_build_select(u->l->g, condition, a, b);
 }
 
-ir_value op_fill(op_use *u, ir_value like, double number) { return ir_build_fill(u->l->g, op_type(u, like), number); }
+ir_value op_fill(op_use *u, ir_value like, double number)
+{
+    return ir_build_fill(u->l->g, op_type(u, like), number);
+}
 
 ir_value op_truth(op_use *u, ir_value x)
 {
@@ -108,7 +111,8 @@ ir_value op_floor_mod(op_use *u, ir_value a, ir_value b)
 {
     ir_value rest = op_map2(u, OP_remainder, a, b);
     if (ir_dtype_class_of(op_type(u, a).dtype) == DTYPE_UNSIGNED) return rest;
-    ir_value other = op_map2(u, OP_xor, op_compare_number(u, "LT", rest, 0), op_compare_number(u, "LT", b, 0));
+    ir_value other =
+        op_map2(u, OP_xor, op_compare_number(u, "LT", rest, 0), op_compare_number(u, "LT", b, 0));
     ir_value adjust = op_map2(u, OP_and, other, op_compare_number(u, "NE", rest, 0));
     return op_choose(u, adjust, op_map2(u, OP_add, rest, b), rest);
 }
@@ -118,7 +122,7 @@ ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype)
     return dtype == DTYPE_i1 ? op_truth(u, x) : ir_build_convert(u->l->g, x, dtype);
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------------- */
+/* ---- shapes ------------------------------------------------------------------------------ */
 
 ir_value op_flatten(op_use *u, ir_value x)
 {
@@ -158,7 +162,7 @@ ir_value op_reduce(op_use *u, const char *kind, ir_value x, int64_t axis, bool k
     return ir_build_reduce(u->l->g, kind, x, 1, &axis, keep_dims);
 }
 
-/* ---- constants ---------------------------------------------------------------------------------------- */
+/* ---- constants --------------------------------------------------------------------------- */
 
 ir_value op_iota(op_use *u, ir_dtype dtype, const ir_type *shape, int64_t dim)
 {
@@ -177,7 +181,7 @@ ir_value op_constant_i32(op_use *u, int64_t count, const int32_t *number)
     return ir_build_constant(u->l->g, ir_type_make(DTYPE_i32, 1, &dim), number);
 }
 
-/* ---- indexing --------------------------------------------------------------------------------------------- */
+/* ---- indexing ---------------------------------------------------------------------------- */
 
 static ir_attr make_ints(ir_attr_name name, int count, const int64_t *item)
 {
@@ -260,9 +264,10 @@ ir_value op_sort(op_use *u, ir_value x, int64_t axis, bool descending, ir_value 
     return ir_build_get(u->l->g, sorted, 0);
 }
 
-/* ---- products ----------------------------------------------------------------------------------------------- */
+/* ---- products ---------------------------------------------------------------------------- */
 
-ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis, const int64_t *b_axis)
+ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis,
+                     const int64_t *b_axis)
 {
     const ir_type ta = op_type(u, a), tb = op_type(u, b);
     ir_dot dot = {.contracting_count = count};
@@ -273,8 +278,8 @@ ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t
         dot.rhs_contracting[i] = b_axis[i];
         used[0][a_axis[i]] = used[1][b_axis[i]] = true;
         if (!ir_dim_equal(ta.dim[a_axis[i]], tb.dim[b_axis[i]])) {
-            op_error(u, "expected axes of one size to sum over, found %s and %s", fe_shape_show(u->l->fe, &ta),
-                     fe_shape_show(u->l->fe, &tb));
+            op_error(u, "expected axes of one size to sum over, found %s and %s",
+                     fe_shape_show(u->l->fe, &ta), fe_shape_show(u->l->fe, &tb));
             return IR_NONE;
         }
     }

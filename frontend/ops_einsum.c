@@ -13,8 +13,8 @@ typedef struct einsum {
     int count;
     char part[MOST_OPERANDS + 1][IR_MAX_RANK + 2]; /* letters; the result's behind the operands' */
     ir_value value[MOST_OPERANDS];
-    ir_dim size[256]; /* of each letter; count 0: not seen */
-    int elided;       /* most dims that an ellipsis stands for */
+    ir_dim size[256];            /* of each letter; count 0: not seen */
+    int elided;                  /* most dims that an ellipsis stands for */
     char extra[IR_MAX_RANK + 1]; /* their letters */
 } einsum;
 
@@ -95,7 +95,8 @@ static bool measure(einsum *e)
 {
     for (int i = 0; i < e->count; i++) {
         const ir_type t = op_type(e->u, e->value[i]);
-        if (has_twice(e->part[i])) return fail(e, "a letter stands twice in an operand, which is not supported");
+        if (has_twice(e->part[i]))
+            return fail(e, "a letter stands twice in an operand, which is not supported");
         for (int d = 0; d < t.rank; d++) {
             ir_dim *size = &e->size[(unsigned char)e->part[i][d]];
             if (size->count == 0 || ir_dim_equal(*size, ir_fixed(1))) *size = t.dim[d];
@@ -103,7 +104,8 @@ static bool measure(einsum *e)
     }
     for (int i = 0; i < e->count; i++) {
         for (int d = (int)strlen(e->part[i]) - 1; d >= 0; d--) {
-            const ir_dim dim = op_type(e->u, e->value[i]).dim[d], want = e->size[(unsigned char)e->part[i][d]];
+            const ir_dim dim = op_type(e->u, e->value[i]).dim[d],
+                         want = e->size[(unsigned char)e->part[i][d]];
             if (ir_dim_equal(dim, want)) continue;
             if (!ir_dim_equal(dim, ir_fixed(1))) return fail(e, "a letter has two sizes");
             e->value[i] = op_drop_dim(e->u, e->value[i], d);

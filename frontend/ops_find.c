@@ -36,7 +36,7 @@ const fe_value *op_find(op_use *u, const char *name)
     return found && found->kind != FE_NULL ? found : NULL;
 }
 
-/* ---- plain settings -------------------------------------------------------------------------- */
+/* ---- plain settings ---------------------------------------------------------------------- */
 
 bool op_find_bool(op_use *u, const char *name, bool otherwise, bool *out)
 {
@@ -78,7 +78,8 @@ bool op_constant_ints(op_use *u, ir_value v, int most, int *out_count, int64_t *
     if (n->op != OP_constant || !data || ir_dtype_is_float(n->type.dtype)) return false;
     ir_array array = {n->type, NULL};
     array.data = arena_copy(u->l->fe->arena, data->data.bytes, data->data.size);
-    int64_t count = ir_array_count(&array), stored = (int64_t)(data->data.size / ir_dtype_size(n->type.dtype));
+    int64_t count = ir_array_count(&array),
+            stored = (int64_t)(data->data.size / ir_dtype_size(n->type.dtype));
     if (count > most) return false;
     for (int64_t i = 0; i < count; i++) out[i] = (int64_t)ir_array_get(&array, stored == count ? i : 0);
     *out_count = (int)count;
@@ -89,8 +90,10 @@ static bool read_int(op_use *u, const char *name, const fe_value *item, int64_t 
 {
     int count = 0;
     *out = item->kind == FE_NULL ? -1 : item->integer;
-    if (item->kind == FE_NULL || (item->kind == FE_NUMBER && !item->is_float) || item->kind == FE_BOOL) return true;
-    if (item->kind == FE_TENSOR && op_constant_ints(u, item->tensor.value, 1, &count, out) && count == 1) return true;
+    if (item->kind == FE_NULL || (item->kind == FE_NUMBER && !item->is_float) || item->kind == FE_BOOL)
+        return true;
+    if (item->kind == FE_TENSOR && op_constant_ints(u, item->tensor.value, 1, &count, out) && count == 1)
+        return true;
     return op_error(u, "expected an integer or a list of integers as \"%s\"", name);
 }
 
@@ -164,20 +167,23 @@ bool op_find_channels_first(op_use *u, bool *out)
     if (!op_find_text(u, "data_format", &format)) return false;
     *out = strcmp(format, "channels_first") == 0;
     return *out || format[0] == '\0' || strcmp(format, "channels_last") == 0 ||
-           op_error(u, "expected \"channels_last\" or \"channels_first\" as \"data_format\", found \"%s\"", format);
+           op_error(u, "expected \"channels_last\" or \"channels_first\" as \"data_format\", found \"%s\"",
+                    format);
 }
 
-/* ---- axes -------------------------------------------------------------------------------------- */
+/* ---- axes -------------------------------------------------------------------------------- */
 
 bool op_resolve_axes(op_use *u, int rank, int count, int64_t *axes)
 {
     for (int i = 0; i < count; i++) {
         if (axes[i] < -rank || axes[i] >= rank) {
-            return op_error(u, "expected an axis of a tensor of rank %d, found %lld", rank, (long long)axes[i]);
+            return op_error(u, "expected an axis of a tensor of rank %d, found %lld", rank,
+                            (long long)axes[i]);
         }
         if (axes[i] < 0) axes[i] += rank;
         for (int k = 0; k < i; k++) {
-            if (axes[k] == axes[i]) return op_error(u, "expected each axis once, found %lld again", (long long)axes[i]);
+            if (axes[k] == axes[i])
+                return op_error(u, "expected each axis once, found %lld again", (long long)axes[i]);
         }
     }
     return true;
@@ -209,7 +215,7 @@ bool op_find_reduction(op_use *u, const char *name, const char *axes, op_reducti
     return true;
 }
 
-/* ---- tensors -------------------------------------------------------------------------------------- */
+/* ---- tensors ----------------------------------------------------------------------------- */
 
 static bool is_number(const fe_value *v) { return v->kind == FE_NUMBER || v->kind == FE_BOOL; }
 
@@ -313,7 +319,8 @@ bool op_find_real(op_use *u, const char *name, ir_value *out)
 bool op_find_list(op_use *u, const char *name, int *out_count, ir_value **out)
 {
     const fe_value *v = op_find(u, name);
-    if (!v || v->kind != FE_LIST || v->count < 1) return op_error(u, "expected a list of tensors as \"%s\"", name);
+    if (!v || v->kind != FE_LIST || v->count < 1)
+        return op_error(u, "expected a list of tensors as \"%s\"", name);
     *out = arena_array(u->l->fe->arena, ir_value, (size_t)v->count);
     ir_dtype dtype = DTYPE_i1;
     for (int i = 0; i < v->count; i++) {
@@ -334,7 +341,8 @@ static ir_dtype weak_type(ir_dtype tensor, const fe_value *number)
     return own == DTYPE_f32 ? op_real(tensor) : tensor;
 }
 
-bool op_find_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a, ir_value *out_b)
+bool op_find_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
+                  ir_value *out_b)
 {
     const fe_value *v[2] = {op_find(u, first), op_find(u, second)};
     ir_value x[2] = {IR_NONE, IR_NONE};

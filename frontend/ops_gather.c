@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- picking by tensors ------------------------------------------------------------------------ */
+/* ---- picking by tensors ------------------------------------------------------------------ */
 
 /* Indices as i32, negative ones counted from the end. */
 static bool find_indices(op_use *u, ir_value indices, int64_t size, ir_value *out)
@@ -29,7 +29,8 @@ bool op_build_take(op_use *u, fe_value *out)
     if (count < 0 && !op_check_type(u, &t)) return false;
     if (count < 0) x = op_flatten(u, x);
     const ir_type row = op_type(u, x);
-    if (count > 1 || !op_resolve_axes(u, row.rank, 1, axis)) return count > 1 ? op_error(u, "expected one axis") : false;
+    if (count > 1 || !op_resolve_axes(u, row.rank, 1, axis))
+        return count > 1 ? op_error(u, "expected one axis") : false;
     if (!op_check_fixed(u, &row, axis[0], "picking from")) return false;
     if (!find_indices(u, indices, row.dim[axis[0]].count, &indices)) return false;
     return op_finish(u, op_take(u, x, indices, axis[0]), out);
@@ -60,7 +61,7 @@ bool op_build_take_along_axis(op_use *u, fe_value *out)
     return op_finish(u, op_take_along(u, ir_build_broadcast_to(u->l->g, x, &all), indices, axis[0]), out);
 }
 
-/* ---- putting ------------------------------------------------------------------------------------- */
+/* ---- putting ----------------------------------------------------------------------------- */
 
 static bool check_scatter(op_use *u, const ir_type *x, const ir_type *indices, const ir_type *updates)
 {
@@ -73,8 +74,9 @@ static bool check_scatter(op_use *u, const ir_type *x, const ir_type *indices, c
         fits = ir_dim_equal(updates->dim[i], i < rows ? indices->dim[i] : x->dim[width + i - rows]);
     for (int i = 0; fits && i < width; i++) fits = !x->dim[i].batch;
     if (fits) return true;
-    return op_error(u, "expected index vectors and values that fit %s, found %s and %s", fe_shape_show(u->l->fe, x),
-                    fe_shape_show(u->l->fe, indices), fe_shape_show(u->l->fe, updates));
+    return op_error(u, "expected index vectors and values that fit %s, found %s and %s",
+                    fe_shape_show(u->l->fe, x), fe_shape_show(u->l->fe, indices),
+                    fe_shape_show(u->l->fe, updates));
 }
 
 bool op_build_scatter(op_use *u, fe_value *out)
@@ -107,7 +109,7 @@ bool op_build_scatter_update(op_use *u, fe_value *out)
     return op_finish(u, op_scatter(u, add ? "add" : "replace", x, indices, updates), out);
 }
 
-/* ---- blocks ------------------------------------------------------------------------------------------ */
+/* ---- blocks ------------------------------------------------------------------------------ */
 
 typedef struct block_start {
     bool known;
@@ -126,11 +128,13 @@ static bool find_start(op_use *u, int rank, block_start *s)
         if (v->item[i].kind == FE_TENSOR && !op_constant_ints(u, v->item[i].tensor.value, 1, &one, &number))
             s->known = false;
     }
-    if (v && v->kind == FE_TENSOR) s->known = op_constant_ints(u, v->tensor.value, IR_MAX_RANK, &count, s->number);
+    if (v && v->kind == FE_TENSOR)
+        s->known = op_constant_ints(u, v->tensor.value, IR_MAX_RANK, &count, s->number);
     if (s->known) {
         if (!op_find_ints(u, "start_indices", &count, s->number)) return false;
         if (count != rank) return op_error(u, "expected %d start indices", rank);
-        for (int i = 0; i < rank; i++) s->index[i] = ir_build_scalar(u->l->g, DTYPE_i32, (double)s->number[i]);
+        for (int i = 0; i < rank; i++)
+            s->index[i] = ir_build_scalar(u->l->g, DTYPE_i32, (double)s->number[i]);
         return true;
     }
     if (v->kind == FE_LIST && v->count != rank) return op_error(u, "expected %d start indices", rank);
@@ -171,7 +175,8 @@ bool op_build_slice(op_use *u, fe_value *out)
             continue;
         }
         if (size[i] == -1) size[i] = whole - start;
-        if (size[i] < 1 || start < 0 || start > whole - size[i]) return op_fail_shape(u, "a slice within the tensor", &t);
+        if (size[i] < 1 || start < 0 || start > whole - size[i])
+            return op_fail_shape(u, "a slice within the tensor", &t);
         limit[i] = start + size[i];
     }
     if (s.known) return op_finish(u, ir_build_slice(u->l->g, x, s.number, limit, NULL), out);
@@ -191,7 +196,8 @@ bool op_build_slice_update(op_use *u, fe_value *out)
     const ir_type part = op_type(u, updates);
     bool fits = part.rank == t.rank;
     for (int i = 0; fits && i < t.rank; i++)
-        fits = t.dim[i].batch ? ir_dim_equal(part.dim[i], t.dim[i]) : !part.dim[i].batch && part.dim[i].count <= t.dim[i].count;
+        fits = t.dim[i].batch ? ir_dim_equal(part.dim[i], t.dim[i])
+                              : !part.dim[i].batch && part.dim[i].count <= t.dim[i].count;
     if (!fits) return op_fail_shape(u, "updates that lie within the tensor", &part);
     if (!find_start(u, t.rank, &s)) return false;
     ir_value in[2 + IR_MAX_RANK] = {x, updates};

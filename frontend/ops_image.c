@@ -28,7 +28,7 @@ static bool finish_images(op_use *u, ir_value x, bool channels_first, fe_value *
     return op_finish(u, channels_first ? op_move_axis(u, x, rank - 1, rank - 3) : x, out);
 }
 
-/* ---- sizes --------------------------------------------------------------------------------------- */
+/* ---- sizes ------------------------------------------------------------------------------- */
 
 bool op_build_resize(op_use *u, fe_value *out)
 {
@@ -38,9 +38,10 @@ bool op_build_resize(op_use *u, fe_value *out)
     int which = 0;
     if (!op_find_tensor(u, "images", &x) || !op_find_sizes(u, "size", 2, 0, s.size)) return false;
     if (!op_find_text(u, "interpolation", &name) || !op_find_text(u, "fill_mode", &mode)) return false;
-    if (!op_find_bool(u, "antialias", false, &s.antialias) || !op_find_bool(u, "crop_to_aspect_ratio", false, &s.crop) ||
-        !op_find_bool(u, "pad_to_aspect_ratio", false, &s.pad) || !op_find_number_or(u, "fill_value", 0, &s.fill) ||
-        !op_find_channels_first(u, &s.channels_first))
+    if (!op_find_bool(u, "antialias", false, &s.antialias) ||
+        !op_find_bool(u, "crop_to_aspect_ratio", false, &s.crop) ||
+        !op_find_bool(u, "pad_to_aspect_ratio", false, &s.pad) ||
+        !op_find_number_or(u, "fill_value", 0, &s.fill) || !op_find_channels_first(u, &s.channels_first))
         return false;
     if (name[0] == '\0') name = "bilinear";
     while (fe_interpolation_names[which] && strcmp(fe_interpolation_names[which], name) != 0) which++;
@@ -51,8 +52,8 @@ bool op_build_resize(op_use *u, fe_value *out)
 }
 
 /* The edges of one axis: two of low, high and target size are given. */
-static bool find_edges(op_use *u, const char *low_name, const char *high_name, const char *target_name, int64_t size,
-                       int sign, int64_t edge[2])
+static bool find_edges(op_use *u, const char *low_name, const char *high_name, const char *target_name,
+                       int64_t size, int sign, int64_t edge[2])
 {
     int64_t target;
     if (!op_find_int(u, low_name, -1, &edge[0]) || !op_find_int(u, high_name, -1, &edge[1]) ||
@@ -64,7 +65,8 @@ static bool find_edges(op_use *u, const char *low_name, const char *high_name, c
         if (!op_find(u, high_name)) edge[1] = all - edge[0];
     }
     if (edge[0] < 0 || edge[1] < 0 || edge[0] > INT32_MAX || edge[1] > INT32_MAX)
-        return op_error(u, "expected two of \"%s\", \"%s\" and \"%s\" that fit the image", low_name, high_name, target_name);
+        return op_error(u, "expected two of \"%s\", \"%s\" and \"%s\" that fit the image", low_name,
+                        high_name, target_name);
     return true;
 }
 
@@ -80,10 +82,10 @@ bool op_build_image_edges(op_use *u, fe_value *out)
     if (!is_image(&t)) return op_fail_shape(u, "an image or a batch of images", &t);
     const int first = t.rank - 3 + channels_first, sign = crop ? -1 : 1;
     if (t.dim[first].batch || t.dim[first + 1].batch) return op_fail_shape(u, "images of a fixed size", &t);
-    if (!find_edges(u, crop ? "top_cropping" : "top_padding", crop ? "bottom_cropping" : "bottom_padding", "target_height",
-                    t.dim[first].count, sign, edge[0]) ||
-        !find_edges(u, crop ? "left_cropping" : "left_padding", crop ? "right_cropping" : "right_padding", "target_width",
-                    t.dim[first + 1].count, sign, edge[1]))
+    if (!find_edges(u, crop ? "top_cropping" : "top_padding", crop ? "bottom_cropping" : "bottom_padding",
+                    "target_height", t.dim[first].count, sign, edge[0]) ||
+        !find_edges(u, crop ? "left_cropping" : "left_padding", crop ? "right_cropping" : "right_padding",
+                    "target_width", t.dim[first + 1].count, sign, edge[1]))
         return false;
     for (int i = 0; i < 2; i++) {
         low[first + i] = sign * edge[i][0];
@@ -94,7 +96,7 @@ bool op_build_image_edges(op_use *u, fe_value *out)
     return op_finish(u, ir_build_pad(u->l->g, x, op_number(u, x, 0), low, high, NULL), out);
 }
 
-/* ---- colours --------------------------------------------------------------------------------------- */
+/* ---- colours ----------------------------------------------------------------------------- */
 
 bool op_build_grayscale(op_use *u, fe_value *out)
 {
@@ -159,7 +161,8 @@ bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
     ir_value x, part[3];
     bool channels_first;
     if (!find_colours(u, &x, &channels_first)) return false;
-    ir_value hue = op_map_number(u, OP_multiply, channel(u, x, 0), 6), s = channel(u, x, 1), v = channel(u, x, 2);
+    ir_value hue = op_map_number(u, OP_multiply, channel(u, x, 0), 6), s = channel(u, x, 1),
+             v = channel(u, x, 2);
     for (int i = 0; i < 3; i++) {
         ir_value tent = op_map1(u, OP_abs, op_map_number(u, OP_subtract, hue, centre[i]));
         tent = op_map_number(u, OP_add, op_map_number(u, OP_multiply, tent, slope[i]), offset[i]);
@@ -171,13 +174,18 @@ bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
     return finish_images(u, ir_build_concatenate(u->l->g, 3, part, last), channels_first, out);
 }
 
-/* ---- neighbourhoods ------------------------------------------------------------------------------------ */
+/* ---- neighbourhoods ---------------------------------------------------------------------- */
 
 /* Convolves every channel of x [N, rows, columns, channels] with one kernel. */
-static ir_value filter(op_use *u, ir_value x, int64_t rows, int64_t columns, const float *kernel, fe_padding padding)
+static ir_value filter(op_use *u, ir_value x, int64_t rows, int64_t columns, const float *kernel,
+                       fe_padding padding)
 {
     const ir_type t = op_type(u, x);
-    const fe_conv c = {.spatial = 2, .groups = 1, .kernel = {rows, columns}, .strides = {1, 1}, .dilation = {1, 1},
+    const fe_conv c = {.spatial = 2,
+                       .groups = 1,
+                       .kernel = {rows, columns},
+                       .strides = {1, 1},
+                       .dilation = {1, 1},
                        .padding = padding};
     const ir_dim dim[] = {ir_fixed(rows), ir_fixed(columns)};
     const ir_type shape = ir_type_make(DTYPE_f32, 4, (ir_dim[]){dim[0], dim[1], t.dim[3], ir_fixed(1)});
@@ -205,7 +213,8 @@ static bool make_bells(op_use *u, const int64_t size[2], const double sigma[2], 
     enum { MOST = 256 };
     float bell[2][MOST];
     for (int i = 0; i < 2; i++) {
-        if (size[i] < 1 || size[i] > MOST || !(sigma[i] > 0)) return op_error(u, "expected a kernel of 1 .. %d", MOST);
+        if (size[i] < 1 || size[i] > MOST || !(sigma[i] > 0))
+            return op_error(u, "expected a kernel of 1 .. %d", MOST);
         fill_bell(size[i], sigma[i], bell[i]);
     }
     *out = arena_array(u->l->fe->arena, float, (size_t)(size[0] * size[1]));
@@ -221,7 +230,8 @@ bool op_build_gaussian_blur(op_use *u, fe_value *out)
     double sigma[2] = {1, 1};
     float *kernel;
     const fe_value *v = op_find(u, "sigma");
-    if (!find_images(u, "images", &x, &channels_first) || !op_find_sizes(u, "kernel_size", 2, 3, size)) return false;
+    if (!find_images(u, "images", &x, &channels_first) || !op_find_sizes(u, "kernel_size", 2, 3, size))
+        return false;
     for (int i = 0; v && i < 2; i++) {
         const fe_value *item = v->kind == FE_LIST && v->count == 2 ? &v->item[i] : v;
         if (item->kind != FE_NUMBER) return op_error(u, "expected one number or two as \"sigma\"");
@@ -252,7 +262,8 @@ bool op_build_sobel_edges(op_use *u, fe_value *out)
         const ir_type t = op_type(u, x);
         const int64_t size = t.dim[axis].count;
         if (size < 2) return op_fail_shape(u, "larger images", &t);
-        const ir_value part[] = {op_slice_dim(u, x, axis, 1, 2), x, op_slice_dim(u, x, axis, size - 2, size - 1)};
+        const ir_value part[] = {op_slice_dim(u, x, axis, 1, 2), x,
+                                 op_slice_dim(u, x, axis, size - 2, size - 1)};
         x = ir_build_concatenate(u->l->g, 3, part, (int)axis);
     }
     for (int i = 0; i < 2; i++) {
@@ -272,8 +283,10 @@ bool op_build_extract_patches(op_use *u, fe_value *out)
     const char *padding;
     const fe_value *v = op_find(u, "size");
     if (v && v->kind == FE_LIST && v->count != 2) return op_error(u, "patches of volumes are not supported");
-    if (!find_images(u, "images", &x, &channels_first) || !op_find_sizes(u, "size", 2, 0, c.kernel)) return false;
-    if (!op_find_sizes(u, "strides", 2, 0, c.strides) || !op_find_sizes(u, "dilation_rate", 2, 1, c.dilation)) return false;
+    if (!find_images(u, "images", &x, &channels_first) || !op_find_sizes(u, "size", 2, 0, c.kernel))
+        return false;
+    if (!op_find_sizes(u, "strides", 2, 0, c.strides) || !op_find_sizes(u, "dilation_rate", 2, 1, c.dilation))
+        return false;
     if (!op_find_text(u, "padding", &padding)) return false;
     for (int i = 0; i < 2; i++) {
         if (c.strides[i] == 0) c.strides[i] = c.kernel[i];
@@ -294,7 +307,7 @@ bool op_build_extract_patches(op_use *u, fe_value *out)
     return finish_images(u, x, channels_first, out);
 }
 
-/* ---- similarity ------------------------------------------------------------------------------------------ */
+/* ---- similarity -------------------------------------------------------------------------- */
 
 bool op_build_ssim(op_use *u, fe_value *out)
 {
@@ -325,9 +338,11 @@ bool op_build_ssim(op_use *u, fe_value *out)
     ir_value product = op_map2(u, OP_multiply, mean[0], mean[1]);
     mixed = filter(u, op_map2(u, OP_multiply, x[0], x[1]), size, size, kernel, FE_PADDING_valid);
     mixed = op_map2(u, OP_subtract, mixed, product);
-    ir_value above = op_map2(u, OP_multiply, op_map_number(u, OP_add, op_map_number(u, OP_multiply, product, 2), c1),
-                             op_map_number(u, OP_add, op_map_number(u, OP_multiply, mixed, 2), c2));
-    ir_value means = op_map2(u, OP_add, op_map2(u, OP_multiply, mean[0], mean[0]), op_map2(u, OP_multiply, mean[1], mean[1]));
+    ir_value above =
+        op_map2(u, OP_multiply, op_map_number(u, OP_add, op_map_number(u, OP_multiply, product, 2), c1),
+                op_map_number(u, OP_add, op_map_number(u, OP_multiply, mixed, 2), c2));
+    ir_value means = op_map2(u, OP_add, op_map2(u, OP_multiply, mean[0], mean[0]),
+                             op_map2(u, OP_multiply, mean[1], mean[1]));
     ir_value below = op_map2(u, OP_multiply, op_map_number(u, OP_add, means, c1),
                              op_map_number(u, OP_add, op_map2(u, OP_add, square[0], square[1]), c2));
     ir_value y = op_map2(u, OP_divide, above, below);

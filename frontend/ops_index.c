@@ -9,7 +9,7 @@ typedef struct indexing {
     int from; /* next dim of x */
     int64_t start[IR_MAX_RANK], limit[IR_MAX_RANK], stride[IR_MAX_RANK];
     ir_value dynamic[IR_MAX_RANK]; /* the one index taken, IR_NONE where it is known */
-    bool reversed[IR_MAX_RANK]; /* a negative step: the dim is reversed first */
+    bool reversed[IR_MAX_RANK];    /* a negative step: the dim is reversed first */
     int rank;
     ir_dim dim[IR_MAX_RANK]; /* of the result */
 } indexing;
@@ -120,7 +120,8 @@ static bool take_key(indexing *x, const fe_value *key, int left)
     if (key->kind == FE_NUMBER && !key->is_float) return take_index(x, key);
     if (key->kind == FE_SLICE) return take_slice(x, key);
     if (key->kind == FE_TENSOR && op_type(x->u, key->tensor.value).rank == 0) {
-        if (!op_constant_ints(x->u, key->tensor.value, 1, &count, &index)) return take_dynamic(x, key->tensor.value);
+        if (!op_constant_ints(x->u, key->tensor.value, 1, &count, &index))
+            return take_dynamic(x, key->tensor.value);
         const fe_value number = {.kind = FE_NUMBER, .integer = index};
         return take_index(x, &number);
     }

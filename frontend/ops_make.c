@@ -1,11 +1,12 @@
-/* ops_make.c: operations of keras.ops that make tensors: filled ones, ranges, grids, one-hot rows, segments. */
+/* ops_make.c: operations of keras.ops that make tensors: filled ones, ranges, grids, one-hot rows, segments.
+ */
 #include "frontend/ops.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-/* ---- filled ------------------------------------------------------------------------------------- */
+/* ---- filled ------------------------------------------------------------------------------ */
 
 /* `word`: the number, "nan" where the operand's own value does not matter; "" for the parameter. */
 bool op_build_fill_like(op_use *u, fe_value *out)
@@ -45,7 +46,8 @@ bool op_build_size(op_use *u, fe_value *out)
     ir_dim all;
     if (!op_find_tensor(u, "x", &x)) return false;
     const ir_type t = op_type(u, x);
-    if (strcmp(u->op->word, "rank") == 0) return op_finish(u, ir_build_scalar(u->l->g, DTYPE_i32, t.rank), out);
+    if (strcmp(u->op->word, "rank") == 0)
+        return op_finish(u, ir_build_scalar(u->l->g, DTYPE_i32, t.rank), out);
     if (!op_check_type(u, &t) || !ir_type_elements(&t, &all)) return false;
     ir_value size = ir_build_scalar(u->l->g, DTYPE_i64, (double)all.count);
     for (int i = 0; i < t.rank; i++) {
@@ -56,7 +58,7 @@ bool op_build_size(op_use *u, fe_value *out)
     return op_finish(u, ir_build_convert(u->l->g, size, DTYPE_i32), out);
 }
 
-/* ---- ranges and grids ---------------------------------------------------------------------------- */
+/* ---- ranges and grids -------------------------------------------------------------------- */
 
 /* Linspace and, with word "log", Logspace. */
 bool op_build_linspace(op_use *u, fe_value *out)
@@ -66,13 +68,16 @@ bool op_build_linspace(op_use *u, fe_value *out)
     int64_t num, axis;
     bool endpoint, step;
     double base;
-    if (!op_find_pair(u, "start", "stop", true, &start, &stop) || !op_find_int(u, "num", 50, &num)) return false;
-    if (!op_find_bool(u, "endpoint", true, &endpoint) || !op_find_bool(u, "retstep", false, &step)) return false;
+    if (!op_find_pair(u, "start", "stop", true, &start, &stop) || !op_find_int(u, "num", 50, &num))
+        return false;
+    if (!op_find_bool(u, "endpoint", true, &endpoint) || !op_find_bool(u, "retstep", false, &step))
+        return false;
     if (!op_find_dtype(u, "dtype", op_type(u, start).dtype, &dtype)) return false;
     if (!op_find_number_or(u, "base", 10, &base)) return false;
     const ir_value span = op_map2(u, OP_subtract, stop, start);
     ir_type t = op_type(u, span), one = t;
-    if (num < 1 || num > INT32_MAX || t.rank == IR_MAX_RANK) return op_error(u, "expected a smaller positive \"num\"");
+    if (num < 1 || num > INT32_MAX || t.rank == IR_MAX_RANK)
+        return op_error(u, "expected a smaller positive \"num\"");
     if (!op_find_axis(u, "axis", t.rank + 1, 0, &axis)) return false;
     one.rank = ++t.rank;
     for (int64_t i = t.rank - 1; i > axis; i--) one.dim[i] = t.dim[i] = t.dim[i - 1];
@@ -83,7 +88,8 @@ bool op_build_linspace(op_use *u, fe_value *out)
     ir_value index = op_iota(u, DTYPE_i32, &t, axis);
     ir_value share = op_map_number(u, OP_divide, ir_build_convert(u->l->g, index, t.dtype), parts);
     const ir_type whole = op_type(u, span);
-    ir_value from = ir_build_reshape(u->l->g, ir_build_broadcast_to(u->l->g, start, &whole), one.rank, one.dim);
+    ir_value from =
+        ir_build_reshape(u->l->g, ir_build_broadcast_to(u->l->g, start, &whole), one.rank, one.dim);
     ir_value y = op_map2(u, OP_multiply, share, ir_build_reshape(u->l->g, span, one.rank, one.dim));
     y = op_map2(u, OP_add, y, from);
     if (strcmp(u->op->word, "log") == 0) y = op_map2(u, OP_power, op_number(u, y, base), y);
@@ -122,7 +128,8 @@ bool op_build_unravel_index(op_use *u, fe_value *out)
     int count;
     int64_t size[IR_MAX_RANK];
     if (!op_find_tensor(u, "indices", &x) || !op_find_ints(u, "shape", &count, size)) return false;
-    if (count < 1 || ir_dtype_is_float(op_type(u, x).dtype)) return op_error(u, "expected integers and a shape");
+    if (count < 1 || ir_dtype_is_float(op_type(u, x).dtype))
+        return op_error(u, "expected integers and a shape");
     const bool row = op_type(u, x).rank == 1;
     for (int i = 0; i < count; i++) {
         const int64_t n = size[row ? count - 1 - i : i];
@@ -152,18 +159,20 @@ bool op_build_vander(op_use *u, fe_value *out)
     return op_finish(u, ir_build_convert(u->l->g, op_map2(u, OP_power, base, power), row.dtype), out);
 }
 
-/* ---- classes ------------------------------------------------------------------------------------------ */
+/* ---- classes ----------------------------------------------------------------------------- */
 
 static bool build_one_hot(op_use *u, ir_value x, ir_value *out)
 {
     int64_t classes, axis;
     ir_dtype dtype;
     bool sparse;
-    if (!op_find_int(u, "num_classes", -1, &classes) || !op_find_bool(u, "sparse", false, &sparse)) return false;
+    if (!op_find_int(u, "num_classes", -1, &classes) || !op_find_bool(u, "sparse", false, &sparse))
+        return false;
     if (!op_find_dtype(u, "dtype", DTYPE_f32, &dtype)) return false;
     ir_type t = op_type(u, x);
     if (sparse) return op_error(u, "sparse tensors are not supported");
-    if (classes < 1 || t.rank == IR_MAX_RANK) return op_error(u, "expected a number of classes, found %lld", (long long)classes);
+    if (classes < 1 || t.rank == IR_MAX_RANK)
+        return op_error(u, "expected a number of classes, found %lld", (long long)classes);
     if (!op_find_axis(u, "axis", t.rank + 1, -1, &axis)) return false;
     t.rank++;
     for (int64_t i = t.rank - 1; i > axis; i--) t.dim[i] = t.dim[i - 1];
@@ -189,14 +198,15 @@ bool op_build_multi_hot(op_use *u, fe_value *out)
     return op_finish(u, op_reduce(u, kind, y, op_type(u, x).rank > 1 ? 1 : 0, false), out);
 }
 
-/* ---- segments ----------------------------------------------------------------------------------------------- */
+/* ---- segments ---------------------------------------------------------------------------- */
 
 static double neutral(ir_dtype dtype, bool maximum)
 {
     if (ir_dtype_is_float(dtype)) {
-        const double most = dtype == DTYPE_f16 ? 65504 : dtype == DTYPE_f64 ? DBL_MAX
-                                                     : dtype == DTYPE_bf16  ? 3.3895313892515355e38
-                                                                            : FLT_MAX;
+        const double most = dtype == DTYPE_f16    ? 65504
+                            : dtype == DTYPE_f64  ? DBL_MAX
+                            : dtype == DTYPE_bf16 ? 3.3895313892515355e38
+                                                  : FLT_MAX;
         return maximum ? -most : most;
     }
     const int bits = 8 * (int)ir_dtype_size(dtype);
@@ -224,7 +234,8 @@ bool op_build_segment(op_use *u, fe_value *out)
     const char *kind = u->op->word;
     if (!op_find_tensor(u, "data", &x) || !op_find_tensor(u, "segment_ids", &ids)) return false;
     if (!op_find_int(u, "num_segments", -1, &segments)) return false;
-    if (segments < 1) return op_error(u, "expected \"num_segments\": without it the result has no fixed shape");
+    if (segments < 1)
+        return op_error(u, "expected \"num_segments\": without it the result has no fixed shape");
     ir_type t = op_type(u, x), n = op_type(u, ids), result = t;
     if (t.rank < 1 || t.rank == IR_MAX_RANK || n.rank != 1 || !ir_dim_equal(n.dim[0], t.dim[0]) ||
         ir_dtype_is_float(n.dtype))
@@ -243,7 +254,7 @@ bool op_build_segment(op_use *u, fe_value *out)
     return op_finish(u, op_reduce(u, kind, marked, 1, false), out);
 }
 
-/* ---- sequences -------------------------------------------------------------------------------------------------- */
+/* ---- sequences --------------------------------------------------------------------------- */
 
 /* Overlapping pieces of the last dim. */
 bool op_build_extract_sequences(op_use *u, fe_value *out)
@@ -253,9 +264,11 @@ bool op_build_extract_sequences(op_use *u, fe_value *out)
     if (!op_find_tensor(u, "x", &x) || !op_find_int(u, "sequence_length", 0, &length)) return false;
     if (!op_find_int(u, "sequence_stride", 0, &stride)) return false;
     const ir_type t = op_type(u, x);
-    if (t.rank < 1 || t.rank == IR_MAX_RANK || t.dim[t.rank - 1].batch) return op_fail_shape(u, "sequences", &t);
+    if (t.rank < 1 || t.rank == IR_MAX_RANK || t.dim[t.rank - 1].batch)
+        return op_fail_shape(u, "sequences", &t);
     const int64_t size = t.dim[t.rank - 1].count;
-    if (length < 1 || stride < 1 || length > size) return op_fail_shape(u, "sequences at least as long as a piece", &t);
+    if (length < 1 || stride < 1 || length > size)
+        return op_fail_shape(u, "sequences at least as long as a piece", &t);
     const int64_t pieces = (size - length) / stride + 1;
     ir_type result = t;
     result.dim[result.rank++] = ir_fixed(length);
@@ -263,5 +276,6 @@ bool op_build_extract_sequences(op_use *u, fe_value *out)
     if (size > INT32_MAX || !op_check_type(u, &result)) return false;
     const ir_type grid = ir_type_make(DTYPE_i32, 2, (ir_dim[]){ir_fixed(pieces), ir_fixed(length)});
     ir_value start = op_map_number(u, OP_multiply, op_iota(u, DTYPE_i32, &grid, 0), (double)stride);
-    return op_finish(u, op_take(u, x, op_map2(u, OP_add, start, op_iota(u, DTYPE_i32, &grid, 1)), t.rank - 1), out);
+    return op_finish(u, op_take(u, x, op_map2(u, OP_add, start, op_iota(u, DTYPE_i32, &grid, 1)), t.rank - 1),
+                     out);
 }

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- turning and rolling ------------------------------------------------------------------------ */
+/* ---- turning and rolling ----------------------------------------------------------------- */
 
 static bool flip(op_use *u, ir_value *x, int count, const int64_t *axis)
 {
@@ -81,12 +81,13 @@ bool op_build_roll(op_use *u, fe_value *out)
     }
     if (count != shifts && shifts != 1) return op_error(u, "expected one shift an axis");
     for (int i = 0; i < count; i++) {
-        if (!op_resolve_axes(u, t.rank, 1, &axis[i]) || !roll(u, &x, axis[i], shift[shifts == 1 ? 0 : i])) return false;
+        if (!op_resolve_axes(u, t.rank, 1, &axis[i]) || !roll(u, &x, axis[i], shift[shifts == 1 ? 0 : i]))
+            return false;
     }
     return op_finish(u, x, out);
 }
 
-/* ---- repeating ---------------------------------------------------------------------------------------- */
+/* ---- repeating --------------------------------------------------------------------------- */
 
 /* Each element (or, `whole`, all of them) `times` times along an axis. */
 static bool repeat(op_use *u, ir_value *x, int64_t axis, int64_t times, bool whole)
@@ -95,7 +96,8 @@ static bool repeat(op_use *u, ir_value *x, int64_t axis, int64_t times, bool who
     ir_type merged = t, wide = t;
     int64_t at[IR_MAX_RANK];
     if (times == 1) return true;
-    if (times < 1 || times > INT32_MAX) return op_error(u, "expected a positive number of repeats, found %lld", (long long)times);
+    if (times < 1 || times > INT32_MAX)
+        return op_error(u, "expected a positive number of repeats, found %lld", (long long)times);
     if (t.rank == IR_MAX_RANK) return op_fail_shape(u, "a tensor with fewer dimensions", &t);
     merged.dim[axis].count *= times;
     if (!op_check_type(u, &merged)) return false;
@@ -133,7 +135,8 @@ static bool repeat_each(op_use *u, ir_value *x, int64_t axis, int count, const i
     if (!op_check_fixed(u, &t, axis, "repeating")) return false;
     if (t.dim[axis].count != count) return op_error(u, "expected one count an element, found %d", count);
     for (int i = 0; i < count; i++) {
-        if (times[i] < 0 || times[i] > 1 << 20) return op_error(u, "expected a count, found %lld", (long long)times[i]);
+        if (times[i] < 0 || times[i] > 1 << 20)
+            return op_error(u, "expected a count, found %lld", (long long)times[i]);
         total += times[i];
     }
     if (total < 1 || total > 1 << 24) return op_error(u, "expected fewer elements, and more than none");
@@ -157,18 +160,20 @@ bool op_build_repeat(op_use *u, fe_value *out)
     if (count < 0 && !op_check_type(u, &t)) return false;
     if (count < 0) x = op_flatten(u, x);
     if (!op_resolve_axes(u, op_type(u, x).rank, 1, axis)) return false;
-    if (!(times == 1 ? repeat(u, &x, axis[0], time[0], false) : repeat_each(u, &x, axis[0], times, time))) return false;
+    if (!(times == 1 ? repeat(u, &x, axis[0], time[0], false) : repeat_each(u, &x, axis[0], times, time)))
+        return false;
     return op_finish(u, x, out);
 }
 
-/* ---- padding ----------------------------------------------------------------------------------------------- */
+/* ---- padding ----------------------------------------------------------------------------- */
 
 static bool read_pair(op_use *u, const fe_value *v, int64_t *low, int64_t *high)
 {
     const fe_value *first = v->kind == FE_LIST && v->count == 2 ? &v->item[0] : v;
     const fe_value *second = first == v ? v : &v->item[1];
     if (first->kind != FE_NUMBER || second->kind != FE_NUMBER || first->is_float || second->is_float ||
-        first->integer < 0 || second->integer < 0 || first->integer > INT32_MAX || second->integer > INT32_MAX)
+        first->integer < 0 || second->integer < 0 || first->integer > INT32_MAX ||
+        second->integer > INT32_MAX)
         return op_error(u, "expected a size, or two, for each dimension as \"pad_width\"");
     *low = first->integer;
     *high = second->integer;
@@ -180,7 +185,8 @@ static bool find_widths(op_use *u, int rank, int64_t *low, int64_t *high)
     const fe_value *v = op_find(u, "pad_width");
     int64_t flat[2 * IR_MAX_RANK];
     int count = 0;
-    if (v && v->kind == FE_TENSOR && op_constant_ints(u, v->tensor.value, 2 * rank, &count, flat) && count == 2 * rank) {
+    if (v && v->kind == FE_TENSOR && op_constant_ints(u, v->tensor.value, 2 * rank, &count, flat) &&
+        count == 2 * rank) {
         for (int i = 0; i < rank; i++) low[i] = flat[2 * i], high[i] = flat[2 * i + 1];
         return true;
     }
@@ -200,10 +206,12 @@ static bool mirror(op_use *u, ir_value *x, int64_t axis, int64_t low, int64_t hi
     const ir_type t = op_type(u, *x);
     const int64_t size = t.dim[axis].count;
     ir_value part[3] = {IR_NONE, *x, IR_NONE};
-    if (low > size - off || high > size - off) return op_fail_shape(u, "an edge not wider than the tensor", &t);
+    if (low > size - off || high > size - off)
+        return op_fail_shape(u, "an edge not wider than the tensor", &t);
     if (low > 0) part[0] = ir_build_reverse(u->l->g, op_slice_dim(u, *x, axis, off, off + low), 1, &axis);
     if (high > 0)
-        part[2] = ir_build_reverse(u->l->g, op_slice_dim(u, *x, axis, size - off - high, size - off), 1, &axis);
+        part[2] =
+            ir_build_reverse(u->l->g, op_slice_dim(u, *x, axis, size - off - high, size - off), 1, &axis);
     const int first = low > 0 ? 0 : 1;
     *x = ir_build_concatenate(u->l->g, 2 - first + (high > 0), part + first, (int)axis);
     return true;
@@ -230,14 +238,15 @@ bool op_build_pad(op_use *u, fe_value *out)
         return op_finish(u, ir_build_pad(u->l->g, x, value, low, high, NULL), out);
     }
     if (strcmp(mode, "reflect") != 0 && strcmp(mode, "symmetric") != 0)
-        return op_error(u, "expected \"constant\", \"reflect\" or \"symmetric\" as \"mode\", found \"%s\"", mode);
+        return op_error(u, "expected \"constant\", \"reflect\" or \"symmetric\" as \"mode\", found \"%s\"",
+                        mode);
     for (int i = 0; i < t.rank; i++) {
         if (low[i] + high[i] > 0 && !mirror(u, &x, i, low[i], high[i], mode[0] == 'r')) return false;
     }
     return op_finish(u, x, out);
 }
 
-/* ---- triangles and diagonals ------------------------------------------------------------------------------ */
+/* ---- triangles and diagonals ------------------------------------------------------------- */
 
 bool op_build_triangle(op_use *u, fe_value *out)
 {
@@ -258,7 +267,8 @@ static bool take_diagonal(op_use *u, ir_value x, int64_t offset, ir_value *out)
 {
     const ir_type t = op_type(u, x);
     const int last = t.rank - 1;
-    if (!op_check_fixed(u, &t, last, "a diagonal along") || !op_check_fixed(u, &t, last - 1, "a diagonal along"))
+    if (!op_check_fixed(u, &t, last, "a diagonal along") ||
+        !op_check_fixed(u, &t, last - 1, "a diagonal along"))
         return false;
     const int64_t rows = t.dim[last - 1].count, columns = t.dim[last].count;
     if (offset <= -rows || offset >= columns) return op_fail_shape(u, "a diagonal within the matrix", &t);

@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-/* ---- convolutions ---------------------------------------------------------------------------------- */
+/* ---- convolutions ------------------------------------------------------------------------ */
 
 static bool find_geometry(op_use *u, ir_value x, ir_value kernel, fe_conv *c, int64_t *out_channels)
 {
@@ -22,7 +22,8 @@ static bool find_geometry(op_use *u, ir_value x, ir_value kernel, fe_conv *c, in
     if (!op_find_sizes(u, "dilation_rate", c->spatial, 1, c->dilation)) return false;
     if (!op_find_channels_first(u, &c->channels_first) || !op_find_text(u, "padding", &padding)) return false;
     for (int i = 0; i < c->spatial; i++) {
-        if (c->strides[i] < 1 || c->dilation[i] < 1) return op_error(u, "expected positive strides and dilations");
+        if (c->strides[i] < 1 || c->dilation[i] < 1)
+            return op_error(u, "expected positive strides and dilations");
     }
     c->padding = strcmp(padding, "same") == 0 ? FE_PADDING_same : FE_PADDING_valid;
     if (padding[0] && strcmp(padding, "same") != 0 && strcmp(padding, "valid") != 0)
@@ -33,7 +34,8 @@ static bool find_geometry(op_use *u, ir_value x, ir_value kernel, fe_conv *c, in
     return op_check_type(u, &t);
 }
 
-static bool find_operands(op_use *u, const char *kernel_name, ir_value *x, ir_value *kernel, fe_conv *c, int64_t *out_channels)
+static bool find_operands(op_use *u, const char *kernel_name, ir_value *x, ir_value *kernel, fe_conv *c,
+                          int64_t *out_channels)
 {
     if (!op_find_tensor(u, "inputs", x) || !op_find_tensor(u, kernel_name, kernel)) return false;
     const ir_dtype dtype = op_real(fe_result_type(op_type(u, *x).dtype, op_type(u, *kernel).dtype));
@@ -68,7 +70,8 @@ bool op_build_depthwise_conv(op_use *u, fe_value *out)
     ir_value x, kernel, pointwise;
     int64_t channels;
     const bool separable = strcmp(u->op->word, "separable") == 0;
-    if (!find_operands(u, separable ? "depthwise_kernel" : "kernel", &x, &kernel, &c, &channels)) return false;
+    if (!find_operands(u, separable ? "depthwise_kernel" : "kernel", &x, &kernel, &c, &channels))
+        return false;
     const ir_type k = op_type(u, kernel);
     if (k.dim[c.spatial].count != channels || k.dim[c.spatial + 1].count > INT32_MAX / channels)
         return fail_kernel(u, kernel, channels);
@@ -96,7 +99,7 @@ bool op_build_conv_transpose(op_use *u, fe_value *out)
     return op_finish(u, fe_conv_transpose_build(u->l, u->l->layer, &c, x, kernel), out);
 }
 
-/* ---- pooling ------------------------------------------------------------------------------------------ */
+/* ---- pooling ----------------------------------------------------------------------------- */
 
 bool op_build_pool(op_use *u, fe_value *out)
 {
@@ -108,7 +111,9 @@ bool op_build_pool(op_use *u, fe_value *out)
     p.spatial = t.rank - 2;
     if (p.spatial < 1 || p.spatial > 3) return op_fail_shape(u, "a tensor of rank 3 .. 5", &t);
     if (!op_find_sizes(u, "pool_size", p.spatial, 1, p.size)) return false;
-    if (!op_find_sizes(u, "strides", p.spatial, 0, p.strides) || !op_find_channels_first(u, &p.channels_first)) return false;
+    if (!op_find_sizes(u, "strides", p.spatial, 0, p.strides) ||
+        !op_find_channels_first(u, &p.channels_first))
+        return false;
     for (int i = 0; i < p.spatial; i++) {
         if (!op_find(u, "strides")) p.strides[i] = p.size[i];
         if (p.size[i] < 1 || p.strides[i] < 1) return op_error(u, "expected positive sizes and strides");
@@ -133,7 +138,7 @@ bool op_build_adaptive_pool(op_use *u, fe_value *out)
     return op_finish(u, x, out);
 }
 
-/* ---- blocks of pixels ----------------------------------------------------------------------------------- */
+/* ---- blocks of pixels -------------------------------------------------------------------- */
 
 static bool find_blocks(op_use *u, ir_value *x, int64_t *size, bool *channels_first)
 {
@@ -141,8 +146,11 @@ static bool find_blocks(op_use *u, ir_value *x, int64_t *size, bool *channels_fi
     if (!op_find_channels_first(u, channels_first)) return false;
     if (*channels_first) *x = op_move_axis(u, *x, 1, op_type(u, *x).rank - 1);
     const ir_type t = op_type(u, *x);
-    if (t.rank != 4 || t.dim[1].batch || t.dim[2].batch || t.dim[3].batch) return op_fail_shape(u, "images", &t);
-    return *size > 1 && *size <= INT32_MAX ? true : op_error(u, "expected a block size above 1, found %lld", (long long)*size);
+    if (t.rank != 4 || t.dim[1].batch || t.dim[2].batch || t.dim[3].batch)
+        return op_fail_shape(u, "images", &t);
+    return *size > 1 && *size <= INT32_MAX
+               ? true
+               : op_error(u, "expected a block size above 1, found %lld", (long long)*size);
 }
 
 static bool finish_blocks(op_use *u, ir_value x, bool channels_first, fe_value *out)
@@ -173,14 +181,15 @@ bool op_build_space_to_depth(op_use *u, fe_value *out)
     if (!find_blocks(u, &x, &b, &channels_first)) return false;
     const ir_type t = op_type(u, x);
     const int64_t rows = t.dim[1].count / b, columns = t.dim[2].count / b;
-    if (t.dim[1].count % b != 0 || t.dim[2].count % b != 0) return op_fail_shape(u, "sizes that the block divides", &t);
+    if (t.dim[1].count % b != 0 || t.dim[2].count % b != 0)
+        return op_fail_shape(u, "sizes that the block divides", &t);
     const ir_dim wide[] = {t.dim[0], ir_fixed(rows), ir_fixed(b), ir_fixed(columns), ir_fixed(b), t.dim[3]};
     const ir_dim dim[] = {t.dim[0], ir_fixed(rows), ir_fixed(columns), ir_fixed(b * b * t.dim[3].count)};
     x = ir_build_transpose(u->l->g, ir_build_reshape(u->l->g, x, 6, wide), (int64_t[]){0, 1, 3, 2, 4, 5});
     return finish_blocks(u, ir_build_reshape(u->l->g, x, 4, dim), channels_first, out);
 }
 
-/* ---- columns of windows ------------------------------------------------------------------------------------ */
+/* ---- columns of windows ------------------------------------------------------------------ */
 
 /* Windows over images [N, channels, rows, columns]; places: how many windows fit. */
 typedef struct columns {
@@ -189,8 +198,10 @@ typedef struct columns {
 
 static bool find_columns(op_use *u, columns *c)
 {
-    if (!op_find_sizes(u, "kernel_size", 2, 1, c->kernel) || !op_find_sizes(u, "dilation", 2, 1, c->dilation)) return false;
-    if (!op_find_sizes(u, "padding", 2, 0, c->padding) || !op_find_sizes(u, "stride", 2, 1, c->stride)) return false;
+    if (!op_find_sizes(u, "kernel_size", 2, 1, c->kernel) || !op_find_sizes(u, "dilation", 2, 1, c->dilation))
+        return false;
+    if (!op_find_sizes(u, "padding", 2, 0, c->padding) || !op_find_sizes(u, "stride", 2, 1, c->stride))
+        return false;
     for (int i = 0; i < 2; i++) {
         if (c->kernel[i] < 1 || c->dilation[i] < 1 || c->stride[i] < 1 || c->kernel[i] > 1 << 10)
             return op_error(u, "expected positive sizes of windows");
@@ -207,13 +218,16 @@ bool op_build_unfold(op_use *u, fe_value *out)
     columns c;
     if (!op_find_tensor(u, "x", &x)) return false;
     const ir_type t = op_type(u, x);
-    if (t.rank != 4 || t.dim[1].batch || t.dim[2].batch || t.dim[3].batch) return op_fail_shape(u, "images", &t);
+    if (t.rank != 4 || t.dim[1].batch || t.dim[2].batch || t.dim[3].batch)
+        return op_fail_shape(u, "images", &t);
     c.size[0] = t.dim[2].count, c.size[1] = t.dim[3].count;
     if (!find_columns(u, &c)) return false;
     const int64_t cells = c.kernel[0] * c.kernel[1], low[] = {0, 0, c.padding[0], c.padding[1]};
-    const ir_type result = ir_type_make(t.dtype, 3, (ir_dim[]){t.dim[0], ir_fixed(t.dim[1].count * cells),
-                                                               ir_fixed(c.places[0] * c.places[1])});
-    if (cells > (int64_t)countof(part) || !op_check_type(u, &result)) return op_error(u, "expected smaller windows");
+    const ir_type result = ir_type_make(
+        t.dtype, 3,
+        (ir_dim[]){t.dim[0], ir_fixed(t.dim[1].count * cells), ir_fixed(c.places[0] * c.places[1])});
+    if (cells > (int64_t)countof(part) || !op_check_type(u, &result))
+        return op_error(u, "expected smaller windows");
     x = ir_build_pad(u->l->g, x, op_number(u, x, 0), low, low, NULL);
     for (int64_t i = 0; i < cells; i++) {
         const int64_t row = i / c.kernel[1] * c.dilation[0], column = i % c.kernel[1] * c.dilation[1];
@@ -238,8 +252,10 @@ bool op_build_fold(op_use *u, fe_value *out)
     if (t.rank != 3 || t.dim[1].batch || t.dim[1].count % cells != 0 || cells > 1 << 10 ||
         !ir_dim_equal(t.dim[2], ir_fixed(c.places[0] * c.places[1])))
         return op_fail_shape(u, "columns of windows that fit the image", &t);
-    const ir_dim channels = ir_fixed(t.dim[1].count / cells), rows = ir_fixed(c.places[0]), across = ir_fixed(c.places[1]);
-    const ir_type result = ir_type_make(t.dtype, 4, (ir_dim[]){t.dim[0], channels, ir_fixed(c.size[0]), ir_fixed(c.size[1])});
+    const ir_dim channels = ir_fixed(t.dim[1].count / cells), rows = ir_fixed(c.places[0]),
+                 across = ir_fixed(c.places[1]);
+    const ir_type result =
+        ir_type_make(t.dtype, 4, (ir_dim[]){t.dim[0], channels, ir_fixed(c.size[0]), ir_fixed(c.size[1])});
     if (!op_check_type(u, &result)) return false;
     x = ir_build_reshape(u->l->g, x, 5, (ir_dim[]){t.dim[0], channels, ir_fixed(cells), rows, across});
     for (int64_t i = 0; i < cells; i++) {

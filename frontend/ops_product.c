@@ -83,7 +83,7 @@ bool op_build_matmul(op_use *u, fe_value *out)
     return op_finish(u, product, out);
 }
 
-/* ---- products over chosen axes ------------------------------------------------------------------ */
+/* ---- products over chosen axes ----------------------------------------------------------- */
 
 /* Both operands as floating numbers; *out_dtype is what the result is converted to. */
 static bool find_factors(op_use *u, ir_value *a, ir_value *b, ir_dtype *out_dtype)
@@ -132,7 +132,8 @@ bool op_build_vdot(op_use *u, fe_value *out)
 bool op_build_outer(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b) || !flatten_factors(u, &a, &b)) return false;
+    if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b) || !flatten_factors(u, &a, &b))
+        return false;
     const ir_dtype dtype = fe_result_type(op_type(u, a).dtype, op_type(u, b).dtype);
     a = ir_build_convert(u->l->g, a, dtype);
     b = ir_build_convert(u->l->g, b, dtype);
@@ -153,7 +154,8 @@ bool op_build_tensordot(op_use *u, fe_value *out)
     const fe_value *v = op_find(u, "axes");
     if (v && v->kind == FE_LIST && v->count == 2) {
         for (int k = 0; k < 2; k++) {
-            const fe_value pair = {.kind = FE_DICT, .count = 1, .item = &v->item[k], .key = (const char *[]){"axes"}};
+            const fe_value pair = {
+                .kind = FE_DICT, .count = 1, .item = &v->item[k], .key = (const char *[]){"axes"}};
             const fe_args none = {.arg = {.kind = FE_LIST}, .kwarg = {.kind = FE_DICT}};
             op_use part = *u;
             part.args = &none;
@@ -163,11 +165,13 @@ bool op_build_tensordot(op_use *u, fe_value *out)
     } else {
         int64_t n;
         if (!op_find_int(u, "axes", 2, &n)) return false;
-        if (n < 0 || n > rank[0] || n > rank[1]) return op_error(u, "expected axes of both tensors, found %lld", (long long)n);
+        if (n < 0 || n > rank[0] || n > rank[1])
+            return op_error(u, "expected axes of both tensors, found %lld", (long long)n);
         count[0] = count[1] = (int)n;
         for (int i = 0; i < n; i++) axis[0][i] = rank[0] - n + i, axis[1][i] = i;
     }
-    if (count[0] != count[1] || count[0] < 0) return op_error(u, "expected as many axes of one tensor as of the other");
+    if (count[0] != count[1] || count[0] < 0)
+        return op_error(u, "expected as many axes of one tensor as of the other");
     if (!op_resolve_axes(u, rank[0], count[0], axis[0]) || !op_resolve_axes(u, rank[1], count[1], axis[1]))
         return false;
     return finish_product(u, op_contract(u, a, b, count[0], axis[0], axis[1]), dtype, out);
@@ -188,7 +192,8 @@ bool op_build_kron(op_use *u, fe_value *out)
     int64_t at_a[IR_MAX_RANK], at_b[IR_MAX_RANK];
     if (wide.rank > IR_MAX_RANK) return op_fail_shape(u, "tensors of rank 4 at most", &ta);
     for (int i = 0; i < ta.rank; i++) {
-        if (ta.dim[i].batch && tb.dim[i].batch) return op_error(u, "a product of two batches is not supported");
+        if (ta.dim[i].batch && tb.dim[i].batch)
+            return op_error(u, "a product of two batches is not supported");
         wide.dim[2 * i] = ta.dim[i];
         wide.dim[2 * i + 1] = tb.dim[i];
         at_a[i] = 2 * i;
@@ -202,7 +207,7 @@ bool op_build_kron(op_use *u, fe_value *out)
     return op_finish(u, ir_build_reshape(u->l->g, y, merged.rank, merged.dim), out);
 }
 
-/* ---- cross products and distances ------------------------------------------------------------------- */
+/* ---- cross products and distances -------------------------------------------------------- */
 
 static ir_value component(op_use *u, ir_value x, int64_t i)
 {
@@ -214,7 +219,8 @@ static ir_value component(op_use *u, ir_value x, int64_t i)
 /* a[i] b[k] - a[k] b[i]; a component that a vector of two lacks is 0. */
 static ir_value minor(op_use *u, ir_value a, ir_value b, int64_t i, int64_t k)
 {
-    const ir_value ai = component(u, a, i), ak = component(u, a, k), bi = component(u, b, i), bk = component(u, b, k);
+    const ir_value ai = component(u, a, i), ak = component(u, a, k), bi = component(u, b, i),
+                   bk = component(u, b, k);
     ir_value plus = ai != IR_NONE && bk != IR_NONE ? op_map2(u, OP_multiply, ai, bk) : IR_NONE;
     ir_value minus = ak != IR_NONE && bi != IR_NONE ? op_map2(u, OP_multiply, ak, bi) : IR_NONE;
     if (minus == IR_NONE) return plus;
@@ -231,8 +237,9 @@ bool op_build_cross(op_use *u, fe_value *out)
     const ir_dtype dtype = fe_result_type(op_type(u, a).dtype, op_type(u, b).dtype);
     if (!op_find_int(u, "axis", INT64_MAX, &axis)) return false;
     for (int i = 0; i < 3; i++) {
-        const int rank = i == 0 ? op_type(u, a).rank : i == 1 ? op_type(u, b).rank
-                                                              : (int)base_max(op_type(u, a).rank, op_type(u, b).rank);
+        const int rank = i == 0   ? op_type(u, a).rank
+                         : i == 1 ? op_type(u, b).rank
+                                  : (int)base_max(op_type(u, a).rank, op_type(u, b).rank);
         if (!op_find_int(u, names[i], -1, &at[i])) return false;
         if (axis != INT64_MAX) at[i] = axis;
         if (!op_resolve_axes(u, rank, 1, &at[i])) return false;
@@ -280,7 +287,8 @@ bool op_build_corrcoef(op_use *u, fe_value *out)
     if (!op_find_real(u, "x", &x)) return false;
     const ir_type t = op_type(u, x);
     const int64_t one = 1;
-    if (t.rank != 2 || t.dim[1].batch || t.dim[0].batch) return op_fail_shape(u, "a matrix of a fixed size", &t);
+    if (t.rank != 2 || t.dim[1].batch || t.dim[0].batch)
+        return op_fail_shape(u, "a matrix of a fixed size", &t);
     x = op_map2(u, OP_subtract, x, ir_build_mean(u->l->g, x, 1, &one, true));
     ir_value covariance = op_contract(u, x, x, 1, &one, &one);
     ir_value spread = op_map1(u, OP_sqrt, op_reduce(u, "add", op_map2(u, OP_multiply, x, x), 1, false));

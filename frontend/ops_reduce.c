@@ -60,10 +60,11 @@ bool op_build_ptp(op_use *u, fe_value *out)
 {
     op_reduction r;
     if (!op_find_reduction(u, "x", "axis", &r)) return false;
-    return op_finish(u, op_map2(u, OP_subtract, reduce(u, "maximum", &r, r.x), reduce(u, "minimum", &r, r.x)), out);
+    return op_finish(u, op_map2(u, OP_subtract, reduce(u, "maximum", &r, r.x), reduce(u, "minimum", &r, r.x)),
+                     out);
 }
 
-/* ---- means -------------------------------------------------------------------------------------- */
+/* ---- means ------------------------------------------------------------------------------- */
 
 static ir_value build_variance(op_use *u, const op_reduction *r, ir_value x)
 {
@@ -99,7 +100,8 @@ bool op_build_average(op_use *u, fe_value *out)
 {
     op_reduction r;
     ir_value weights;
-    if (!op_find_reduction(u, "x", "axis", &r) || !op_find_tensor_or_none(u, "weights", &weights)) return false;
+    if (!op_find_reduction(u, "x", "axis", &r) || !op_find_tensor_or_none(u, "weights", &weights))
+        return false;
     ir_dtype dtype = op_type(u, r.x).dtype;
     if (weights != IR_NONE) dtype = fe_result_type(dtype, op_type(u, weights).dtype);
     dtype = op_real(dtype);
@@ -119,7 +121,7 @@ bool op_build_average(op_use *u, fe_value *out)
     return op_finish(u, op_map2(u, OP_divide, sum, reduce(u, "add", &r, weights)), out);
 }
 
-/* ---- logarithms of sums, norms -------------------------------------------------------------------------- */
+/* ---- logarithms of sums, norms ----------------------------------------------------------- */
 
 bool op_build_logsumexp(op_use *u, fe_value *out)
 {
@@ -144,7 +146,8 @@ static ir_value build_vector_norm(op_use *u, const op_reduction *r, ir_value x, 
     if (order == 0)
         return reduce(u, "add", r, ir_build_convert(u->l->g, op_truth(u, x), op_type(u, x).dtype));
     if (order == 1) return reduce(u, "add", r, size);
-    return op_map_number(u, OP_power, reduce(u, "add", r, op_map_number(u, OP_power, size, order)), 1 / order);
+    return op_map_number(u, OP_power, reduce(u, "add", r, op_map_number(u, OP_power, size, order)),
+                         1 / order);
 }
 
 /* Sums of absolute values along one axis of a matrix, then the largest or smallest along the other. */
@@ -173,20 +176,22 @@ bool op_build_norm(op_use *u, fe_value *out)
     ir_value x = ir_build_convert(u->l->g, r.x, op_real(op_type(u, r.x).dtype));
     if (plain || r.count == 1) return op_finish(u, build_vector_norm(u, &r, x, order), out);
     if (r.count != 2 || !(fabs(order) == 1 || isinf(order)))
-        return op_error(u, "expected a norm of vectors, or of order 1 or infinite of matrices, found order %g", order);
+        return op_error(
+            u, "expected a norm of vectors, or of order 1 or infinite of matrices, found order %g", order);
     if (count < 0) axis[0] = 0, axis[1] = 1;
     if (!op_resolve_axes(u, op_type(u, x).rank, 2, axis)) return false;
     return op_finish(u, build_matrix_norm(u, x, axis, order, r.keep_dims), out);
 }
 
-/* ---- positions ----------------------------------------------------------------------------------------------- */
+/* ---- positions --------------------------------------------------------------------------- */
 
 static bool build_position(op_use *u, const char *kind, ir_value x, ir_value *out)
 {
     int count;
     int64_t axis[IR_MAX_RANK] = {0};
     bool keep_dims;
-    if (!op_find_ints(u, "axis", &count, axis) || !op_find_bool(u, "keepdims", false, &keep_dims)) return false;
+    if (!op_find_ints(u, "axis", &count, axis) || !op_find_bool(u, "keepdims", false, &keep_dims))
+        return false;
     const ir_type t = op_type(u, x);
     if (count > 1) return op_error(u, "expected one axis");
     if (count < 0 && !op_check_type(u, &t)) return false;
@@ -208,7 +213,7 @@ bool op_build_position(op_use *u, fe_value *out)
     return op_find_tensor(u, "x", &x) && build_position(u, u->op->word, x, &y) && op_finish(u, y, out);
 }
 
-/* ---- without NaN ----------------------------------------------------------------------------------------------- */
+/* ---- without NaN ------------------------------------------------------------------------- */
 
 bool op_build_nan_position(op_use *u, fe_value *out)
 {
@@ -244,7 +249,8 @@ bool op_build_nan_reduce(op_use *u, fe_value *out)
     if (!op_find_reduction(u, "x", "axis", &r)) return false;
     const bool sum = is_word(u, "add") || is_word(u, "multiply");
     const ir_dtype own = op_type(u, r.x).dtype;
-    if (!ir_dtype_is_float(own) && (is_word(u, "maximum") || is_word(u, "minimum"))) return op_build_reduce(u, out);
+    if (!ir_dtype_is_float(own) && (is_word(u, "maximum") || is_word(u, "minimum")))
+        return op_build_reduce(u, out);
     r.x = ir_build_convert(u->l->g, r.x, sum ? op_sum_dtype(own) : op_real(own));
     ir_value nan = op_is_nan(u, r.x), y;
     if (sum) {
@@ -261,7 +267,7 @@ bool op_build_nan_reduce(op_use *u, fe_value *out)
     return op_finish(u, y, out);
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------- */
+/* ---- running ----------------------------------------------------------------------------- */
 
 bool op_build_cumulative(op_use *u, fe_value *out)
 {
@@ -272,14 +278,16 @@ bool op_build_cumulative(op_use *u, fe_value *out)
     if (!op_find_tensor(u, "x", &x) || !op_find_ints(u, "axis", &count, axis)) return false;
     if (!op_find_dtype(u, "dtype", op_type(u, x).dtype, &dtype)) return false;
     const bool sum = strstr(u->op->name, "sum") != NULL;
-    if (strncmp(u->op->name, "Nan", 3) == 0) x = op_choose(u, op_is_nan(u, x), op_number(u, x, sum ? 0 : 1), x);
+    if (strncmp(u->op->name, "Nan", 3) == 0)
+        x = op_choose(u, op_is_nan(u, x), op_number(u, x, sum ? 0 : 1), x);
     x = ir_build_convert(u->l->g, x, dtype == DTYPE_i1 ? DTYPE_i32 : dtype);
     const ir_type t = op_type(u, x);
     if (count > 1) return op_error(u, "expected one axis");
     if (count < 0 && !op_check_type(u, &t)) return false;
     if (count < 0) x = op_flatten(u, x);
     const ir_type flat = op_type(u, x);
-    if (!op_resolve_axes(u, flat.rank, 1, axis) || !op_check_fixed(u, &flat, axis[0], "running along")) return false;
+    if (!op_resolve_axes(u, flat.rank, 1, axis) || !op_check_fixed(u, &flat, axis[0], "running along"))
+        return false;
     return op_finish(u, ir_build_cumulative(u->l->g, u->op->word, x, (int)axis[0], false, false), out);
 }
 

@@ -22,7 +22,8 @@ static bool resolve_shape(op_use *u, const ir_type *t, int count, const int64_t 
             known *= size[i];
         dim[i] = ir_fixed(size[i]);
     }
-    if (known == 0 || elements.count % known != 0) return op_fail_shape(u, "a shape with as many elements", t);
+    if (known == 0 || elements.count % known != 0)
+        return op_fail_shape(u, "a shape with as many elements", t);
     if (open >= 0)
         dim[open] = (ir_dim){elements.count / known, elements.batch};
     else if (elements.batch || known != elements.count)
@@ -174,7 +175,7 @@ bool op_build_broadcast_to(op_use *u, fe_value *out)
     return op_finish(u, ir_build_broadcast_to(u->l->g, x, &t), out);
 }
 
-/* ---- joining ----------------------------------------------------------------------------------- */
+/* ---- joining ----------------------------------------------------------------------------- */
 
 /* Tensors may differ along the axis; along the batch either all or none go. */
 static bool check_concatenation(op_use *u, int count, const ir_value *x, int64_t axis)
@@ -189,8 +190,8 @@ static bool check_concatenation(op_use *u, int count, const ir_value *x, int64_t
             fits = k == axis ? t.dim[k].batch == first.dim[k].batch : ir_dim_equal(t.dim[k], first.dim[k]);
         }
         if (!fits) {
-            return op_error(u, "expected inputs that differ only along axis %lld, found %s and %s", (long long)axis,
-                            fe_shape_show(u->l->fe, &first), fe_shape_show(u->l->fe, &t));
+            return op_error(u, "expected inputs that differ only along axis %lld, found %s and %s",
+                            (long long)axis, fe_shape_show(u->l->fe, &first), fe_shape_show(u->l->fe, &t));
         }
         sum.dim[axis].count += t.dim[axis].count;
     }
@@ -258,7 +259,7 @@ bool op_build_append(op_use *u, fe_value *out)
     return finish_concatenation(u, 2, x, count < 0 ? 0 : axis[0], out);
 }
 
-/* ---- splitting ------------------------------------------------------------------------------------ */
+/* ---- splitting --------------------------------------------------------------------------- */
 
 static bool split_at(op_use *u, ir_value x, int64_t axis, int count, const int64_t *at, fe_value *out)
 {
@@ -294,7 +295,8 @@ bool op_build_split(op_use *u, fe_value *out)
     if (v && v->kind != FE_NUMBER) return split_at(u, x, axis, count, at, out);
     const int64_t size = t.dim[axis].count, parts = count == 1 ? at[0] : 0;
     if (parts < 1 || parts > size || (!uneven && size % parts != 0))
-        return op_error(u, "expected a number of parts that divides %lld, found %lld", (long long)size, (long long)parts);
+        return op_error(u, "expected a number of parts that divides %lld, found %lld", (long long)size,
+                        (long long)parts);
     at = arena_array(u->l->fe->arena, int64_t, (size_t)parts);
     for (int64_t i = 0; i + 1 < parts; i++) at[i] = (i + 1) * (size / parts) + base_min(i + 1, size % parts);
     return split_at(u, x, axis, (int)parts - 1, at, out);

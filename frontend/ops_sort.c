@@ -74,7 +74,7 @@ bool op_build_in_top_k(op_use *u, fe_value *out)
     return op_finish(u, op_map2(u, OP_and, few, valid), out);
 }
 
-/* ---- quantiles --------------------------------------------------------------------------------- */
+/* ---- quantiles --------------------------------------------------------------------------- */
 
 /* Keras holds them in 32 bits. */
 static bool read_quantiles(op_use *u, float whole, int most, int *out_count, int *out_rank, double *out)
@@ -85,7 +85,8 @@ static bool read_quantiles(op_use *u, float whole, int most, int *out_count, int
     if (v && v->kind == FE_TENSOR) {
         const ir_node *n = ir_node_of(u->l->g, v->tensor.value);
         const ir_attr *data = ir_attr_find(n, ATTR_data);
-        if (n->op != OP_constant || n->type.rank > 1) return op_error(u, "expected quantiles known at compile time");
+        if (n->op != OP_constant || n->type.rank > 1)
+            return op_error(u, "expected quantiles known at compile time");
         ir_array array = {n->type, arena_copy(u->l->fe->arena, data->data.bytes, data->data.size)};
         const bool splat = data->data.size == ir_dtype_size(n->type.dtype);
         *out_rank = n->type.rank;
@@ -103,7 +104,8 @@ static bool read_quantiles(op_use *u, float whole, int most, int *out_count, int
     if (*out_count > most) return op_error(u, "expected at most %d quantiles", most);
     for (int i = 0; i < *out_count; i++) {
         out[i] = (float)out[i] / whole;
-        if (!(out[i] >= 0 && out[i] <= 1)) return op_error(u, "expected a quantile in 0 .. 1, found %g", out[i]);
+        if (!(out[i] >= 0 && out[i] <= 1))
+            return op_error(u, "expected a quantile in 0 .. 1, found %g", out[i]);
     }
     return true;
 }
@@ -170,7 +172,8 @@ bool op_build_quantile(op_use *u, fe_value *out)
     const bool percent = strcmp(u->op->word, "percent") == 0;
     double q[MOST];
     int count, rank;
-    if (!op_find_reduction(u, "x", "axis", &r) || (percent && !op_find_text(u, "method", &method))) return false;
+    if (!op_find_reduction(u, "x", "axis", &r) || (percent && !op_find_text(u, "method", &method)))
+        return false;
     if (!read_quantiles(u, percent ? 100 : 1, MOST, &count, &rank, q)) return false;
     ir_value x = ir_build_convert(u->l->g, r.x, op_real(op_type(u, r.x).dtype)), y[MOST];
     ir_value nan = ir_build_reduce(u->l->g, "or", op_is_nan(u, x), r.count, r.axis, false);
@@ -186,7 +189,7 @@ bool op_build_quantile(op_use *u, fe_value *out)
     return op_finish(u, rank > 0 ? ir_build_concatenate(u->l->g, count, y, 0) : y[0], out);
 }
 
-/* ---- sparsemax ------------------------------------------------------------------------------------ */
+/* ---- sparsemax --------------------------------------------------------------------------- */
 
 /* The Euclidean projection onto the simplex: the sorted row tells how many elements stay positive. */
 bool op_build_sparsemax(op_use *u, fe_value *out)

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- normalization --------------------------------------------------------------------------------- */
+/* ---- normalization ----------------------------------------------------------------------- */
 
 /* v along one axis of x, or of a shape that stretches to x. */
 static bool stretch(op_use *u, ir_value *v, const ir_type *x, int64_t axis)
@@ -26,11 +26,14 @@ bool op_build_batch_norm(op_use *u, fe_value *out)
     ir_value x, mean, variance, offset, scale;
     double epsilon;
     int64_t axis;
-    if (!op_find_real(u, "x", &x) || !op_find_tensor(u, "mean", &mean) || !op_find_tensor(u, "variance", &variance))
+    if (!op_find_real(u, "x", &x) || !op_find_tensor(u, "mean", &mean) ||
+        !op_find_tensor(u, "variance", &variance))
         return false;
-    if (!op_find_tensor_or_none(u, "offset", &offset) || !op_find_tensor_or_none(u, "scale", &scale)) return false;
+    if (!op_find_tensor_or_none(u, "offset", &offset) || !op_find_tensor_or_none(u, "scale", &scale))
+        return false;
     const ir_type t = op_type(u, x);
-    if (!op_find_number_or(u, "epsilon", 1e-3, &epsilon) || !op_find_axis(u, "axis", t.rank, -1, &axis)) return false;
+    if (!op_find_number_or(u, "epsilon", 1e-3, &epsilon) || !op_find_axis(u, "axis", t.rank, -1, &axis))
+        return false;
     if (!stretch(u, &mean, &t, axis) || !stretch(u, &variance, &t, axis)) return false;
     ir_value factor = op_map1(u, OP_rsqrt, op_map_number(u, OP_add, variance, epsilon));
     if (scale != IR_NONE) {
@@ -61,7 +64,8 @@ static bool spread_weight(op_use *u, const op_reduction *r, const ir_type *x, ir
 
 static bool find_axes(op_use *u, op_reduction *r, double *epsilon)
 {
-    if (!op_find_reduction(u, "x", "axis", r) || !op_find_number_or(u, "epsilon", 1e-7, epsilon)) return false;
+    if (!op_find_reduction(u, "x", "axis", r) || !op_find_number_or(u, "epsilon", 1e-7, epsilon))
+        return false;
     if (!op_find(u, "axis")) r->count = 1, r->axis[0] = op_type(u, r->x).rank - 1;
     if (op_type(u, r->x).rank < 1) return op_error(u, "expected a tensor with dimensions");
     r->keep_dims = true;
@@ -76,7 +80,8 @@ bool op_build_layer_norm(op_use *u, fe_value *out)
     bool rms_scaling;
     ir_value gamma, beta = IR_NONE;
     const bool rms = strcmp(u->op->word, "rms") == 0;
-    if (!find_axes(u, &r, &epsilon) || !op_find_tensor_or_none(u, rms ? "scale" : "gamma", &gamma)) return false;
+    if (!find_axes(u, &r, &epsilon) || !op_find_tensor_or_none(u, rms ? "scale" : "gamma", &gamma))
+        return false;
     if (!rms && !op_find_tensor_or_none(u, "beta", &beta)) return false;
     if (!op_find_bool(u, "rms_scaling", false, &rms_scaling)) return false;
     const ir_dtype own = op_type(u, r.x).dtype;
@@ -103,7 +108,8 @@ bool op_build_normalize(op_use *u, fe_value *out)
     op_reduction r;
     double epsilon, order;
     if (!find_axes(u, &r, &epsilon) || !op_find_number_or(u, "order", 2, &order)) return false;
-    if (!(order >= 1) || !(epsilon > 0)) return op_error(u, "expected an order of 1 or more and a positive epsilon");
+    if (!(order >= 1) || !(epsilon > 0))
+        return op_error(u, "expected an order of 1 or more and a positive epsilon");
     ir_graph *g = u->l->g;
     ir_value x = ir_build_convert(g, r.x, op_real(op_type(u, r.x).dtype));
     if (order == 2) return op_finish(u, fe_normalize_build(u->l, x, r.count, r.axis, epsilon), out);
@@ -114,7 +120,7 @@ bool op_build_normalize(op_use *u, fe_value *out)
     return op_finish(u, op_map2(u, OP_divide, x, op_map_number(u, OP_maximum, norm, epsilon)), out);
 }
 
-/* ---- attention -------------------------------------------------------------------------------------------- */
+/* ---- attention --------------------------------------------------------------------------- */
 
 typedef struct attention {
     ir_value query, key, value, bias, mask; /* [N, steps, heads, width] */
@@ -125,10 +131,14 @@ typedef struct attention {
 static bool find_attention(op_use *u, attention *a)
 {
     double cap;
-    if (!op_find_real(u, "query", &a->query) || !op_find_real(u, "key", &a->key) || !op_find_real(u, "value", &a->value))
+    if (!op_find_real(u, "query", &a->query) || !op_find_real(u, "key", &a->key) ||
+        !op_find_real(u, "value", &a->value))
         return false;
-    if (!op_find_tensor_or_none(u, "bias", &a->bias) || !op_find_tensor_or_none(u, "mask", &a->mask)) return false;
-    if (!op_find_bool(u, "is_causal", false, &a->causal) || !op_find_number_or(u, "attn_logits_soft_cap", 0, &cap)) return false;
+    if (!op_find_tensor_or_none(u, "bias", &a->bias) || !op_find_tensor_or_none(u, "mask", &a->mask))
+        return false;
+    if (!op_find_bool(u, "is_causal", false, &a->causal) ||
+        !op_find_number_or(u, "attn_logits_soft_cap", 0, &cap))
+        return false;
     const ir_type q = op_type(u, a->query), k = op_type(u, a->key), v = op_type(u, a->value);
     bool fits = q.rank == 4 && k.rank == 4 && v.rank == 4 && ir_dim_equal(q.dim[0], k.dim[0]) &&
                 ir_dim_equal(q.dim[3], k.dim[3]) && !q.dim[3].batch && !q.dim[2].batch && !k.dim[2].batch;
@@ -140,7 +150,8 @@ static bool find_attention(op_use *u, attention *a)
     a->key = ir_build_convert(u->l->g, a->key, dtype);
     a->value = ir_build_convert(u->l->g, a->value, dtype);
     const ir_type scores = ir_type_make(dtype, 4, (ir_dim[]){q.dim[0], q.dim[2], q.dim[1], k.dim[1]});
-    return op_find_number_or(u, "scale", 1 / sqrt((double)q.dim[3].count), &a->scale) && op_check_type(u, &scores);
+    return op_find_number_or(u, "scale", 1 / sqrt((double)q.dim[3].count), &a->scale) &&
+           op_check_type(u, &scores);
 }
 
 /* Each head of keys and values serves a group of queries. */
@@ -149,7 +160,8 @@ static ir_value repeat_heads(op_use *u, ir_value x, int64_t heads)
     const ir_type t = op_type(u, x);
     const int64_t groups = heads / t.dim[2].count, at[] = {0, 1, 2, 4};
     if (groups == 1) return x;
-    const ir_type wide = ir_type_make(t.dtype, 5, (ir_dim[]){t.dim[0], t.dim[1], t.dim[2], ir_fixed(groups), t.dim[3]});
+    const ir_type wide =
+        ir_type_make(t.dtype, 5, (ir_dim[]){t.dim[0], t.dim[1], t.dim[2], ir_fixed(groups), t.dim[3]});
     const ir_dim dim[] = {t.dim[0], t.dim[1], ir_fixed(heads), t.dim[3]};
     return ir_build_reshape(u->l->g, ir_build_broadcast_in_dim(u->l->g, x, &wide, at), 4, dim);
 }
@@ -168,7 +180,8 @@ static bool mask_scores(op_use *u, const attention *a, ir_value *scores)
         keep = keep == IR_NONE ? causal : op_map2(u, OP_and, keep, causal);
     }
     if (keep != IR_NONE)
-        *scores = op_choose(u, keep, *scores, op_number(u, *scores, t.dtype == DTYPE_f16 ? -45850 : -2.372671e38));
+        *scores =
+            op_choose(u, keep, *scores, op_number(u, *scores, t.dtype == DTYPE_f16 ? -45850 : -2.372671e38));
     return true;
 }
 
@@ -194,7 +207,7 @@ bool op_build_attention(op_use *u, fe_value *out)
     return op_finish(u, fe_einsum_build(l, "bnts", "bsnh", "btnh", mixed), out);
 }
 
-/* ---- losses ----------------------------------------------------------------------------------------------- */
+/* ---- losses ------------------------------------------------------------------------------ */
 
 static ir_value clip(op_use *u, ir_value x) { return fe_math_clip(u->l->g, x, fe_epsilon, 1 - fe_epsilon); }
 
@@ -202,7 +215,8 @@ static ir_value clip(op_use *u, ir_value x) { return fe_math_clip(u->l->g, x, fe
 static bool find_output(op_use *u, ir_value *out, ir_value *out_logits)
 {
     bool from_logits;
-    if (!op_find_tensor(u, "output", out) || !op_find_bool(u, "from_logits", false, &from_logits)) return false;
+    if (!op_find_tensor(u, "output", out) || !op_find_bool(u, "from_logits", false, &from_logits))
+        return false;
     *out_logits = fe_logits_find(u->l, *out);
     if (*out_logits == IR_NONE && from_logits) *out_logits = *out;
     *out = ir_build_convert(u->l->g, *out, op_real(op_type(u, *out).dtype));
@@ -222,11 +236,13 @@ bool op_build_binary_crossentropy(op_use *u, fe_value *out)
     ir_value p, logits, y, value;
     if (!find_output(u, &p, &logits) || !find_target(u, p, &y)) return false;
     if (logits != IR_NONE) {
-        value = op_map2(u, OP_subtract, fe_math_softplus(u->l->g, logits), op_map2(u, OP_multiply, logits, y));
+        value =
+            op_map2(u, OP_subtract, fe_math_softplus(u->l->g, logits), op_map2(u, OP_multiply, logits, y));
     } else {
         p = clip(u, p);
         ir_value ones = op_map2(u, OP_multiply, y, op_map1(u, OP_log, p));
-        ir_value zeros = op_map2(u, OP_multiply, fe_math_from(u->l->g, 1, y), op_map1(u, OP_log, fe_math_from(u->l->g, 1, p)));
+        ir_value zeros = op_map2(u, OP_multiply, fe_math_from(u->l->g, 1, y),
+                                 op_map1(u, OP_log, fe_math_from(u->l->g, 1, p)));
         value = op_map1(u, OP_negate, op_map2(u, OP_add, ones, zeros));
     }
     return op_finish(u, value, out);

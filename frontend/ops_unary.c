@@ -29,7 +29,7 @@ bool op_build_identity(op_use *u, fe_value *out)
     return op_find_tensor(u, "x", &x) && op_finish(u, x, out);
 }
 
-/* ---- functions of a real number ---------------------------------------------------------------- */
+/* ---- functions of a real number ---------------------------------------------------------- */
 
 typedef struct function {
     const char *name;
@@ -55,7 +55,8 @@ static ir_value build_sinc(op_use *u, ir_value x)
 {
     ir_value angle = scale(u, x, pi), is_zero = op_compare_number(u, "EQ", x, 0);
     ir_value divisor = op_choose(u, is_zero, op_number(u, x, 1), angle);
-    return op_choose(u, is_zero, op_number(u, x, 1), op_map2(u, OP_divide, op_map1(u, OP_sine, angle), divisor));
+    return op_choose(u, is_zero, op_number(u, x, 1),
+                     op_map2(u, OP_divide, op_map1(u, OP_sine, angle), divisor));
 }
 
 static ir_value build_angle(op_use *u, ir_value x)
@@ -73,9 +74,10 @@ static ir_value build_isposinf(op_use *u, ir_value x) { return op_compare_number
 static ir_value build_isneginf(op_use *u, ir_value x) { return op_compare_number(u, "EQ", x, -INFINITY); }
 
 static const function functions[] = {
-    {"Log2", build_log2},         {"Log10", build_log10},       {"Exp2", build_exp2},   {"Deg2rad", build_deg2rad},
-    {"Rad2deg", build_rad2deg},   {"Reciprocal", build_reciprocal}, {"Erfc", build_erfc},   {"Sinc", build_sinc},
-    {"Angle", build_angle},       {"Isinf", build_isinf},       {"Isnan", build_isnan}, {"Isposinf", build_isposinf},
+    {"Log2", build_log2},         {"Log10", build_log10},     {"Exp2", build_exp2},
+    {"Deg2rad", build_deg2rad},   {"Rad2deg", build_rad2deg}, {"Reciprocal", build_reciprocal},
+    {"Erfc", build_erfc},         {"Sinc", build_sinc},       {"Angle", build_angle},
+    {"Isinf", build_isinf},       {"Isnan", build_isnan},     {"Isposinf", build_isposinf},
     {"Isneginf", build_isneginf},
 };
 
@@ -89,7 +91,7 @@ bool op_build_function(op_use *u, fe_value *out)
     bug("no function %s", u->op->name);
 }
 
-/* ---- those with dtypes of their own ---------------------------------------------------------------- */
+/* ---- those with dtypes of their own ------------------------------------------------------ */
 
 bool op_build_fabs(op_use *u, fe_value *out)
 {
@@ -176,7 +178,8 @@ bool op_build_invert(op_use *u, fe_value *out)
 {
     ir_value x;
     if (!op_find_tensor(u, "x", &x)) return false;
-    if (ir_dtype_is_float(op_type(u, x).dtype)) return op_error(u, "expected integers, found floating numbers");
+    if (ir_dtype_is_float(op_type(u, x).dtype))
+        return op_error(u, "expected integers, found floating numbers");
     return op_finish(u, op_map1(u, OP_not, x), out);
 }
 
@@ -187,7 +190,7 @@ bool op_build_is_real(op_use *u, fe_value *out)
     return op_finish(u, ir_build_fill(u->l->g, ir_type_with_dtype(op_type(u, x), DTYPE_i1), 1), out);
 }
 
-/* ---- dtypes ----------------------------------------------------------------------------------------- */
+/* ---- dtypes ------------------------------------------------------------------------------ */
 
 static void find_range(ir_dtype dtype, double *low, double *high)
 {
@@ -210,7 +213,8 @@ bool op_build_cast(op_use *u, fe_value *out)
         double own_low = low, own_high = high;
         if (!ir_dtype_is_float(op_type(u, x).dtype)) find_range(op_type(u, x).dtype, &own_low, &own_high);
         if (own_low < low || ir_dtype_is_float(op_type(u, x).dtype)) x = op_map_number(u, OP_maximum, x, low);
-        if (own_high > high || ir_dtype_is_float(op_type(u, x).dtype)) x = op_map_number(u, OP_minimum, x, high);
+        if (own_high > high || ir_dtype_is_float(op_type(u, x).dtype))
+            x = op_map_number(u, OP_minimum, x, high);
     }
     return op_finish(u, op_convert(u, x, dtype), out);
 }
@@ -227,7 +231,7 @@ bool op_build_view(op_use *u, fe_value *out)
     return op_finish(u, ir_build(u->l->g, OP_bitcast_convert, 1, &x, 0, NULL, &t), out);
 }
 
-/* ---- activations ---------------------------------------------------------------------------------------- */
+/* ---- activations ------------------------------------------------------------------------- */
 
 bool op_build_activation(op_use *u, fe_value *out)
 {
@@ -240,7 +244,8 @@ bool op_build_activation(op_use *u, fe_value *out)
         const fe_value *v = &u->config->item[i];
         const char *key = u->config->key[i];
         if (strcmp(key, "name") == 0 || strcmp(key, "dtype") == 0 || v->kind == FE_NULL) continue;
-        if (v->kind != FE_NUMBER && v->kind != FE_BOOL) return op_error(u, "expected a number as \"%s\"", key);
+        if (v->kind != FE_NUMBER && v->kind != FE_BOOL)
+            return op_error(u, "expected a number as \"%s\"", key);
         ir_record_add_number(f->arena, r, key, v->number);
     }
     if (!fe_activation_check(f, r, u->l->layer->at)) return false;

@@ -35,7 +35,8 @@ static void prepare(ctc *c, ir_value y, int64_t blank_class)
     ir_value front = ir_build_slice_dim(g, c->labels, 1, 0, c->states - 2);
     ir_value before = ir_build_pad(g, front, blank, skip, zero, zero);
     ir_value differs = ir_build_compare(g, "NE", c->labels, before);
-    c->can_skip = ir_build_binary(g, OP_and, differs, fe_math_compare(g, "NE", c->labels, (double)blank_class));
+    c->can_skip =
+        ir_build_binary(g, OP_and, differs, fe_math_compare(g, "NE", c->labels, (double)blank_class));
     ir_type two = ir_type_with_dtype(t, DTYPE_f32);
     two.dim[1] = ir_fixed(2);
     c->floor = ir_build_fill(g, two, impossible);
@@ -110,7 +111,9 @@ ir_value fe_values_ctc(fe_values *v)
 {
     ir_graph *g = v->g;
     ir_value used = ir_build_convert(g, fe_math_compare(g, "NE", v->y, 0), DTYPE_i32);
-    const fe_ctc ctc_call = {.labels = v->y, .logits = v->p, .logit_length = IR_NONE,
+    const fe_ctc ctc_call = {.labels = v->y,
+                             .logits = v->p,
+                             .logit_length = IR_NONE,
                              .label_length = fe_math_reduce(g, "add", used, 1, false)};
     return fe_ctc_build(g, &ctc_call);
 }

@@ -12,6 +12,8 @@ static const tfcc_setting normal_3[] = {
     {.key = "seed", .number = 3}, {.key = "mean", .number = 1}, {.key = "stddev", .number = 2}};
 static const tfcc_setting seed_9[] = {{.key = "seed", .number = 9}};
 static const tfcc_setting seed_1[] = {{.key = "seed", .number = 1}};
+static const tfcc_setting value_3[] = {{.key = "value", .number = 0.3}};
+static const tfcc_setting gain_2[] = {{.key = "gain", .number = 2}};
 
 enum { COMPARED = 3 };
 static const struct {
@@ -37,6 +39,13 @@ static const struct {
     CASE("he_normal", seed_7, 1, 2, 64, 65, {-0.135487214f, -0.0720857605f, -0.377735972f}),
     CASE("lecun_normal", seed_7, 1, 2, 64, 65, {-0.0958039314f, -0.0509723313f, -0.267099649f}),
     CASE("variance_scaling", seed_7, 1, 2, 6, 5, {-0.312894315f, -0.166474938f, -0.872343838f}),
+    CASE("glorot_normal", seed_1, 1, 2, 30, 20, {0.0287964083f, -0.112096906f, 0.143513486f}),
+    CASE("he_uniform", seed_7, 1, 2, 3, 5, {0.698844314f, 0.486999035f, -1.25078833f}),
+    CASE("lecun_uniform", seed_1, 1, 2, 30, 20, {0.239376932f, -0.025310725f, 0.0634297431f}),
+    CASE("zeros", NULL, 0, 2, 3, 2, {0, 0, 0}),
+    CASE("ones", NULL, 0, 2, 3, 2, {1, 1, 1}),
+    CASE("constant", value_3, 1, 2, 3, 2, {0.3f, 0.3f, 0.3f}),
+    CASE("identity", gain_2, 1, 2, 2, 3, {2, 0, 0}),
 #undef CASE
 };
 
@@ -49,6 +58,26 @@ static void check_case(rt *r, pool *p, uint64_t i)
         TEST_CHECK(fabsf(got[k] - cases[i].want[k]) <= 3e-7f, "%s[%d]: %.9g, TensorFlow has %.9g", v->path, k,
                    (double)got[k], (double)cases[i].want[k]);
     }
+}
+
+/* The state of a seed generator: the seed and a counter. */
+static void check_seed(void)
+{
+    static const tfcc_variable variable = {.path = "seed",
+                                           .initializer = "seed",
+                                           .setting = seed_7,
+                                           .setting_count = 1,
+                                           .shape = {.dtype = TFCC_I64, .rank = 1, .dim = {2}}};
+    tfcc_program program = {.variable = &variable, .variable_count = 1};
+    rt r;
+    int64_t state[2] = {-1, -1};
+    rt_init(&r, "test", &program);
+    pool *p = pool_open(&r, 1, 0);
+    TEST_CHECK(initializer_run(&r, p, 0, 4, state), "seed failed");
+    TEST_CHECK(state[0] == 7 && state[1] == 0, "found the state %lld, %lld", (long long)state[0],
+               (long long)state[1]);
+    pool_close(p);
+    rt_done(&r);
 }
 
 /* Without a seed of its own a variable's values come from the run's seed and its number. */
@@ -82,6 +111,7 @@ int main(void)
     for (uint64_t i = 0; i < RT_COUNT(cases); i++) check_case(&r, p, i);
     pool_close(p);
     rt_done(&r);
+    check_seed();
     check_unseeded();
     return test_report();
 }

@@ -1,0 +1,177 @@
+"""Cases for what the tables of the frontend declare and no other case has (coverage_test.py tells), many things
+in each. Seeded values of initializers are compared in tests/unit/runtime_random_test.c; here they are read."""
+import math
+
+import numpy as np
+import keras
+from keras import constraints as K
+from keras import initializers as N
+from keras import layers as L
+from keras import losses as LS
+from keras import metrics as M
+from keras import ops
+from keras import optimizers as O
+from keras import regularizers as R
+from keras.src.applications.convnext import LayerScale, StochasticDepth
+
+from corpus import case, chain, make
+
+I = keras.Input
+S = O.schedules
+
+
+def join(parts):
+    return L.Concatenate()([p if len(p.shape) == 2 else L.Flatten()(p) for p in parts])
+
+
+# ------------------------------------------------------------------ layers
+
+@case("coverage", "layers_3d", n=5, batch=2)
+def _(d):
+    i = I((3, 4, 3, 2))
+    x = L.Conv3DTranspose(3, 2, strides=(1, 2, 1), padding="same", activation="tanh")(i)
+    parts = [L.GlobalMaxPooling3D()(x), L.GlobalAveragePooling3D()(x), L.Conv3DTranspose(1, 2)(x),
+             L.AdaptiveAveragePooling3D((2, 3, 2))(x), L.AdaptiveMaxPooling3D(2)(x), L.SpatialDropout3D(0.0)(x)]
+    return make(i, L.Dense(2)(join(parts)), O.SGD(0.01)), d.f(3, 4, 3, 2), d.f(2)
+
+
+@case("coverage", "pooling_adaptive", n=5, batch=2)
+def _(d):
+    a, b = I((7, 3), name="a"), I((5, 6, 2), name="b")
+    x, y = L.Dense(3)(a), L.Dense(2)(b)
+    parts = [L.AdaptiveAveragePooling1D(3)(x), L.AdaptiveMaxPooling1D(4)(x), L.AdaptiveAveragePooling2D((2, 4))(y),
+             L.AdaptiveMaxPooling2D((3, 2))(y)]
+    return make([a, b], L.Dense(2)(join(parts)), O.SGD(0.02)), {"a": d.f(7, 3), "b": d.f(5, 6, 2)}, d.f(2)
+
+
+@case("coverage", "recurrent_cells", n=7, batch=3)
+def _(d):
+    i = I((4, 3))
+    x = L.RNN(L.GRUCell(4), return_sequences=True)(i)
+    x = L.RNN([L.LSTMCell(3), L.SimpleRNNCell(4)], return_sequences=True)(x)
+    x = L.RNN(L.StackedRNNCells([L.SimpleRNNCell(3, activation="relu"), L.LSTMCell(2)]), go_backwards=True)(x)
+    return make(i, L.Dense(2)(x), O.SGD(0.1)), d.f(4, 3), d.f(2)
+
+
+@case("coverage", "conv_lstm", n=5, batch=2)
+def _(d):
+    a, b = I((3, 5, 2), name="a"), I((2, 3, 4, 3, 2), name="b")
+    x = L.ConvLSTM1D(3, 2, padding="same", return_sequences=True)(a)
+    y = L.ConvLSTM3D(2, 2, recurrent_activation="hard_sigmoid")(b)
+    return (make([a, b], L.Dense(2)(join([L.ConvLSTM1D(2, 3)(x), y])), O.SGD(0.05)),
+            {"a": d.f(3, 5, 2), "b": d.f(2, 3, 4, 3, 2)}, d.f(2))
+
+
+@case("coverage", "convnext_layers", n=6, batch=3, jax=False, note="StochasticDepth has no seed, without which it does not run on JAX")
+def _(d):
+    i = I((4, 4, 2))
+    x = L.Conv2D(3, 2)(i)
+    x = L.Add()([x, StochasticDepth(0.0)(LayerScale(0.5, 3)(L.Dense(3, "gelu")(x)))])
+    return make(i, chain(x, L.Flatten(), L.Dense(2)), O.SGD(0.05)), d.f(4, 4, 2), d.f(2)
+
+
+@case("coverage", "preprocessing", n=6, batch=3, jax=False)
+def _(d):
+    a, b, c = I((4,), dtype="int32", name="a"), I((3,), name="b"), I((5, 6, 3), name="c")
+    y = L.Conv2D(2, 2)(L.Resizing(5, 4)(c))
+    parts = [L.IntegerLookup(vocabulary=[5, 2, 3])(a), L.IntegerLookup(vocabulary=[4, 1], output_mode="multi_hot")(a),
+             L.CategoryEncoding(6, "count")(a), L.Discretization([-0.5, 0.5])(b), L.Rescaling(0.5, offset=0.1)(b),
+             L.Normalization(mean=[0.1, 0.2, 0.3], variance=[1.0, 2.0, 0.5])(b), L.CenterCrop(2, 3)(y)]
+    parts = [ops.cast(p, "float32") for p in parts]
+    return (make([a, b, c], L.Dense(2)(join(parts)), O.SGD(0.01)),
+            {"a": d.i(6, 4), "b": d.f(3), "c": d.f(5, 6, 3)}, d.f(2))
+
+
+@case("coverage", "augmentation_inference", n=4, batch=2, train=False, jax=False)
+def _(d):
+    i = I((6, 8, 3))
+    x = chain(i, L.RandomBrightness(0.1), L.RandomColorDegeneration(0.2), L.RandomContrast(0.2),
+              L.RandomColorJitter(brightness_factor=0.1, hue_factor=0.1), L.RandomElasticTransform(), L.RandomErasing(),
+              L.RandomFlip("horizontal"), L.RandomGaussianBlur(), L.RandomGrayscale(), L.RandomHue(0.2), L.RandomInvert(),
+              L.RandomPerspective(), L.RandomPosterization(4), L.RandomRotation(0.1), L.RandomSaturation(0.3),
+              L.RandomSharpness(0.2), L.RandomShear((0.1, 0.2)), L.RandomTranslation(0.1, 0.2), L.RandomZoom(0.2),
+              L.Conv2D(2, 3))
+    return keras.Model(i, x), d.f(6, 8, 3, lo=0, hi=255), None
+
+
+# ------------------------------------------------------------------ operations
+
+@case("coverage", "operations", n=6, batch=6, jax=False)
+def _(d):
+    i, k = I((4, 6), name="x"), I((4,), dtype="int32", name="k")
+    x = L.Dense(6)(i)
+    picture, whole = ops.reshape(x, (-1, 4, 2, 3)), ops.sum(x, axis=0)
+    batched = [ops.arccos(ops.tanh(x) * 0.9), ops.arccosh(ops.abs(x) + 1.5), ops.bitwise_not(k), ops.conj(x), ops.less(x, i),
+               ops.greater_equal(x, i), ops.bitwise_left_shift(k, 2), ops.bitwise_right_shift(k * 9, 1), ops.isin(k, [1, 4]),
+               ops.amin(x, axis=1), ops.inner(x, np.sin(np.arange(6.0, dtype="float32"))),
+               ops.flipud(x), ops.empty_like(x) * 0.0, ops.array(x), ops.convert_to_tensor(x),
+               ops.conv_transpose(picture, np.cos(np.arange(24.0, dtype="float32")).reshape(2, 2, 2, 3), 2),
+               ops.adaptive_max_pool(x, (3,)), ops.adaptive_average_pool(picture, (2, 1)),
+               ops.unfold(ops.transpose(picture, (0, 3, 1, 2)), 2), ops.fold(ops.reshape(x, (-1, 8, 3)), (2, 4), 2)]
+    single = [ops.allclose(x, i), ops.vdot(whole, whole * 0.5) * 0.01, ops.kron(whole, np.array([[0.1, -0.2]], "float32")),
+              ops.corrcoef(whole), ops.full((2, 2), ops.sum(whole)), ops.ndim(x),
+              ops.vstack([whole, whole * 2]), ops.vsplit(whole, [1])[1], ops.broadcast_to(ops.sum(whole, axis=0), (3, 6)),
+              ops.slice(whole, (1, 2), (2, 3))]
+    parts = [L.Flatten()(ops.cast(p, "float32")) for p in batched]
+    parts += [ops.zeros_like(x[:, 0, :1]) + ops.reshape(ops.cast(p, "float32"), (1, math.prod(p.shape))) for p in single]
+    return make([i, k], L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
+
+
+# ------------------------------------------------------------------ activations, initializers, regularizers, constraints
+
+ACTIVATIONS = ("celu", "hard_shrink", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid", "soft_shrink",
+               "sparse_plus", "sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink")
+
+
+@case("coverage", "activations", n=7, batch=3)
+def _(d):
+    i = I((5,))
+    parts = [L.Dense(4, activation=a)(i) for a in ACTIVATIONS]
+    parts += [ops.sum(L.Dense(4, activation="glu")(i), axis=-1, keepdims=True),  # Keras does not see that it halves
+              L.Dense(4, activation=L.LeakyReLU(negative_slope=0.15))(i),
+              L.Dense(4, activation=L.ReLU(max_value=1.0, threshold=0.1))(i), ops.threshold(L.Dense(4)(i), 0.2, -0.3)]
+    return make(i, L.Dense(2)(join(parts)), O.SGD(0.02)), d.f(5), d.f(2)
+
+
+@case("coverage", "parts", n=7, batch=3)
+def _(d):
+    i = I((5,))
+    kernels = [N.Zeros(), N.Ones(), N.Constant(0.3), N.RandomUniform(seed=1), N.RandomNormal(seed=2), N.TruncatedNormal(seed=3),
+               N.VarianceScaling(2.0, "fan_out", "uniform", seed=4), N.GlorotUniform(seed=5), N.GlorotNormal(seed=6),
+               N.HeUniform(seed=7), N.HeNormal(seed=8), N.LecunUniform(seed=9), N.LecunNormal(seed=10), N.Orthogonal(0.7, seed=11),
+               N.Identity(0.5)]
+    penalties = [R.L1(0.01), R.L2(0.02), R.L1L2(0.01, 0.02), R.OrthogonalRegularizer(0.01, "columns"), None]
+    limits = [K.MaxNorm(0.8), K.NonNeg(), K.UnitNorm(), K.MinMaxNorm(0.3, 0.9, rate=0.8), None, None, None]
+    parts = [L.Dense(4, kernel_initializer=k, bias_initializer=N.Constant(0.1), kernel_regularizer=penalties[n % 5],
+                     kernel_constraint=limits[n % 7])(i) for n, k in enumerate(kernels)]
+    return make(i, L.Dense(2)(join(parts)), O.SGD(0.05)), d.f(5), d.f(2)
+
+
+# ------------------------------------------------------------------ training
+
+def compiled(name, loss, y, metrics=(), act=None, out=3, opt=lambda: O.SGD(0.1), **kw):
+    @case("coverage", name, n=13, batch=5, **kw)
+    def _(d):
+        i = I((4,))
+        return make(i, chain(i, L.Dense(5, "tanh"), L.Dense(out, act)), opt(), loss, [m() for m in metrics] or None), d.f(4), y(d)
+
+
+compiled("loss_generalized_crossentropy", LS.CategoricalGeneralizedCrossEntropy(q=0.6), lambda d: d.i(3), act="softmax")
+compiled("loss_tversky", LS.Tversky(alpha=0.3, beta=0.6), lambda d: d.bin(3), act="sigmoid",
+         opt=lambda: O.SGD(S.CosineDecayRestarts(0.1, 2, t_mul=1.5, m_mul=0.8, alpha=0.1)))
+compiled("metrics_regression", "mse", lambda d: d.f(3, lo=0.1, hi=1), act="softplus",
+         opt=lambda: O.SGD(S.InverseTimeDecay(0.1, 2, 0.5, staircase=True)),
+         metrics=[M.MeanSquaredLogarithmicError, M.PearsonCorrelation, M.ConcordanceCorrelation, M.Poisson])
+compiled("metrics_hinge", "hinge", lambda d: d.pm1(3), act="tanh", metrics=[M.Hinge, M.SquaredHinge])
+compiled("metrics_sparse", "sparse_categorical_crossentropy", lambda d: d.i(3), act="softmax",
+         metrics=[M.SparseCategoricalAccuracy,
+                  lambda: M.MeanIoU(3, sparse_y_pred=False), lambda: M.IoU(3, [0, 2], sparse_y_pred=False)])
+compiled("metrics_onehot", "categorical_crossentropy", lambda d: d.onehot(3), act="softmax",
+         metrics=[M.CategoricalHinge, lambda: M.FBetaScore("weighted", beta=0.5, threshold=0.4), lambda: M.OneHotIoU(3, [0, 2]),
+                  lambda: M.OneHotMeanIoU(3)])
+compiled("metrics_binary", "binary_crossentropy", lambda d: d.bin(1), act="sigmoid", out=1,
+         metrics=[M.BinaryCrossentropy, M.FalsePositives, lambda: M.TrueNegatives(0.3),
+                  lambda: M.SensitivityAtSpecificity(0.5, num_thresholds=20), lambda: M.SpecificityAtSensitivity(0.4, num_thresholds=20),
+                  lambda: M.PrecisionAtRecall(0.5, num_thresholds=20), lambda: M.RecallAtPrecision(0.4, num_thresholds=20)])
+compiled("optimizer_schedule_free", "mse", lambda d: d.f(3),
+         opt=lambda: O.ScheduleFreeAdamW(0.05, weight_decay=0.01, warmup_steps=2))
