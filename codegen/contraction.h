@@ -91,19 +91,23 @@ void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of r
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
  * `width` rows, panel after panel. A panel is [length][width], or, with a `stride`, [width][stride]: then the rows lie
  * as they lie in memory, and packing is copying. Rows past `limit` (all rows of the role) repeat the last one.
- * `room`: floats between panels; zeros: address of as many zeros as a run along k is long. */
+ * `room`: floats between panels; zeros: address of as many zeros as a run along k is long. With `pointers` nothing is
+ * copied: a panel is [runs][width] addresses, of where each row's elements of each run along k lie. */
 typedef struct pack {
     const contraction *x;
     const contraction_side *side;
     role role;
     int width;
     int64_t stride, room;
+    bool pointers;
     cg_value row, row_end, limit, k, length, address;
     cg_value batch; /* linear position in role b */
     cg_value zeros;
 } pack;
 /* True when the side is read along k: only then may a stride be given, and it pays. */
 bool cg_pack_is_along_k(const contraction *x, const contraction_side *side);
+/* True when the side lies in memory along k, so that its rows can be read where they are. */
+bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side *side);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
 
 #endif

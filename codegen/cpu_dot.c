@@ -9,6 +9,10 @@
  * number of cache lines, so that rows do not fall on the same sets. */
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 528, FLOATS_PER_LINE = 16 };
 
+/* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN floats, unless rows are a
+ * multiple of SAME_SET floats apart: those fall on the same cache sets. */
+enum { SHORTEST_RUN = 16, SAME_SET = 512 };
+
 typedef struct blocking {
     const contraction *x;
     ir_dim size[ROLE_COUNT];
@@ -18,7 +22,8 @@ typedef struct blocking {
     int64_t grain, times;
     bool flat;            /* out is linear along m: no division per row */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
-    int64_t stride, a_room; /* of the left panels; stride 0: position by position */
+    int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
+    int64_t stride, a_room; /* of the left panels in floats; stride 0: position by position */
     cg_value a, b, tile, zeros, tile_fn;
     int rest;        /* rows of the last tile when that is known to be cut, else 0 */
     cg_value rest_fn;
@@ -38,6 +43,24 @@ static int64_t blocks_of(const blocking *q, role r)
 {
     const int64_t block[ROLE_COUNT] = {1, q->mc, q->nc, 1};
     return base_max(base_ceil_div(q->size[r].count, block[r]), 1);
+}
+
+/* Decides whether the left operand is read where it lies, and cuts blocks of k into whole runs. */
+static void choose_run(const cg *c, blocking *q)
+{
+    const contraction *x = q->x;
+    if (x->splits || !x->count[ROLE_K] || !cg_pack_has_rows(c, x, &x->lhs)) return;
+    const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
+    const bool one_run = x->count[ROLE_K] == 1;
+    if (inner.batch || inner.count < SHORTEST_RUN) return;
+    if (one_run && inner.count % SAME_SET == 0) return;
+    const int64_t parts = base_ceil_div(inner.count, q->kc);
+    if (parts > 1 && !one_run && inner.count % parts != 0) return;
+    if (parts > 1)
+        q->run = one_run ? q->kc : inner.count / parts;
+    else
+        q->run = inner.count;
+    q->kc = q->one_pass || one_run ? q->kc : q->kc / q->run * q->run;
 }
 
 static void choose(const cg *c, blocking *q)
@@ -62,8 +85,10 @@ static void choose(const cg *c, blocking *q)
         q->grain = base_max(1, (1 << 20) / base_max(work, 1));
     }
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
-    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) ? ROW_STRIDE : 0;
+    choose_run(c, q);
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? ROW_STRIDE : 0;
     q->a_room = t->mr * (q->stride ? q->stride : q->kc);
+    if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
 }
 
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
@@ -86,8 +111,8 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* One position of the tile: `rows` broadcasts, `step` floats apart, times nr / lanes vectors. */
-static void tile_step(cg *c, int rows, cg_value a, int64_t step, cg_value b, cg_value *acc)
+/* One position of the tile: a broadcast from each row times nr / lanes vectors. */
+static void tile_step(cg *c, int rows, const cg_value *row, cg_value b, cg_value *acc)
 {
     int lanes = c->lanes, vectors = c->target->nr / lanes;
     cg_value column[8];
@@ -95,9 +120,22 @@ static void tile_step(cg *c, int rows, cg_value a, int64_t step, cg_value b, cg_
         column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
     }
     for (int i = 0; i < rows; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, cg_at(c, c->f32, a, cg_i64(c, i * step)), 4), lanes);
+        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], 4), lanes);
         for (int j = 0; j < vectors; j++) acc[i * vectors + j] = cg_fma(c, x, column[j], acc[i * vectors + j]);
     }
+}
+
+/* Accumulators at the start: zero, or the tile's elements when it accumulates. */
+static void begin_tile(cg *c, cg_value tile, cg_value accumulate, int count, cg_value *acc)
+{
+    LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
+    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
+    cg_branch more;
+    cg_if_begin(c, &more, cg_icmp(c, LLVMIntNE, accumulate, cg_i64(c, 0)), count, acc);
+    for (int i = 0; i < count; i++) {
+        acc[i] = cg_load(c, vector, cg_at(c, c->f32, tile, cg_i64(c, i * c->lanes)), 4);
+    }
+    cg_if_end(c, &more, acc);
 }
 
 /* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): the first `rows` rows of tile[mr][nr] (+)= a b[k][nr], where a
@@ -108,21 +146,16 @@ static cg_value tile_function(cg *c, int64_t stride, int rows)
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
     int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
-    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64}, vector = cg_vector(c->f32, lanes);
+    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
     cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
     cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
-    cg_value acc[CG_CARRIED];
-    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
-    cg_branch more;
-    cg_if_begin(c, &more, cg_icmp(c, LLVMIntNE, LLVMGetParam(h.fn, 4), cg_i64(c, 0)), count, acc);
-    for (int i = 0; i < count; i++) {
-        acc[i] = cg_load(c, vector, cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
-    }
-    cg_if_end(c, &more, acc);
+    cg_value acc[CG_CARRIED], at[32];
+    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
     cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, stride ? 1 : mr)));
-    tile_step(c, rows, row, stride ? stride : 1, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
+    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * (stride ? stride : 1)));
+    tile_step(c, rows, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
     cg_loop_end(c, &l, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
     LLVMBuildRetVoid(c->b);
@@ -175,15 +208,16 @@ static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value
 
 static void call_tile(cg *c, const blocking *q, cg_value left, cg_value *arg)
 {
+    const int count = q->run ? 6 : 5;
     if (!q->rest) {
-        cg_helper_call(c, q->tile_fn, 5, arg);
+        cg_helper_call(c, q->tile_fn, count, arg);
         return;
     }
     cg_branch whole;
     cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, c->target->mr)), 0, NULL);
-    cg_helper_call(c, q->tile_fn, 5, arg);
+    cg_helper_call(c, q->tile_fn, count, arg);
     cg_if_other(c, &whole, NULL);
-    cg_helper_call(c, q->rest_fn, 5, arg);
+    cg_helper_call(c, q->rest_fn, count, arg);
     cg_if_end(c, &whole, NULL);
 }
 
@@ -200,8 +234,14 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value l
     cg_value i = cg_div(c, cg_sub(c, rows.i, q->begin[ROLE_M]), cg_i64(c, mr));
     cg_value number = q->one_pass ? cg_i64(c, 0) : cg_add(c, cg_mul(c, j, cg_i64(c, panels)), i);
     cg_value tile = cg_at(c, c->f32, q->tile, cg_mul(c, number, cg_i64(c, mr * nr)));
+    cg_value positions = length, runs = NULL;
+    if (q->run) {
+        cg_value run = cg_i64(c, q->run);
+        positions = cg_min(c, length, run);
+        runs = cg_div(c, cg_add(c, length, cg_i64(c, q->run - 1)), run);
+    }
     cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
-                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), length, tile, more};
+                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), positions, tile, more, runs};
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), arg);
     cg_branch done;
     cg_if_begin(c, &done, last, 0, NULL);
@@ -227,11 +267,47 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_pack(c, &p);
     pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
               .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
-              .address = q->a, .room = q->a_room, .stride = q->stride, .batch = batch, .zeros = q->zeros};
+              .address = q->a, .room = q->a_room, .stride = q->stride, .pointers = q->run > 0, .batch = batch, .zeros = q->zeros};
     cg_pack(c, &a);
     cg_if_end(c, &some, NULL);
     run_tiles(c, q, batch, l.i, length);
     cg_loop_end(c, &l, NULL);
+}
+
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): as tile_function's, with a [runs][mr] addresses of k
+ * elements each and b [runs * k][nr]. */
+static cg_value tile_pointers_function(cg *c, int rows)
+{
+    const char *name = arena_printf(&c->scratch, "tile_pointers_%d", rows);
+    cg_value found = cg_helper_find(c, name);
+    if (found) return found;
+    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
+    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64};
+    cg_helper h = cg_helper_begin(c, name, c->none, 6, param);
+    cg_value table = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2);
+    cg_value tile = LLVMGetParam(h.fn, 3), acc[CG_CARRIED], row[32];
+    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
+    cg_loop runs, l;
+    cg_loop_begin(c, &runs, cg_i64(c, 0), LLVMGetParam(h.fn, 5), 1, count, acc);
+    for (int i = 0; i < rows; i++) {
+        cg_value at = cg_add(c, cg_mul(c, runs.i, cg_i64(c, mr)), cg_i64(c, i));
+        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, at), 8);
+    }
+    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, count, acc);
+    cg_value at[32], column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, nr));
+    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
+    tile_step(c, rows, at, cg_at(c, c->f32, b, column), acc);
+    cg_loop_end(c, &l, acc);
+    cg_loop_end(c, &runs, acc);
+    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
+    LLVMBuildRetVoid(c->b);
+    cg_helper_end(c, &h);
+    return h.fn;
+}
+
+static cg_value tile_of(cg *c, const blocking *q, int rows)
+{
+    return q->run ? tile_pointers_function(c, rows) : tile_function(c, q->stride, rows);
 }
 
 /* `count` zeros in scratch memory, for rows of an image that are padding. */
@@ -278,9 +354,9 @@ void cg_dot_blocked(cg *c, const contraction *given)
     q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
     q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
-    q.tile_fn = tile_function(c, q.stride, (int)mr);
+    q.tile_fn = tile_of(c, &q, (int)mr);
     q.rest = q.size[ROLE_M].batch ? 0 : (int)(q.size[ROLE_M].count % mr);
-    if (q.rest) q.rest_fn = tile_function(c, q.stride, q.rest);
+    if (q.rest) q.rest_fn = tile_of(c, &q, q.rest);
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);
     cg_loop batches;

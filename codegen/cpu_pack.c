@@ -192,6 +192,20 @@ static void pack_along_k(cg *c, packing *k)
     run_end(c, k, &run);
 }
 
+/* The addresses of the rows of each run. */
+static void pack_pointers(cg *c, packing *k)
+{
+    pack_run run;
+    cg_value row[MOST_WIDTH];
+    contraction_share share[MOST_WIDTH];
+    find_shares(c, k, share);
+    run_begin(c, k, &run);
+    find_rows(c, k, &run, share, row);
+    cg_value table = cg_at(c, c->ptr, k->panel, cg_mul(c, run.loop.i, cg_i64(c, k->p->width)));
+    for (int r = 0; r < k->p->width; r++) cg_store(c, row[r], cg_at(c, c->ptr, table, cg_i64(c, r)), 8);
+    run_end(c, k, &run);
+}
+
 /* A wide panel that is transposed is done in groups of as many rows as a vector has lanes: more rows at a time would only
  * keep more addresses alive. */
 static void pack_groups_along_k(cg *c, packing *k)
@@ -299,6 +313,11 @@ bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
     return d >= 0 && d == x->count[ROLE_K] - 1;
 }
 
+bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side *side)
+{
+    return cg_pack_is_along_k(x, side) && has_row_addresses(c, side);
+}
+
 void cg_pack(cg *c, const pack *p)
 {
     packing k = {.p = p, .point = {.lanes = c->lanes}, .panel = p->address, .rows = p->width};
@@ -317,7 +336,9 @@ void cg_pack(cg *c, const pack *p)
     k.first = panels.i;
     cg_value number = cg_div(c, cg_sub(c, panels.i, p->row), cg_i64(c, p->width));
     k.panel = cg_at(c, c->f32, p->address, cg_mul(c, number, cg_i64(c, p->room)));
-    if (along_k)
+    if (p->pointers)
+        pack_pointers(c, &k);
+    else if (along_k)
         pack_groups_along_k(c, &k);
     else if (along_rows && count > 1)
         pack_along_rows(c, &k);
