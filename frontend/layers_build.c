@@ -105,8 +105,11 @@ ir_value fe_normalize_build(fe_lower *l, ir_value x, int count, const int64_t *d
     ir_value inverse;
     if (l->fe->keras2) /* TensorFlow's l2_normalize, which has a gradient at 0 */
         inverse = ir_build_unary(g, OP_rsqrt, ir_build_binary_scalar(g, OP_maximum, sum, 1e-12));
-    else
-        inverse = ir_build_binary_scalar(g, OP_minimum, ir_build_unary(g, OP_rsqrt, sum), 1.0 / epsilon);
+    else /* the sum is kept from 0, where the gradient of rsqrt is not 0 * dy as TensorFlow has it */
+        inverse = ir_build_binary_scalar(
+            g, OP_minimum,
+            ir_build_unary(g, OP_rsqrt, ir_build_binary_scalar(g, OP_maximum, sum, epsilon * epsilon / 4)),
+            1.0 / epsilon);
     return ir_build_binary(g, OP_multiply, x, fe_spread(l, inverse, fe_type(l, x), count, dims));
 }
 

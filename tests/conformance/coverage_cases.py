@@ -102,17 +102,15 @@ def _(d):
     x = L.Dense(6)(i)
     picture, whole = ops.reshape(x, (-1, 4, 2, 3)), ops.sum(x, axis=0)
     batched = [ops.arccos(ops.tanh(x) * 0.9), ops.arccosh(ops.abs(x) + 1.5), ops.bitwise_not(k), ops.conj(x), ops.less(x, i),
-               ops.greater_equal(x, i), ops.bitwise_left_shift(k, 2), ops.bitwise_right_shift(k * 9, 1), ops.isin(k, [1, 4]),
-               ops.amin(x, axis=1), ops.inner(x, np.sin(np.arange(6.0, dtype="float32"))),
-               ops.flipud(x), ops.empty_like(x) * 0.0, ops.array(x), ops.convert_to_tensor(x),
-               ops.conv_transpose(picture, np.cos(np.arange(24.0, dtype="float32")).reshape(2, 2, 2, 3), 2),
-               ops.adaptive_max_pool(x, (3,)), ops.adaptive_average_pool(picture, (2, 1)),
+               ops.greater_equal(x, i), ops.bitwise_left_shift(k, 2), ops.bitwise_right_shift(k * 9, 1),
+               ops.amin(x, axis=1),
+               ops.empty_like(x) * 0.0, ops.array(x), ops.convert_to_tensor(x),
                ops.unfold(ops.transpose(picture, (0, 3, 1, 2)), 2), ops.fold(ops.reshape(x, (-1, 8, 3)), (2, 4), 2)]
-    single = [ops.allclose(x, i), ops.vdot(whole, whole * 0.5) * 0.01, ops.kron(whole, np.array([[0.1, -0.2]], "float32")),
-              ops.corrcoef(whole), ops.full((2, 2), ops.sum(whole)), ops.ndim(x),
+    single = [ops.allclose(x, i), ops.flipud(whole), ops.vdot(whole, whole * 0.5) * 0.01,
+              ops.full((2, 2), ops.sum(whole)), ops.sum(ops.cast(ops.ndim(x), "float32")),
               ops.vstack([whole, whole * 2]), ops.vsplit(whole, [1])[1], ops.broadcast_to(ops.sum(whole, axis=0), (3, 6)),
               ops.slice(whole, (1, 2), (2, 3))]
-    parts = [L.Flatten()(ops.cast(p, "float32")) for p in batched]
+    parts = [ops.reshape(ops.cast(p, "float32"), (-1, math.prod(p.shape[1:]))) for p in batched]
     parts += [ops.zeros_like(x[:, 0, :1]) + ops.reshape(ops.cast(p, "float32"), (1, math.prod(p.shape))) for p in single]
     return make([i, k], L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
 
@@ -144,7 +142,15 @@ def _(d):
     limits = [K.MaxNorm(0.8), K.NonNeg(), K.UnitNorm(), K.MinMaxNorm(0.3, 0.9, rate=0.8), None, None, None]
     parts = [L.Dense(4, kernel_initializer=k, bias_initializer=N.Constant(0.1), kernel_regularizer=penalties[n % 5],
                      kernel_constraint=limits[n % 7])(i) for n, k in enumerate(kernels)]
-    return make(i, L.Dense(2)(join(parts)), O.SGD(0.05)), d.f(5), d.f(2)
+    return make(i, L.Dense(2)(join(parts)), O.SGD(0.002)), d.f(5), d.f(2)
+
+
+@case("coverage", "orthogonal_zero_column", n=7, batch=3, jax=False, note="a column that is 0 has no gradient on TensorFlow, NaN on JAX")
+def _(d):
+    i = I((5,))
+    x = L.Dense(4, kernel_initializer=N.Constant(-0.5), kernel_regularizer=R.OrthogonalRegularizer(0.01, "columns"),
+                kernel_constraint=K.NonNeg())(i)
+    return make(i, L.Dense(2)(x), O.SGD(0.05)), d.f(5), d.f(2)
 
 
 # ------------------------------------------------------------------ training
@@ -174,4 +180,5 @@ compiled("metrics_binary", "binary_crossentropy", lambda d: d.bin(1), act="sigmo
                   lambda: M.SensitivityAtSpecificity(0.5, num_thresholds=20), lambda: M.SpecificityAtSensitivity(0.4, num_thresholds=20),
                   lambda: M.PrecisionAtRecall(0.5, num_thresholds=20), lambda: M.RecallAtPrecision(0.4, num_thresholds=20)])
 compiled("optimizer_schedule_free", "mse", lambda d: d.f(3),
+         note="Keras on TensorFlow takes the momentum after its update for the one before, on JAX it does not; what differs is skipped",
          opt=lambda: O.ScheduleFreeAdamW(0.05, weight_decay=0.01, warmup_steps=2))
