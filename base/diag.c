@@ -4,12 +4,11 @@
 
 #include <stdarg.h>
 
-static void add(diag *d, const char *place, const char *kind, const char *format, va_list args)
+static void add(diag *d, const char *place, const char *format, va_list args)
 {
     text t = {0};
     if (d->file) text_add(&t, "%s: ", d->file);
     if (place && *place) text_add(&t, "%s: ", place);
-    text_add(&t, "%s", kind);
     text_add_args(&t, format, args);
     const char *message = arena_strdup(d->arena, text_get(&t));
     text_done(&t);
@@ -18,7 +17,7 @@ static void add(diag *d, const char *place, const char *kind, const char *format
 
 static void count(diag *d, const char *place, const char *format, va_list args)
 {
-    if (d->errors++ < DIAG_LIMIT) add(d, place, "", format, args);
+    if (d->errors++ < DIAG_LIMIT) add(d, place, format, args);
 }
 
 bool diag_error(diag *d, const char *place, const char *format, ...)
@@ -38,15 +37,6 @@ bool diag_failed(diag *d, const char *place, const char *format, ...)
     count(d, place, format, args);
     va_end(args);
     return false;
-}
-
-void diag_note(diag *d, const char *place, const char *format, ...)
-{
-    if (d->errors == 0 || d->errors > DIAG_LIMIT) return;
-    va_list args;
-    va_start(args, format);
-    add(d, place, "note: ", format, args);
-    va_end(args);
 }
 
 bool diag_has_errors(const diag *d) { return d->errors > 0; }

@@ -24,8 +24,6 @@ typedef struct diag {
 bool diag_error(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
 /* The same for what the machine could not do, which is not the user's mistake. */
 bool diag_failed(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
-/* Adds a line that explains the last error; dropped when that one was not kept. */
-void diag_note(diag *d, const char *place, const char *format, ...) BASE_PRINTF(3, 4);
 bool diag_has_errors(const diag *d);
 void diag_print(const diag *d, FILE *to); /* one message a line */
 

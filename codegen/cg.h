@@ -288,11 +288,8 @@ cg_value cg_from_memory(cg *c, ir_dtype t, cg_value v);
 cg_value cg_to_memory(cg *c, ir_dtype t, cg_value v);
 /* Mask of the first `count` (i64) of W lanes. */
 cg_value cg_mask_first(cg *c, int lanes, cg_value count);
-void cg_prefetch(cg *c, cg_value address, bool write);
 /* Marks a load as one from memory that this kernel does not write, a store as one that spares such memory. */
 void cg_mark_read_only(cg *c, cg_value load);
-/* Marks a store as streaming: for whole aligned lines that are not read again soon. */
-void cg_mark_streaming(cg *c, cg_value store);
 
 /* ---- control flow (cg_flow.c) --------------------------------------------------------------- */
 

@@ -90,24 +90,9 @@ cg_value cg_mask_first(cg *c, int lanes, cg_value count)
     return cg_icmp(c, LLVMIntSLT, cg_iota(c, c->i64, lanes, 1), limit);
 }
 
-void cg_prefetch(cg *c, cg_value address, bool write)
-{
-    LLVMTypeRef overload[] = {c->ptr};
-    cg_value arg[] = {address, cg_i32(c, write), cg_i32(c, 3), cg_i32(c, 1)};
-    call_typed(c, "llvm.prefetch", 1, overload, 4, arg);
-}
-
 void cg_mark_read_only(cg *c, cg_value load)
 {
     if (LLVMIsAInstruction(load) && c->read_scope) {
         LLVMSetMetadata(load, LLVMGetMDKindIDInContext(c->context, "alias.scope", 11), c->read_scope);
     }
-}
-
-void cg_mark_streaming(cg *c, cg_value store)
-{
-    LLVMMetadataRef one = LLVMValueAsMetadata(cg_i32(c, 1));
-    LLVMMetadataRef node = LLVMMDNodeInContext2(c->context, &one, 1);
-    LLVMSetMetadata(store, LLVMGetMDKindIDInContext(c->context, "nontemporal", 11),
-                    LLVMMetadataAsValue(c->context, node));
 }

@@ -192,26 +192,6 @@ bool fe_config_int_list(fe_config *c, const char *key, int *out_count, int64_t *
     return true;
 }
 
-bool fe_config_number_list(fe_config *c, const char *key, int *out_count, double **out_items)
-{
-    const json_at at = fe_key(c, key);
-    const cJSON *j = fe_config_item(c, key);
-    *out_count = -1;
-    *out_items = NULL;
-    if (!j) return true;
-    if (!cJSON_IsArray(j)) return expect(c, &at, "a list of numbers", j);
-    int count = cJSON_GetArraySize(j), i = 0;
-    double *items = arena_array(c->fe->arena, double, (size_t)count + 1);
-    for (const cJSON *item = j->child; item; item = item->next, i++) {
-        const json_at item_at = {.up = &at, .index = i};
-        if (!cJSON_IsNumber(item)) return expect(c, &item_at, "a number", item);
-        items[i] = item->valuedouble;
-    }
-    *out_count = count;
-    *out_items = items;
-    return true;
-}
-
 /* ---- records ---------------------------------------------------------------------------------------- */
 
 static bool add_field(fe *f, ir_record *r, const char *key, const cJSON *j, const json_at *at);

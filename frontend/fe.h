@@ -79,8 +79,6 @@ bool fe_config_choice(fe_config *c, const char *key, const char *const *choices,
 bool fe_config_ints(fe_config *c, const char *key, int count, int64_t least, int64_t otherwise, int64_t *out);
 /* A list of any length, or one integer (a list of one). out_items in the arena. Absent: count -1. */
 bool fe_config_int_list(fe_config *c, const char *key, int *out_count, int64_t **out_items);
-/* A list of numbers of any length. Absent: count -1. */
-bool fe_config_number_list(fe_config *c, const char *key, int *out_count, double **out_items);
 /* A Keras object `{"class_name": ..., "config": {...}}`, a bare name "glorot_uniform", or null: a record with the
  * snake_case class name and every scalar, list or object field of its config; *out NULL when null or absent. */
 bool fe_config_object(fe_config *c, const char *key, const ir_record **out);

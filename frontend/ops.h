@@ -104,8 +104,7 @@ ir_value op_drop_dim(op_use *u, ir_value x, int64_t at); /* of size 1 */
 ir_value op_slice_dim(op_use *u, ir_value x, int64_t dim, int64_t start, int64_t limit);
 ir_value op_reduce(op_use *u, const char *kind, ir_value x, int64_t axis, bool keep_dims);
 ir_value op_iota(op_use *u, ir_dtype dtype, const ir_type *shape, int64_t dim);
-/* One row of f32 or i32 numbers. */
-ir_value op_constant_f32(op_use *u, int64_t count, const float *number);
+/* One row of i32 numbers. */
 ir_value op_constant_i32(op_use *u, int64_t count, const int32_t *number);
 /* x at `indices` (of any shape, below the size) along `axis`; their dims take its place. IR_NONE after a
  * diagnostic. */

@@ -169,12 +169,6 @@ ir_value op_iota(op_use *u, ir_dtype dtype, const ir_type *shape, int64_t dim)
     return ir_build_iota(u->l->g, ir_type_with_dtype(*shape, dtype), (int)dim);
 }
 
-ir_value op_constant_f32(op_use *u, int64_t count, const float *number)
-{
-    const ir_dim dim = ir_fixed(count);
-    return ir_build_constant(u->l->g, ir_type_make(DTYPE_f32, 1, &dim), number);
-}
-
 ir_value op_constant_i32(op_use *u, int64_t count, const int32_t *number)
 {
     const ir_dim dim = ir_fixed(count);
