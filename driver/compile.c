@@ -201,20 +201,24 @@ static bool check_options(const options *o, emit_kind *out_kind)
     return false;
 }
 
-static bool list_tables(const options *o)
+static int list(const char *kind)
 {
-    if (o->list_passes) passes_list(stdout);
-    if (o->list_layers) frontend_list_layers(stdout);
     static const char *const classes[] = {"map", "source", "move", "view", "reduce", "contract", "nest", "tuple"};
-    for (int op = 0; o->list_ops && op < OP_COUNT; op++) {
-        printf("%-24s %s\n", ir_op_name((ir_op)op), classes[ir_op_class((ir_op)op)]);
+    if (strcmp(kind, "passes") == 0) {
+        passes_list(stdout);
+    } else if (strcmp(kind, "primitives") == 0) {
+        for (int op = 0; op < OP_COUNT; op++)
+            printf("%-24s %s\n", ir_op_name((ir_op)op), classes[ir_op_class((ir_op)op)]);
+    } else {
+        bool known = frontend_list(kind, stdout);
+        bug_if(!known, "--list-%s lists nothing", kind);
     }
-    return o->list_passes || o->list_layers || o->list_ops;
+    return OK;
 }
 
 int compile_model(const options *o)
 {
-    if (list_tables(o)) return OK;
+    if (o->list) return list(o->list);
     emit_kind kind = EMIT_EXE;
     if (!check_options(o, &kind)) return WRONG_INPUT;
     compilation c;

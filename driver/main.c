@@ -19,7 +19,7 @@ static const verb verbs[] = {
 
 static int print_help(FILE *to)
 {
-    fprintf(to, "usage: tfcc VERB ... | --version | --help | help VERB\n"
+    fprintf(to, "usage: tfcc VERB ... | --list-WHAT | --version | --help | help VERB\n"
                 "MODEL is model.json (Keras 3 or 2 model.to_json()) or a .keras archive\n\n");
     for (size_t i = 0; i < countof(verbs); i++) fprintf(to, "  %-32s %s\n", verbs[i].usage, verbs[i].help);
     return to == stdout ? 0 : 1;
@@ -52,10 +52,11 @@ int main(int argc, char **argv)
         return 0;
     }
     if (strcmp(argv[1], "help") == 0) return argc < 3 ? print_help(stdout) : print_verb_help(argv[2]);
-    const verb *v = find(argv[1]);
+    const bool lists = strncmp(argv[1], "--list-", 7) == 0; /* of compile, and known without it too */
+    const verb *v = lists ? &verbs[0] : find(argv[1]);
     if (!v) return 1;
     if (argc == 3 && strcmp(argv[2], "--help") == 0) return print_verb_help(argv[1]);
     options o;
-    if (!options_read(&o, v->letter, argc, argv)) return 1;
+    if (!options_read(&o, v->letter, lists ? 1 : 2, argc, argv)) return 1;
     return v->run(&o);
 }

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { OPTION_TEXT, OPTION_FLAG, OPTION_INT, OPTION_LEVEL } option_kind;
+typedef enum option_kind { OPTION_TEXT, OPTION_FLAG, OPTION_INT, OPTION_LEVEL, OPTION_LIST } option_kind;
 
 typedef struct option {
     const char *name;
@@ -70,6 +70,7 @@ static bool set(options *o, const option *p, const char *value)
     case OPTION_TEXT: memcpy(field, &value, sizeof value); return true;
     case OPTION_FLAG: memcpy(field, &(bool){true}, sizeof(bool)); return true;
     case OPTION_LEVEL: memcpy(field, &(int){p->name[2] - '0'}, sizeof(int)); return true;
+    case OPTION_LIST: memcpy(field, &(const char *){p->name + strlen("--list-")}, sizeof value); return true;
     case OPTION_INT: {
         char *end;
         errno = 0;
@@ -110,10 +111,10 @@ static bool read_one(options *o, char verb, int argc, char **argv, int *i)
     return set(o, p, takes ? argv[*i] : NULL);
 }
 
-bool options_read(options *o, char verb, int argc, char **argv)
+bool options_read(options *o, char verb, int first, int argc, char **argv)
 {
     *o = (options){.level = 2, .verify = 1, .emit = "exe", .cpu = "native"};
-    for (int i = 2; i < argc; i++) {
+    for (int i = first; i < argc; i++) {
         if (argv[i][0] == '-' && argv[i][1]) {
             if (!read_one(o, verb, argc, argv, &i)) return false;
         } else if (o->model) {

@@ -9,12 +9,13 @@
 typedef struct options {
     const char *model, *output, *emit, *compile_config, *optimizer, *loss, *metrics, *weights;
     const char *policy, *dim, *cpu, *triple, *cc, *print_after, *stop_after, *depend_file;
+    const char *list; /* what to list: the option without "--list-" */
     int level, verify;
-    bool time_passes, depend, list_passes, list_ops, list_layers;
+    bool time_passes, depend;
 } options;
 
-/* Reads argv[2..] of verb `verb` (its letter in options.def). False after a message on standard error. */
-bool options_read(options *o, char verb, int argc, char **argv);
+/* Reads argv[first..] of verb `verb` (its letter in options.def). False after a message on standard error. */
+bool options_read(options *o, char verb, int first, int argc, char **argv);
 /* Prints the options of a verb, a line each. */
 void options_print(char verb, FILE *to);
 

@@ -414,3 +414,5 @@ ir_value fe_activation_build(fe_lower *l, const ir_record *r, ir_value x)
         x = ir_build_convert(l->g, x, l->layer->compute_dtype);
     return x == IR_NONE ? IR_NONE : a->build(l, r, x);
 }
+
+const char *fe_activation_at(size_t i) { return i < countof(activations) ? activations[i].name : NULL; }

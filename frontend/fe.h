@@ -263,6 +263,11 @@ bool fe_regularizer_check(fe *f, const ir_record *r, const json_at *at);
 ir_value fe_regularizer_build(fe_lower *l, const ir_record *r, ir_value w);
 bool fe_initializer_check(fe *f, const ir_record *r, const json_at *at);
 bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at);
+/* The names that the tables know, in order; NULL behind the last. */
+const char *fe_activation_at(size_t i);
+const char *fe_regularizer_at(size_t i);
+const char *fe_initializer_at(size_t i, const char **out_refusal);
+const char *fe_constraint_at(size_t i);
 
 /* Penalties of all trainable weights of m, by fe_add_loss, in Keras's order. frontend.c does it between fe_model_call and
  * fe_train_lower: fe_train_lower only adds up l->loss. */

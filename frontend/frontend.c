@@ -197,19 +197,3 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
     add_dependency(&f, result, path);
     return result;
 }
-
-void frontend_list_layers(FILE *to)
-{
-    for (size_t i = 0; i < fe_layer_class_count; i++) {
-        const fe_layer_class *c = &fe_layer_classes[i];
-        if (c->refusal)
-            fprintf(to, "%-32s refused: %s\n", c->name, c->refusal);
-        else
-            fprintf(to, "%s\n", c->name);
-    }
-    for (size_t i = 0; i < fe_op_count(); i++) {
-        const char *refusal = fe_op_refusal(fe_op_at(i));
-        fprintf(to, "keras.ops: %s%s%s\n", fe_op_name(fe_op_at(i)), refusal ? " refused: " : "",
-                refusal ? refusal : "");
-    }
-}

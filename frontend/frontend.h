@@ -30,6 +30,8 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
 frontend_model *frontend_read_text(arena *a, const char *name, const char *source, size_t length,
                                    const frontend_options *options, diag *d);
 
-void frontend_list_layers(FILE *to);
+/* Writes a line for every name that the tables know of a kind (layers, ops, losses ...): "supported", or the reason why it
+ * is refused. False when there is no such kind. */
+bool frontend_list(const char *kind, FILE *to);
 
 #endif

@@ -46,24 +46,26 @@ static const field_row fields[] = {
 typedef struct initializer {
     const char *name, *alias;
     bool draws, scales;
+    const char *refusal; /* not NULL: known, and refused with this reason */
 } initializer;
 
 static const initializer initializers[] = {
-    {"zeros",            "zeros",                  false, false},
-    {"ones",             "ones",                   false, false},
-    {"constant",         "constant",               false, false},
-    {"identity",         "identity_initializer",   false, false},
-    {"random_normal",    "normal",                 true,  false},
-    {"random_uniform",   "uniform",                true,  false},
-    {"truncated_normal", "truncated_normal",       true,  false},
-    {"orthogonal",       "orthogonal_initializer", true,  false},
-    {"variance_scaling", "variance_scaling",       true,  true},
-    {"glorot_uniform",   "glorot_uniform",         true,  true},
-    {"glorot_normal",    "glorot_normal",          true,  true},
-    {"lecun_uniform",    "lecun_uniform",          true,  true},
-    {"lecun_normal",     "lecun_normal",           true,  true},
-    {"he_uniform",       "he_uniform",             true,  true},
-    {"he_normal",        "he_normal",              true,  true},
+    {"zeros",            "zeros",                  false, false, NULL},
+    {"ones",             "ones",                   false, false, NULL},
+    {"constant",         "constant",               false, false, NULL},
+    {"identity",         "identity_initializer",   false, false, NULL},
+    {"random_normal",    "normal",                 true,  false, NULL},
+    {"random_uniform",   "uniform",                true,  false, NULL},
+    {"truncated_normal", "truncated_normal",       true,  false, NULL},
+    {"orthogonal",       "orthogonal_initializer", true,  false, NULL},
+    {"variance_scaling", "variance_scaling",       true,  true, NULL},
+    {"glorot_uniform",   "glorot_uniform",         true,  true, NULL},
+    {"glorot_normal",    "glorot_normal",          true,  true, NULL},
+    {"lecun_uniform",    "lecun_uniform",          true,  true, NULL},
+    {"lecun_normal",     "lecun_normal",           true,  true, NULL},
+    {"he_uniform",       "he_uniform",             true,  true, NULL},
+    {"he_normal",        "he_normal",              true,  true, NULL},
+    {"stft",             "stft_initializer",       false, false, "it is for the kernels of a spectrogram; STFTSpectrogram makes them by itself"},
 };
 
 static const char *const constraints[] = {"max_norm", "non_neg", "unit_norm", "min_max_norm"};
@@ -143,6 +145,8 @@ static bool check_fields(fe *f, const ir_record *r, bool draws, bool scales, con
 bool fe_initializer_check(fe *f, const ir_record *r, const json_at *at)
 {
     const initializer *known = find_initializer(r->name);
+    if (known != NULL && known->refusal != NULL)
+        return fe_error(f, at, "initializer \"%s\" is not supported: %s", r->name, known->refusal);
     if (known != NULL) return check_fields(f, r, known->draws, known->scales, at);
     const char *names[countof(initializers)];
     for (size_t i = 0; i < countof(initializers); i++) names[i] = initializers[i].name;
@@ -160,3 +164,12 @@ bool fe_constraint_check(fe *f, const ir_record *r, const json_at *at)
         f, at, "expected a constraint of Keras (max_norm, non_neg, unit_norm, min_max_norm), found \"%s\"",
         r->name);
 }
+
+const char *fe_initializer_at(size_t i, const char **out_refusal)
+{
+    if (i >= countof(initializers)) return NULL;
+    *out_refusal = initializers[i].refusal;
+    return initializers[i].name;
+}
+
+const char *fe_constraint_at(size_t i) { return i < countof(constraints) ? constraints[i] : NULL; }

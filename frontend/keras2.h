@@ -32,6 +32,7 @@ bool fe_keras2_counts_itself(const cJSON *layer);
 
 /* The class of TFOpLambda and its kin; NULL for other names. */
 const fe_layer_class *fe_keras2_op_class(const char *class_name);
+const fe_layer_class *fe_keras2_class_at(size_t i); /* NULL behind the last */
 bool fe_keras2_is_op(const fe_layer *layer);
 
 /* A row of tf_symbols.def. */

@@ -66,6 +66,8 @@ const fe_layer_class *fe_keras2_op_class(const char *class_name)
     return NULL;
 }
 
+const fe_layer_class *fe_keras2_class_at(size_t i) { return i < countof(classes) ? &classes[i] : NULL; }
+
 bool fe_keras2_is_op(const fe_layer *layer) { return layer->class->call == call_lambda; }
 
 /* ---- arguments -------------------------------------------------------------------------------------- */

@@ -20,7 +20,8 @@ static const fe_metric_class classes[] = {
      fe_values_##build,                                                                                      \
      fe_metric_check_##kind,                                                                                 \
      fe_metric_update_##kind,                                                                                \
-     fe_metric_result_##kind},
+     fe_metric_result_##kind, NULL},
+#define REFUSED(class, reason) {.name = #class, .refusal = reason},
 #include "frontend/metrics.def"
 };
 
@@ -103,14 +104,28 @@ static bool check_needed(fe *f, const fe_metric *metric)
     return true;
 }
 
+static bool choose_class(fe *f, const fe_named *named, const fe_metric_class **out)
+{
+    if (!named->is_text && !named->is_function && strcmp(named->name, "MeanMetricWrapper") == 0) {
+        const json_at at = {.up = named->config_at, .key = "fn"};
+        fe_named fn;
+        if (!fe_named_read(f, cJSON_GetObjectItemCaseSensitive(named->config, "fn"), &at, &fn)) return false;
+        *out = wrap_function(f, fn.name);
+        return *out != NULL || report_unknown(f, &fn);
+    }
+    *out = named->is_function ? wrap_function(f, named->name) : find_class(f, named->name);
+    if (*out == NULL) return report_unknown(f, named);
+    if ((*out)->refusal == NULL) return true;
+    return fe_error(f, named->at, "metric %s: %s", (*out)->name, (*out)->refusal);
+}
+
 bool fe_metric_read(fe *f, const cJSON *j, const json_at *at, fe_metric *out)
 {
     fe_named named;
     if (!fe_named_read(f, j, at, &named)) return false;
     *out = (fe_metric){.at = named.at, .name = named.is_function ? fe_snake_case(f, named.name) : named.name};
     if (named.is_text && is_generic(named.name)) return true;
-    out->class = named.is_function ? wrap_function(f, named.name) : find_class(f, named.name);
-    if (out->class == NULL) return report_unknown(f, &named);
+    if (!choose_class(f, &named, &out->class)) return false;
     ir_record *r = ir_record_new(f->arena, fe_snake_case(f, out->class->name));
     fe_config c;
     fe_config_init(&c, f, named.config, named.at, "config");

@@ -111,3 +111,5 @@ ir_value fe_regularizer_build(fe_lower *l, const ir_record *r, ir_value w)
     bug_if(known == NULL, "unchecked regularizer \"%s\"", r->name);
     return known->build(l, r, w);
 }
+
+const char *fe_regularizer_at(size_t i) { return i < countof(regularizers) ? regularizers[i].name : NULL; }

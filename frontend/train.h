@@ -66,6 +66,7 @@ ir_value fe_ctc_build(ir_graph *g, const fe_ctc *in);
 #define REFUSED(function, class, reason)
 #include "frontend/losses.def"
 #define METRIC(class, labels, kind, build, detail, fields) ir_value fe_values_##build(fe_values *v);
+#define REFUSED(class, reason)
 #include "frontend/metrics.def"
 
 /* ---- losses (losses.c) ------------------------------------------------------------------------------ */
@@ -129,6 +130,7 @@ typedef struct fe_metric_class {
     bool (*check)(fe *f, const fe_metric *metric, const ir_type *p); /* may be NULL */
     bool (*update)(fe_metric_call *c);
     ir_value (*result)(fe_metric_call *c);
+    const char *refusal; /* not NULL: known, and refused with this reason */
 } fe_metric_class;
 
 struct fe_metric {

@@ -21,6 +21,7 @@ EXEMPT = {
     ("layer", "Model"): "a subclass has no graph in its configuration; functional models are written as Functional",
     ("activation", "hard_swish"): NOT_WRITTEN % "hard_silu",
     ("activation", "threshold"): "no activation of a configuration, which has no arguments; it builds the operation Threshold",
+    ("initializer", "stft"): "it is refused",
     ("op", "Abs"): NOT_WRITTEN % "Absolute",
     ("op", "Conj"): NOT_WRITTEN % "Conjugate",
     ("op", "Corrcoef"): NOT_RUN,
