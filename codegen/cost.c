@@ -50,7 +50,8 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
             break;
         case CLASS_CONTRACT: {
             ir_dim k = contracted(g, n);
-            add((ir_dim){all.count, all.batch || k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
+            int64_t parts = ir_attr_int(n, ATTR_splits, 1); /* each adds its share of the products */
+            add((ir_dim){all.count / parts, all.batch || k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
             break;
         }
         case CLASS_SOURCE:

@@ -3,7 +3,7 @@
  * dispatch without a barrier; the blocks depend on shapes only. The register tile is a helper function that all
  * products of a module share; its results go through a tile in scratch memory to the epilogue, which is the
  * element emitter on the roots with the product's own elements bound. */
-#include "codegen/contraction.h"
+#include "codegen/depthwise.h"
 
 /* ROW_STRIDE: floats between the rows of a panel that is kept row by row: room for WHOLE_K positions and a vector, an odd
  * number of cache lines, so that rows do not fall on the same sets. */
@@ -380,7 +380,11 @@ static void write_contraction(cg *c)
 {
     contraction x;
     contraction_build(c, &x);
-    if (is_blocked(c, &x))
+    if (cg_depthwise_is_taps(c, &x))
+        cg_depthwise_taps(c, &x);
+    else if (cg_depthwise_is_weights(c, &x))
+        cg_depthwise_weights(c, &x);
+    else if (is_blocked(c, &x))
         cg_dot_blocked(c, &x);
     else
         cg_dot_direct(c, &x);

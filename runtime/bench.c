@@ -1,4 +1,5 @@
 /* bench.c: times of whole steps on data made once. */
+#include "profile.h"
 #include "session.h"
 #include "verbs.h"
 
@@ -21,7 +22,7 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static void measure(step *s, batches *b, double seconds, timing *t)
+static void measure(step *s, batches *b, double seconds, timing *t, profile *p)
 {
     int64_t n = batches_next(b);
     step_run(s, n, b->ports);
@@ -31,6 +32,7 @@ static void measure(step *s, batches *b, double seconds, timing *t)
         step_run(s, n, b->ports);
         double now = rt_seconds();
         t->seconds[t->steps++] = now - before;
+        if (p) profile_take(p, s);
         before = now;
     }
     qsort(t->seconds, (size_t)t->steps, sizeof *t->seconds, compare);
@@ -73,15 +75,18 @@ static bool bench(model *m, const dataset *data, const options *o, const char *m
 {
     step s;
     batches b;
+    profile p;
     timing t = {.seconds = rt_alloc_many(m->r, MOST_SAMPLES, sizeof *t.seconds, "the times")};
     if (!t.seconds || !step_open(&s, m, strcmp(mode, "train") == 0 ? "train_step" : "predict")) return false;
     if (!batches_open(&b, m, data, o->batch_size, false)) return false;
     batches_start(&b, 0, 0);
-    measure(&s, &b, o->seconds, &t);
+    if (o->profile_kernels && !profile_open(&p, &s)) return false;
+    measure(&s, &b, o->seconds, &t, o->profile_kernels ? &p : NULL);
     if (o->json)
         print_json(&t, m, mode);
     else
         print_plain(&t, m, mode);
+    if (o->profile_kernels) profile_print(&p, &s, o->json ? stderr : stdout);
     return true;
 }
 

@@ -109,6 +109,12 @@ bool step_open(step *s, model *m, const char *graph)
     return true;
 }
 
+bool step_time(step *s)
+{
+    s->seconds = rt_alloc_many(s->m->r, s->graph->launch_count, sizeof *s->seconds, "the kernels' times");
+    return s->seconds;
+}
+
 static void run_task(const void *context, int64_t task, void *scratch)
 {
     const step_launch *l = context;
@@ -117,10 +123,12 @@ static void run_task(const void *context, int64_t task, void *scratch)
 
 static void run_launch(const step *s, const step_launch *l)
 {
+    double start = s->seconds ? rt_seconds() : 0;
     if (l->here)
         pool_run_here(s->m->pool, run_task, l, l->tasks);
     else
         pool_run(s->m->pool, run_task, l, l->tasks);
+    if (s->seconds) s->seconds[l - s->launch] += rt_seconds() - start;
 }
 
 /* The launches after `head`, which is a loop, in turns. */

@@ -24,10 +24,13 @@ typedef struct step {
     } * moving;
     void **output;      /* buffers that outputs of space TFCC_OUTPUT are written to */
     void *const *ports; /* of the last run */
+    double *seconds;    /* per launch: added to at each run; NULL: not timed */
 } step;
 
 /* For batches of up to m->rows rows. */
 bool step_open(step *s, model *m, const char *graph);
+/* Later runs add each launch's time to s->seconds, which starts at 0. */
+bool step_time(step *s);
 /* Runs the graph over n rows; ports[i] is where the rows of port i begin. Allocates nothing. */
 void step_run(step *s, int64_t n, void *const *ports);
 /* Where output `index` of the last run lies. */

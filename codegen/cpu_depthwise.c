@@ -1,0 +1,310 @@
+/* cpu_depthwise.c: see depthwise.h. The sums of a block of positions and channels stay in registers over all taps; an
+ * image element is loaded once per row of taps for all positions of the block that it meets. A dilated image (the
+ * gradient of a strided convolution) is walked in phases: the positions of one phase meet the same taps, and no zero
+ * is multiplied. */
+#include "codegen/depthwise.h"
+
+enum { MOST_POSITIONS = 8, MOST_SUMS = 32, LINE_FLOATS = 16 };
+
+typedef struct taps {
+    depthwise base;
+    depthwise_line line;
+    int64_t pitch, phase; /* result position of line position i: i * pitch + phase */
+    int positions;        /* of a block */
+    cg_value first;       /* line position of the current block */
+    int count;
+    int64_t border;       /* its one position, when it lies at the border; else -1 */
+    int lanes, width;
+    cg_value channel;
+} taps;
+
+/* ---- description, shared with the weights ----------------------------------------------------------- */
+
+static bool runs_along_channels(const contraction_side *s)
+{
+    const contraction_dim *last = NULL;
+    for (int d = 0; d < s->rank; d++) {
+        for (int i = 0; i < s->dim[d].count; i++) {
+            if (s->dim[d].term[i].role == ROLE_B) last = &s->dim[d];
+        }
+    }
+    return last && last->term[0].factor == 1 && !last->offset && !last->checked;
+}
+
+const contraction_dim *depthwise_spatial(const contraction *x, int s)
+{
+    for (int d = 0; d < x->lhs.rank; d++) {
+        const contraction_dim *q = &x->lhs.dim[d];
+        if (q->count == 2 && q->term[0].role == ROLE_M && q->term[0].dim == s + 1 && q->term[1].role == ROLE_K) return q;
+    }
+    return NULL;
+}
+
+int64_t depthwise_factor(const contraction_dim *d, role r) { return d->term[d->term[1].role == r].factor; }
+
+static int64_t image_size(const cg *c, const contraction *x, const contraction_dim *d)
+{
+    return cg_type(c, x->lhs.value)->dim[d - x->lhs.dim].count;
+}
+
+bool cg_depthwise_has_channels_last(const cg *c, const contraction *x)
+{
+    const ir_node *n = cg_node(c, x->main);
+    if (n->op != OP_convolution || n->type.dtype != DTYPE_f32 || x->count[ROLE_B] != 1) return false;
+    if (contraction_size(x, ROLE_N).count != 1 || x->size[ROLE_B][0].batch) return false;
+    if (cg_type(c, x->lhs.value)->dtype != DTYPE_f32 || cg_type(c, x->rhs.value)->dtype != DTYPE_f32) return false;
+    const contraction_side *side[] = {&x->lhs, &x->out};
+    for (int i = 0; i < 2; i++) {
+        const contraction_dim *last = &side[i]->dim[side[i]->rank - 1];
+        if (last->term[0].role != ROLE_B || !runs_along_channels(side[i])) return false;
+    }
+    for (int s = 0; s < x->lhs.rank - 2; s++) {
+        const contraction_dim *d = depthwise_spatial(x, s);
+        if (!d || cg_type(c, x->lhs.value)->dim[d - x->lhs.dim].batch) return false;
+        if (x->size[ROLE_M][s + 1].batch || x->size[ROLE_K][s].batch) return false;
+    }
+    return runs_along_channels(&x->rhs) && x->lhs.rank > 2;
+}
+
+static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
+
+void depthwise_line_finish(depthwise_line *l)
+{
+    l->from = 0;
+    l->to = l->count;
+    for (int t = 0; t < l->taps; t++) {
+        l->from = base_max(l->from, -floor_div(l->at[t], l->step));
+        l->to = base_min(l->to, floor_div(l->size - 1 - l->at[t], l->step) + 1);
+    }
+    l->from = base_min(l->from, l->count);
+    l->to = base_max(l->to, l->from);
+}
+
+void depthwise_describe(const cg *c, const contraction *x, depthwise *out)
+{
+    *out = (depthwise){.x = x, .image = x->lhs, .spatial = x->lhs.rank - 2, .channels = x->size[ROLE_B][0].count};
+    for (int s = 0; s < out->spatial; s++) {
+        contraction_dim *d = &out->image.dim[depthwise_spatial(x, s) - x->lhs.dim];
+        *d = (contraction_dim){.count = 1, .term = {{ROLE_M, s + 1, 1}}, .dilation = 1};
+    }
+    out->vectors = (int)base_max(1, LINE_FLOATS / c->lanes);
+    for (int r = 0; r < ROLE_COUNT; r++) {
+        for (int d = 0; d < x->count[r]; d++) {
+            out->place.at[r][d] = out->at.at[r][d] = (cg_coord){.base = cg_i64(c, 0), .align = 1};
+        }
+    }
+}
+
+void depthwise_set_channels(cg *c, depthwise *q, cg_value channel, int lanes)
+{
+    (void)c;
+    q->place.lanes = q->at.lanes = lanes;
+    q->place.at[ROLE_B][0] = q->at.at[ROLE_B][0] = (cg_coord){.base = channel, .step = lanes > 1, .align = lanes};
+}
+
+void depthwise_split(cg *c, const ir_dim *size, int count, cg_value linear, cg_value *out_coordinate)
+{
+    for (int d = count - 1; d > 0; d--) {
+        cg_value whole = cg_dim(c, size[d]);
+        out_coordinate[d] = cg_rem(c, linear, whole);
+        linear = cg_div(c, linear, whole);
+    }
+    out_coordinate[0] = linear;
+}
+
+cg_value depthwise_load(cg *c, const contraction_side *s, contraction_point *p, int lanes)
+{
+    return cg_splat(c, contraction_element(c, s, p, NULL), lanes);
+}
+
+/* ---- taps ------------------------------------------------------------------------------------------- */
+
+/* The taps of a phase: those that meet an element of the dilated image. */
+static void make_line(const cg *c, const contraction *x, int64_t phase, depthwise_line *out)
+{
+    const int last = x->lhs.rank - 3;
+    const contraction_dim *d = depthwise_spatial(x, last);
+    *out = (depthwise_line){.step = depthwise_factor(d, ROLE_M), .size = image_size(c, x, d)};
+    out->count = base_max(0, base_ceil_div(x->size[ROLE_M][last + 1].count - phase, d->dilation));
+    for (int64_t k = 0; k < x->size[ROLE_K][last].count; k++) {
+        int64_t at = phase * out->step + k * depthwise_factor(d, ROLE_K) + d->offset;
+        if (at - floor_div(at, d->dilation) * d->dilation) continue;
+        out->tap[out->taps] = (int)k;
+        out->at[out->taps++] = floor_div(at, d->dilation);
+    }
+    depthwise_line_finish(out);
+}
+
+bool cg_depthwise_is_taps(const cg *c, const contraction *x)
+{
+    if (x->splits || !cg_depthwise_has_channels_last(c, x)) return false;
+    const int last = x->lhs.rank - 3;
+    const contraction_dim *d = depthwise_spatial(x, last);
+    if (x->size[ROLE_K][last].count > DEPTHWISE_TAPS) return false;
+    if (x->size[ROLE_K][last + 1].batch || x->size[ROLE_K][last + 1].count != 1) return false;
+    if (d->dilation > 1 && depthwise_factor(d, ROLE_M) > 1) return false;
+    int64_t border = 0;
+    for (int64_t phase = 0; phase < d->dilation; phase++) {
+        depthwise_line l;
+        make_line(c, x, phase, &l);
+        border += l.from + l.count - l.to;
+    }
+    return border <= DEPTHWISE_BORDER && d->dilation <= 4;
+}
+
+/* Position p of the block and tap t meet a column of the image that is inside. */
+static bool meets(const taps *q, int p, int t, int64_t column)
+{
+    const depthwise_line *l = &q->line;
+    if (p * l->step + l->at[t] != column) return false;
+    return q->border < 0 || depthwise_is_inside(l, q->border, t);
+}
+
+/* Adds the taps of one row of the kernel, columns of the image ascending. */
+static void add_row(cg *c, taps *q, cg_value *sum)
+{
+    depthwise *b = &q->base;
+    const depthwise_line *l = &q->line;
+    if (l->taps == 0) return;
+    cg_value weight[DEPTHWISE_TAPS];
+    cg_coord *tap = &b->at.at[ROLE_K][b->spatial - 1], *image = &b->place.at[ROLE_M][b->spatial];
+    cg_value start = cg_mul(c, q->first, cg_i64(c, l->step));
+    for (int v = 0; v < q->width; v++) {
+        depthwise_set_channels(c, b, cg_add(c, q->channel, cg_i64(c, (int64_t)v * q->lanes)), q->lanes);
+        for (int t = 0; t < l->taps; t++) {
+            tap->base = cg_i64(c, l->tap[t]);
+            weight[t] = depthwise_load(c, &b->x->rhs, &b->at, q->lanes);
+        }
+        const int64_t end = (q->count - 1) * l->step + l->at[l->taps - 1];
+        for (int64_t column = l->at[0]; column <= end; column++) {
+            cg_value x = NULL;
+            image->base = cg_add(c, start, cg_i64(c, column));
+            for (int t = 0; t < l->taps; t++) {
+                for (int p = 0; p < q->count; p++) {
+                    cg_value *to = &sum[p * q->width + v];
+                    if (!meets(q, p, t, column)) continue;
+                    if (!x) x = depthwise_load(c, &b->image, &b->place, q->lanes);
+                    *to = cg_fma(c, x, weight[t], *to);
+                }
+            }
+        }
+    }
+}
+
+/* The taps of spatial dims s and up; those of the last one are known, the others are looped over. */
+static void add_taps(cg *c, taps *q, int s, cg_value *sum)
+{
+    depthwise *b = &q->base;
+    if (s == b->spatial - 1) {
+        add_row(c, q, sum);
+        return;
+    }
+    const contraction_dim *d = depthwise_spatial(b->x, s);
+    const int sums = q->count * q->width;
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), cg_dim(c, b->x->size[ROLE_K][s]), 1, sums, sum);
+    b->at.at[ROLE_K][s].base = l.i;
+    cg_value row = cg_mul(c, b->at.at[ROLE_M][s + 1].base, cg_i64(c, depthwise_factor(d, ROLE_M)));
+    row = cg_add(c, row, cg_mul(c, l.i, cg_i64(c, depthwise_factor(d, ROLE_K))));
+    row = cg_add(c, row, cg_i64(c, d->offset));
+    cg_value inside = NULL;
+    if (d->dilation > 1) {
+        cg_value pitch = cg_i64(c, d->dilation), quotient = LLVMBuildSDiv(c->b, row, pitch, "");
+        inside = cg_icmp(c, LLVMIntEQ, cg_mul(c, quotient, pitch), row);
+        row = quotient;
+    }
+    cg_branch br;
+    if (d->checked) {
+        cg_value ok = cg_icmp(c, LLVMIntULT, row, cg_i64(c, image_size(c, b->x, d)));
+        cg_if_begin(c, &br, inside ? cg_and(c, inside, ok) : ok, sums, sum);
+    }
+    b->place.at[ROLE_M][s + 1].base = row;
+    add_taps(c, q, s + 1, sum);
+    if (d->checked) cg_if_end(c, &br, sum);
+    cg_loop_end(c, &l, sum);
+}
+
+static void store(cg *c, taps *q, const cg_value *sum)
+{
+    depthwise *b = &q->base;
+    const cg_body *body = c->body;
+    for (int i = 0; i < q->count * q->width; i++) {
+        cg_value position = cg_add(c, q->first, cg_i64(c, i / q->width));
+        position = cg_add(c, cg_mul(c, position, cg_i64(c, q->pitch)), cg_i64(c, q->phase));
+        b->at.at[ROLE_M][b->spatial].base = position;
+        int64_t vector = (int64_t)(i % q->width) * q->lanes;
+        depthwise_set_channels(c, b, cg_add(c, q->channel, cg_i64(c, vector)), q->lanes);
+        cg_index index = contraction_out_index(c, b->x, &b->at, NULL);
+        cg_bind_value(c, body->main, sum[i]);
+        for (int r = 0; r < body->root_count; r++) {
+            cg_value v = cg_element(c, body->root[r], &index);
+            cg_element_store(c, body->root[r], c->arg[cg_body_root_arg(body, r)], &index, v);
+        }
+    }
+    cg_unbind(c, body->main);
+}
+
+static void write_channels(cg *c, cg_value channel, int lanes, int width, void *context)
+{
+    taps *q = context;
+    cg_value sum[MOST_SUMS];
+    q->channel = channel;
+    q->lanes = lanes;
+    q->width = width;
+    for (int i = 0; i < q->count * width; i++) sum[i] = cg_number(c, DTYPE_f32, 0, lanes);
+    add_taps(c, q, 0, sum);
+    store(c, q, sum);
+}
+
+/* All channels of `count` positions. */
+static void write_block(cg *c, taps *q, cg_value first, int count, int64_t border)
+{
+    q->first = first;
+    q->count = count;
+    q->border = border;
+    cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->base.channels), q->base.vectors, write_channels, q);
+}
+
+static void write_line(cg *c, taps *q)
+{
+    const depthwise_line *l = &q->line;
+    const int64_t inner = l->to - l->from, middle = l->to - inner % q->positions;
+    for (int64_t i = 0; i < l->from; i++) write_block(c, q, cg_i64(c, i), 1, i);
+    if (inner >= q->positions) {
+        cg_loop blocks;
+        cg_loop_begin(c, &blocks, cg_i64(c, l->from), cg_i64(c, middle), q->positions, 0, NULL);
+        write_block(c, q, blocks.i, q->positions, -1);
+        cg_loop_end(c, &blocks, NULL);
+    }
+    if (l->to > middle) write_block(c, q, cg_i64(c, middle), (int)(l->to - middle), -1);
+    for (int64_t i = l->to; i < l->count; i++) write_block(c, q, cg_i64(c, i), 1, i);
+}
+
+void cg_depthwise_taps(cg *c, const contraction *x)
+{
+    taps q = {0};
+    const int last = x->lhs.rank - 3;
+    ir_dim rows = ir_fixed(1);
+    for (int d = 0; d <= last; d++) {
+        rows = (ir_dim){rows.count * x->size[ROLE_M][d].count, rows.batch || x->size[ROLE_M][d].batch};
+    }
+    const int64_t elements = x->size[ROLE_M][last + 1].count * x->size[ROLE_B][0].count;
+    const int64_t grain = cg_grain(elements * 8, 2 * elements * contraction_size(x, ROLE_K).count / c->lanes);
+    cg_kernel_begin(c);
+    depthwise_describe(c, x, &q.base);
+    q.positions = (int)base_min(MOST_POSITIONS, c->target->registers / (2 * q.base.vectors));
+    q.pitch = depthwise_spatial(x, last)->dilation;
+    cg_value begin, end, coordinate[IR_MAX_RANK];
+    cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
+    cg_loop l;
+    cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
+    depthwise_split(c, x->size[ROLE_M], last + 1, l.i, coordinate);
+    for (int d = 0; d <= last; d++) q.base.at.at[ROLE_M][d].base = coordinate[d];
+    q.base.place.at[ROLE_M][0].base = coordinate[0];
+    for (q.phase = 0; q.phase < q.pitch; q.phase++) {
+        make_line(c, x, q.phase, &q.line);
+        write_line(c, &q);
+    }
+    cg_loop_end(c, &l, NULL);
+    cg_kernel_end(c, rows, grain, 1);
+}
