@@ -14,6 +14,7 @@ typedef struct codegen_options {
     int threads;        /* how many threads emit code */
     bool time;          /* print milliseconds per stage to stderr */
     const char *summary;
+    const char *config, *metadata; /* JSON of a .keras archive, or NULL */
     const void *weights; /* embedded .weights.h5 image, or NULL */
     size_t weights_size;
     bool single_input, single_output;

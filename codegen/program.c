@@ -351,6 +351,8 @@ void cg_program_emit(cg *c, const cg_plan *p)
     put_i64(&r, (int64_t)o->weights_size);
     put_text(&r, o->summary ? o->summary : "");
     put_i64(&r, m->optimizer && ir_record_number(m->optimizer, "use_ema", 0) != 0);
+    put_text(&r, o->config);
+    put_text(&r, o->metadata);
     cg_value value = finish(&r);
     cg_value program = LLVMAddGlobal(c->module, LLVMTypeOf(value), "tfcc_program_data");
     LLVMSetInitializer(program, value);

@@ -170,6 +170,7 @@ static bool write_code(compilation *c, emit_kind kind)
     const codegen_options g = {
         .cpu = o->cpu, .triple = o->triple, .level = o->level, .threads = cores > 0 ? (int)cores : 1,
         .time = o->time_passes, .summary = c->model->summary,
+        .config = c->model->config, .metadata = c->model->metadata,
         .weights = c->model->weights, .weights_size = c->model->weights_size,
         .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
     if (kind == EMIT_EXE || kind == EMIT_LIB) return write_linked(c, kind, &g);

@@ -20,7 +20,7 @@ static const verb verbs[] = {
 static int print_help(FILE *to)
 {
     fprintf(to, "usage: tfcc VERB ... | --list-WHAT | --version | --help | help VERB\n"
-                "MODEL is model.json (Keras 3 or 2 model.to_json()) or a .keras archive\n\n");
+                "MODEL is model.json (Keras 3 or 2 model.to_json()), a .keras archive or a whole model in .h5\n\n");
     for (size_t i = 0; i < countof(verbs); i++) fprintf(to, "  %-32s %s\n", verbs[i].usage, verbs[i].help);
     return to == stdout ? 0 : 1;
 }

@@ -47,6 +47,8 @@ bool fe_error(fe *f, const json_at *at, const char *format, ...) BASE_PRINTF(3, 
 bool fe_layer_error(fe *f, const fe_layer *layer, const char *format, ...) BASE_PRINTF(3, 4);
 /* A short rendering of a JSON value with its type for messages: `"128" (string)`. In the arena. */
 const char *fe_json_show(fe *f, const cJSON *j);
+/* The tree as text; numbers as they were written. */
+void fe_json_print(const cJSON *j, text *to);
 bool fe_json_int(const cJSON *j, int64_t *out); /* false unless j is a whole number in range */
 const char *fe_at_show(fe *f, const json_at *at); /* "$.config.layers[3].name" */
 const char *fe_shape_show(fe *f, const ir_type *t); /* f32[N,64] */

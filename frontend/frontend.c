@@ -1,6 +1,8 @@
 /* frontend.c: the order of things: read the file, read the model, lower its graphs. */
 #include "frontend/archive.h"
+#include "frontend/h5.h"
 #include "frontend/keras2.h"
+#include "frontend/saved.h"
 
 #include <errno.h>
 #include <string.h>
@@ -108,6 +110,7 @@ static bool read_training(lowering *job, const cJSON *root, frontend_model *resu
     }
     bool ok = fe_train_read(f, job->model, cJSON_IsNull(config) ? NULL : config, at, &job->train);
     f->diag->file = file;
+    if (ok) fe_saved_make(f, root, job->train ? config : NULL, job->train != NULL, result);
     return ok;
 }
 
@@ -147,6 +150,7 @@ static frontend_model *read_model(fe *f, const char *name, const char *source, s
     frontend_model *result = arena_new(f->arena, frontend_model);
     cJSON *root = fe_json_parse(f, name, source, length);
     if (!root) return NULL;
+    fe_h5_training_adapt(f, root);
     f->module = ir_module_new(f->arena, "model");
     f->refused_policy.arena = f->arena;
     lowering job = {.fe = f, .top = read_top(f, root)};
@@ -180,15 +184,11 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
     if (fe_archive_is(path)) {
         if (!fe_archive_read(&f, path, &archive)) return NULL;
         result = read_model(&f, arena_printf(a, "%s/config.json", path), archive.config, archive.config_size);
+    } else if (fe_h5_is(path)) {
+        if (!fe_h5_read(&f, path, &archive)) return NULL;
+        result = read_model(&f, path, archive.config, archive.config_size);
     } else if (read_text(&f, path, &t)) {
-        if (t.length >= 4 && memcmp(t.data, "\x89HDF", 4) == 0) {
-            diag_error(d, NULL,
-                       "expected JSON or a .keras archive, found HDF5: save the model as .keras, or as "
-                       "model.to_json() "
-                       "with model.save_weights(\"model.weights.h5\")");
-        } else {
-            result = read_model(&f, path, text_get(&t), t.length);
-        }
+        result = read_model(&f, path, text_get(&t), t.length);
     }
     text_done(&t);
     if (!result) return NULL;

@@ -18,11 +18,13 @@ typedef struct frontend_model {
     const char *dot;       /* the layer graph as Graphviz text */
     const void *weights;   /* .weights.h5 bytes from a .keras archive, or NULL */
     size_t weights_size;
+    const char *config;    /* config.json of a .keras archive of this model, with the compile configuration in use */
+    const char *metadata;  /* its metadata.json */
     const char **dependency; /* files read, for -MD */
     size_t dependency_count;
 } frontend_model;
 
-/* Reads model.json or a .keras archive. All problems found go to d; NULL when there is one. Everything lives
+/* Reads model.json, a .keras archive or a whole model in HDF5. All problems found go to d; NULL when there is one. Everything lives
  * in `a`. */
 frontend_model *frontend_read(arena *a, const char *path, const frontend_options *options, diag *d);
 

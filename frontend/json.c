@@ -304,6 +304,32 @@ bool fe_json_int(const cJSON *j, int64_t *out)
     return true;
 }
 
+/* ---- printing ------------------------------------------------------------------------------------ */
+
+static void print_members(const cJSON *j, bool keyed, text *to)
+{
+    text_add(to, keyed ? "{" : "[");
+    for (const cJSON *item = j->child; item; item = item->next) {
+        if (item != j->child) text_add(to, ", ");
+        if (keyed) text_add_quoted(to, item->string);
+        if (keyed) text_add(to, ": ");
+        fe_json_print(item, to);
+    }
+    text_add(to, keyed ? "}" : "]");
+}
+
+void fe_json_print(const cJSON *j, text *to)
+{
+    if (cJSON_IsArray(j) || cJSON_IsObject(j))
+        print_members(j, cJSON_IsObject(j), to);
+    else if (cJSON_IsString(j))
+        text_add_quoted(to, j->valuestring);
+    else if (cJSON_IsNumber(j))
+        text_add(to, "%s", j->valuestring);
+    else
+        text_add(to, "%s", cJSON_IsNull(j) ? "null" : cJSON_IsTrue(j) ? "true" : "false");
+}
+
 /* ---- messages ------------------------------------------------------------------------------------ */
 
 static void put_path(const json_at *at, text *to)

@@ -155,7 +155,7 @@ bool verb_fit(rt *r, const options *o)
     fit f = {.r = r, .o = o};
     if (!rt_find_graph(r, "train_step"))
         return rt_wrong(r, "the model was compiled without a loss: it can only predict");
-    if (!session_check_output(r, o->save) || !session_check_output(r, o->history)) return false;
+    if (!weights_check_name(r, o->save) || !session_check_output(r, o->save) || !session_check_output(r, o->history)) return false;
     if (!session_check_output(r, o->csv_log) || !read_data(&f)) return false;
     session_catch_signals();
     bool ok = open_all(&f) && train(&f);

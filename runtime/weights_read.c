@@ -1,8 +1,9 @@
 /* weights_read.c: reading, see weights.h. Files come from anywhere: every shape and type is compared with the
  * model's before data is read, external files and virtual datasets are refused, walks are bounded. */
-#include "hdf5_library.h"
 #include "weights.h"
 #include "weights_guard.h"
+#include "weights_reader.h"
+#include "zip.h"
 
 #include <errno.h>
 #include <string.h>
@@ -10,22 +11,13 @@
 
 enum { MOST_DEPTH = 64, MOST_OBJECTS = 200000, LONGEST_PATH = 1024 };
 
-typedef struct reader {
-    hdf5 h;
-    rt *r;
-    model *m;
-    const char *name; /* of the file */
-    hid_t file;
-    bool keep_optimizer; /* the file holds no optimizer state that fits */
-    int64_t objects;
-} reader;
-
-/* True when every link of the path is there. H5Lexists fails on a missing middle. */
-static bool has_dataset(const reader *w, const char *path)
+/* H5Lexists fails on a missing middle. */
+bool weights_reader_has(const weights_reader *w, const char *path)
 {
     char part[LONGEST_PATH];
     size_t length = strlen(path);
     if (length >= sizeof part) return false;
+    if (strcmp(path, "/") == 0) return true;
     for (size_t i = 1; i <= length; i++) {
         if (path[i] != '/' && path[i] != 0) continue;
         memcpy(part, path, i);
@@ -36,7 +28,7 @@ static bool has_dataset(const reader *w, const char *path)
 }
 
 /* The dataset's dims; false when it is no dataset of numbers in this file. */
-static bool read_shape(const reader *w, hid_t dataset, uint32_t *out_rank, int64_t *out_dim)
+static bool read_shape(const weights_reader *w, hid_t dataset, uint32_t *out_rank, int64_t *out_dim)
 {
     hid_t space = w->h.H5Dget_space(dataset);
     if (space < 0) return false;
@@ -49,7 +41,7 @@ static bool read_shape(const reader *w, hid_t dataset, uint32_t *out_rank, int64
     return ok;
 }
 
-static bool is_inside(const reader *w, hid_t dataset)
+static bool is_inside(const weights_reader *w, hid_t dataset)
 {
     hid_t list = w->h.H5Dget_create_plist(dataset);
     if (list < 0) return false;
@@ -60,7 +52,7 @@ static bool is_inside(const reader *w, hid_t dataset)
 
 /* Whether the file's elements can become the variable's: numbers of the same sort; bfloat16 as h5py keeps it.
  */
-static bool types_match(const reader *w, hid_t dataset, uint32_t dtype)
+static bool types_match(const weights_reader *w, hid_t dataset, uint32_t dtype)
 {
     hid_t type = w->h.H5Dget_type(dataset);
     if (type < 0) return false;
@@ -81,34 +73,34 @@ static bool shape_matches(const tfcc_shape *shape, uint32_t rank, const int64_t 
     return true;
 }
 
-static bool check_dataset(const reader *w, hid_t dataset, const tfcc_variable *v)
+static bool check_dataset(const weights_reader *w, hid_t dataset, const tfcc_variable *v, const char *path)
 {
     int64_t dim[8];
     uint32_t rank;
     if (w->h.H5Iget_type(dataset) != H5I_DATASET || !is_inside(w, dataset) ||
         !read_shape(w, dataset, &rank, dim)) {
-        return rt_wrong(w->r, "%s: %s: expected a plain array of numbers for \"%s\"", w->name, v->h5,
+        return rt_wrong(w->r, "%s: %s: expected a plain array of numbers for \"%s\"", w->name, path,
                         v->path);
     }
     if (!shape_matches(&v->shape, rank, dim)) {
-        return rt_wrong(w->r, "%s: %s: expected shape %s for \"%s\", found %s", w->name, v->h5,
+        return rt_wrong(w->r, "%s: %s: expected shape %s for \"%s\", found %s", w->name, path,
                         rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path,
                         rt_shape_show(w->r, rank, dim, 0));
     }
     return types_match(w, dataset, v->shape.dtype) ||
-           rt_wrong(w->r, "%s: %s: expected %s for \"%s\", found another type", w->name, v->h5,
+           rt_wrong(w->r, "%s: %s: expected %s for \"%s\", found another type", w->name, path,
                     rt_dtype_name(v->shape.dtype), v->path);
 }
 
-static bool read_dataset(const reader *w, const tfcc_variable *v, void *to)
+static bool read_dataset(const weights_reader *w, const tfcc_variable *v, const char *path, void *to)
 {
-    hid_t dataset = w->h.H5Oopen(w->file, v->h5, H5P_DEFAULT);
-    if (dataset < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, v->h5);
-    bool ok = check_dataset(w, dataset, v);
+    hid_t dataset = w->h.H5Oopen(w->file, path, H5P_DEFAULT);
+    if (dataset < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, path);
+    bool ok = check_dataset(w, dataset, v, path);
     hid_t type = ok ? hdf5_memory_type(&w->h, v->shape.dtype) : H5I_INVALID_HID;
     if (ok && rt_shape_elements(&v->shape, 1) > 0 &&
         w->h.H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, to) < 0) {
-        ok = rt_wrong(w->r, "%s: %s: the data is damaged", w->name, v->h5);
+        ok = rt_wrong(w->r, "%s: %s: the data is damaged", w->name, path);
     }
     if (type >= 0) w->h.H5Tclose(type);
     w->h.H5Oclose(dataset);
@@ -116,29 +108,29 @@ static bool read_dataset(const reader *w, const tfcc_variable *v, void *to)
 }
 
 /* Names of children, one after another; false at the end. */
-static bool child_name(const reader *w, hid_t group, hsize_t index, char *name, size_t room)
+static bool child_name(const weights_reader *w, hid_t group, hsize_t index, char *name, size_t room)
 {
     ssize_t length =
         w->h.H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, index, name, room, H5P_DEFAULT);
     return length > 0 && (size_t)length < room;
 }
 
-static uint64_t count_children(const reader *w, const char *path)
+static uint64_t count_children(const weights_reader *w, const char *path)
 {
     H5G_info_t info = {.nlinks = 0};
-    hid_t group = has_dataset(w, path) ? w->h.H5Oopen(w->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
+    hid_t group = weights_reader_has(w, path) ? w->h.H5Oopen(w->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
     if (group < 0) return 0;
     if (w->h.H5Iget_type(group) != H5I_GROUP || w->h.H5Gget_info(group, &info) < 0) info.nlinks = 0;
     w->h.H5Oclose(group);
     return info.nlinks;
 }
 
-/* Whether dataset v is there with the model's shape. */
-static bool fits(const reader *w, const tfcc_variable *v)
+/* Whether variable v is there with the model's shape. */
+static bool fits(const weights_reader *w, const tfcc_variable *v, const char *path)
 {
     int64_t dim[8];
     uint32_t rank;
-    hid_t dataset = has_dataset(w, v->h5) ? w->h.H5Oopen(w->file, v->h5, H5P_DEFAULT) : H5I_INVALID_HID;
+    hid_t dataset = path && weights_reader_has(w, path) ? w->h.H5Oopen(w->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
     if (dataset < 0) return false;
     bool ok = w->h.H5Iget_type(dataset) == H5I_DATASET && read_shape(w, dataset, &rank, dim) &&
               shape_matches(&v->shape, rank, dim) && types_match(w, dataset, v->shape.dtype);
@@ -147,7 +139,7 @@ static bool fits(const reader *w, const tfcc_variable *v)
 }
 
 /* Decides whether the optimizer's state is read: all of it or none. */
-static void choose_optimizer(reader *w)
+static void choose_optimizer(weights_reader *w)
 {
     const tfcc_program *p = w->m->program;
     uint64_t wanted = 0, fitting = 0;
@@ -155,10 +147,9 @@ static void choose_optimizer(reader *w)
         const tfcc_variable *v = &p->variable[i];
         if (v->role != TFCC_OPTIMIZER || !v->h5) continue;
         wanted++;
-        fitting += fits(w, v);
+        fitting += fits(w, v, w->path[i]);
     }
-    uint64_t found =
-        count_children(w, "optimizer/vars") + count_children(w, "optimizer/inner_optimizer/vars");
+    const uint64_t found = w->optimizer_found;
     w->keep_optimizer = found != wanted || fitting != wanted;
     if (!w->keep_optimizer || found == 0 || wanted == 0) return;
     rt_note(
@@ -167,37 +158,39 @@ static void choose_optimizer(reader *w)
         w->name, (unsigned long long)wanted, (unsigned long long)found, (unsigned long long)fitting);
 }
 
-static bool read_variables(const reader *w)
+static bool read_variables(const weights_reader *w)
 {
     const tfcc_program *p = w->m->program;
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
+        const char *path = w->path[i];
         if (!v->h5 || (v->role == TFCC_OPTIMIZER && w->keep_optimizer)) continue;
-        if (!has_dataset(w, v->h5)) {
+        if (!path || !weights_reader_has(w, path)) {
             if (v->role != TFCC_WEIGHT) continue; /* fresh state will do */
             return rt_wrong(w->r, "%s: %s is missing: expected shape %s for \"%s\" of model \"%s\"", w->name,
-                            v->h5, rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
+                            path ? path : v->h5, rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
         }
-        if (!read_dataset(w, v, w->m->variable[i])) return false;
+        if (!read_dataset(w, v, path, w->m->variable[i])) return false;
     }
     return true;
 }
 
-static bool is_known(const reader *w, const char *path)
+static bool is_known(const weights_reader *w, const char *path)
 {
     const tfcc_program *p = w->m->program;
     if (strncmp(path, "optimizer/", 10) == 0 || strstr(path, "seed_generator")) return true;
+    if (strncmp(path, "metrics/", 8) == 0) return true; /* Keras 2's counters */
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
-        if ((v->h5 && strcmp(v->h5, path) == 0) || (v->h5_copy && strcmp(v->h5_copy, path) == 0)) return true;
+        if ((w->path[i] && strcmp(w->path[i], path) == 0) || (v->h5_copy && strcmp(v->h5_copy, path) == 0)) return true;
     }
     return false;
 }
 
-static bool walk_group(reader *w, hid_t group, char *path, size_t used, int depth);
+static bool walk_group(weights_reader *w, hid_t group, char *path, size_t used, int depth);
 
 /* `path` names a child of the group. */
-static bool walk_child(reader *w, hid_t group, const char *name, char *path, size_t used, int depth)
+static bool walk_child(weights_reader *w, hid_t group, const char *name, char *path, size_t used, int depth)
 {
     if (++w->objects > MOST_OBJECTS || depth > MOST_DEPTH) {
         return rt_wrong(w->r, "%s: expected a weights file, found too many or too deep groups", w->name);
@@ -215,7 +208,7 @@ static bool walk_child(reader *w, hid_t group, const char *name, char *path, siz
 }
 
 /* Looks for datasets that the model does not have. */
-static bool walk_group(reader *w, hid_t group, char *path, size_t used, int depth)
+static bool walk_group(weights_reader *w, hid_t group, char *path, size_t used, int depth)
 {
     H5G_info_t info;
     if (w->h.H5Gget_info(group, &info) < 0) return rt_wrong(w->r, "%s: cannot read", w->name);
@@ -232,29 +225,84 @@ static bool walk_group(reader *w, hid_t group, char *path, size_t used, int dept
     return true;
 }
 
-static bool read_all(reader *w)
+/* Keras 2.12 kept layers under another name. */
+static const char *old_path(const weights_reader *w, const char *h5)
+{
+    static const char old[] = "_layer_checkpoint_dependencies";
+    if (strncmp(h5, "layers/", 7) != 0 || !weights_reader_has(w, old)) return h5;
+    const char *made = rt_printf(w->r, "%s/%s", old, h5 + 7), *inner;
+    while (made && (inner = strstr(made, "/layers/")))
+        made = rt_printf(w->r, "%.*s/%s/%s", (int)(inner - made), made, old, inner + 8);
+    return made;
+}
+
+/* The layout of .weights.h5: every variable under its own path. */
+static bool find_variables(weights_reader *w)
+{
+    const tfcc_program *p = w->m->program;
+    for (uint64_t i = 0; i < p->variable_count; i++) {
+        if (p->variable[i].h5 && !(w->path[i] = old_path(w, p->variable[i].h5))) return false;
+    }
+    w->optimizer_found = count_children(w, "optimizer/vars") + count_children(w, "optimizer/inner_optimizer/vars");
+    return true;
+}
+
+static bool read_all(weights_reader *w)
 {
     char path[LONGEST_PATH] = "";
     hid_t root = w->h.H5Oopen(w->file, "/", H5P_DEFAULT);
     if (root < 0) return rt_wrong(w->r, "%s: not a readable weights file", w->name);
-    choose_optimizer(w);
-    bool ok = walk_group(w, root, path, 0, 0) && read_variables(w);
+    const bool legacy = weights_legacy_is(w);
+    bool ok = legacy ? weights_legacy_find(w) : find_variables(w);
+    if (ok) choose_optimizer(w);
+    ok = ok && (legacy || walk_group(w, root, path, 0, 0)) && read_variables(w);
     w->h.H5Oclose(root);
     return ok;
 }
 
-static bool read_opened(reader *w, hid_t access)
+static bool read_opened(weights_reader *w, hid_t access)
 {
     if (access >= 0) w->h.H5Pclose(access);
     if (w->file < 0) return rt_wrong(w->r, "%s: not a readable HDF5 file", w->name);
-    bool ok = read_all(w);
+    w->path = rt_alloc_many(w->r, w->m->program->variable_count, sizeof *w->path, "a weights file");
+    bool ok = w->path && read_all(w);
     w->h.H5Fclose(w->file);
     return ok;
 }
 
+/* The member of a .keras archive that holds the weights. */
+static bool read_archive(model *m, const char *path)
+{
+    input in;
+    zip_archive z;
+    const zip_member *found = NULL;
+    if (!input_open(&in, m->r, path)) return false;
+    bool ok = zip_open(&z, &in);
+    for (uint64_t i = 0; ok && i < z.count; i++) {
+        if (strcmp(z.member[i].name, "model.weights.h5") == 0) found = &z.member[i];
+    }
+    if (ok && !found) ok = rt_wrong(m->r, "%s: expected a .keras archive, found one without \"model.weights.h5\"", path);
+    void *bytes = ok ? rt_alloc(m->r, found->size, "a weights file") : NULL;
+    ok = bytes && zip_read(&z, found, bytes) && weights_read_image_here(m, path, bytes, found->size);
+    rt_free(m->r, bytes);
+    input_close(&in);
+    return ok;
+}
+
+static bool is_archive(const char *path)
+{
+    char magic[4] = {0};
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    size_t got = fread(magic, 1, sizeof magic, file);
+    fclose(file);
+    return got == sizeof magic && memcmp(magic, "PK\3\4", sizeof magic) == 0;
+}
+
 static bool read_file(model *m, const void *path)
 {
-    reader w = {.r = m->r, .m = m, .name = path};
+    if (is_archive(path)) return read_archive(m, path);
+    weights_reader w = {.r = m->r, .m = m, .name = path};
     if (!hdf5_open(&w.h, m->r)) return false;
     w.file = w.h.H5Fopen(path, HDF5_READ_ONLY, H5P_DEFAULT);
     return read_opened(&w, H5I_INVALID_HID);
@@ -274,7 +322,7 @@ typedef struct file_image {
 
 bool weights_read_image_here(model *m, const char *name, const void *bytes, uint64_t size)
 {
-    reader w = {.r = m->r, .m = m, .name = name};
+    weights_reader w = {.r = m->r, .m = m, .name = name};
     if (!hdf5_open(&w.h, m->r)) return false;
     hid_t access = w.h.H5Pcreate(*w.h.H5P_CLS_FILE_ACCESS_ID_g);
     void *image = rt_alloc(m->r, size, "a weights file");

@@ -1,7 +1,6 @@
 /* weights_write.c: writing, see weights.h. HDF5 builds the file in memory and the runtime writes its bytes:
  * so a full disk is an ordinary error, and no half-written file is ever seen. No times are stored: the same
  * weights give the same bytes. */
-#include "file.h"
 #include "hdf5_library.h"
 #include "weights.h"
 
@@ -90,26 +89,23 @@ static bool write_variables(const writer *w, const char *path)
 }
 
 /* The finished file's bytes. */
-static bool write_image(const writer *w, const char *path)
+static bool copy_image(const writer *w, const char *path, void **out_bytes, uint64_t *out_size)
 {
-    output out;
     ssize_t size =
         w->h.H5Fflush(w->file, H5F_SCOPE_GLOBAL) < 0 ? -1 : w->h.H5Fget_file_image(w->file, NULL, 0);
     if (size < 0) return rt_failed(w->m->r, "%s: HDF5 could not build the weights file", path);
     void *image = rt_alloc(w->m->r, (uint64_t)size, "the weights file");
     if (!image) return false;
-    bool ok = w->h.H5Fget_file_image(w->file, image, (size_t)size) == size;
-    if (!ok) rt_failed(w->m->r, "%s: HDF5 could not build the weights file", path);
-    if (ok) ok = output_open(&out, w->m->r, path);
-    if (ok) {
-        output_write(&out, image, (uint64_t)size);
-        ok = output_close(&out);
+    if (w->h.H5Fget_file_image(w->file, image, (size_t)size) != size) {
+        rt_free(w->m->r, image);
+        return rt_failed(w->m->r, "%s: HDF5 could not build the weights file", path);
     }
-    rt_free(w->m->r, image);
-    return ok;
+    *out_bytes = image;
+    *out_size = (uint64_t)size;
+    return true;
 }
 
-bool weights_write(const model *m, const char *path)
+bool weights_make_image(const model *m, const char *path, void **out_bytes, uint64_t *out_size)
 {
     writer w = {.m = m};
     if (!hdf5_open(&w.h, m->r)) return false;
@@ -124,7 +120,7 @@ bool weights_write(const model *m, const char *path)
     /* Keras 2 opens the model's own group, which is empty. */
     if (ok && !make_group(&w, "vars/0", ""))
         ok = rt_failed(m->r, "%s: HDF5 could not build the weights file", path);
-    ok = ok && write_variables(&w, path) && write_image(&w, path);
+    ok = ok && write_variables(&w, path) && copy_image(&w, path, out_bytes, out_size);
     if (w.file >= 0) w.h.H5Fclose(w.file);
     w.h.H5Pclose(w.data);
     w.h.H5Pclose(w.link);

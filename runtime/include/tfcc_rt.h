@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 1u
+#define TFCC_ABI 2u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
@@ -136,6 +136,8 @@ typedef struct tfcc_program {
     uint64_t weights_bytes;
     const char *summary;    /* the table of `summary` */
     uint64_t use_ema;       /* 1: ends of fit copy the averages over the weights; see optimizer variables */
+    const char *config;     /* config.json and metadata.json of a .keras archive, or NULL: none can be written */
+    const char *metadata;
 } tfcc_program;
 
 /* The compiled model. */

@@ -120,7 +120,9 @@ static void check_errors(void)
     expect("fit --data none.npz", 1, "none.npz");
     expect("fit --data wide.npz", 1, "array \"y\": expected shape [N,2], found [37,5]");
     expect("fit --data d.npz --validation-data wide.npz", 1, "wide.npz");
-    expect("fit --data d.npz --weights d.npz", 1, "not a readable HDF5 file");
+    expect("fit --data d.npz --weights d.npz", 1, "model.weights.h5");
+    expect("fit --data d.npz --save s.pb", 1, "s.pb: expected a name that ends in .weights.h5");
+    expect("fit --data d.npz --save s.keras", 1, "s.keras: this program was made without");
     expect("fit --data d.npz --save none/s.h5", 2, "none/s.h5");
     expect("fit --data d.npz --save /dev/full", 2, "/dev/full: cannot write");
     expect("fit --data d.npz --history /dev/full", 2, "/dev/full: cannot write");
