@@ -30,7 +30,7 @@ const cg_target *cg_target_find(const char *triple, const char *features);
 
 /* ---- the context ---------------------------------------------------------------------------- */
 
-enum { CG_CARRIED = 80, CG_LAUNCHES = 4 };
+enum { CG_CARRIED = 80, CG_LAUNCHES = 16 };
 
 typedef struct cg_body cg_body;
 typedef struct cg_memo cg_memo;

@@ -131,6 +131,63 @@ void contraction_build(const cg *c, contraction *out)
         build_convolution(c, n, out);
 }
 
+int contraction_phases(const contraction *x)
+{
+    int64_t phases = 1;
+    for (int d = 0; d < x->lhs.rank; d++) {
+        if (x->lhs.dim[d].count == 2 && phases <= INT16_MAX) phases *= x->lhs.dim[d].dilation;
+    }
+    return (int)base_min(phases, INT16_MAX);
+}
+
+static contraction_term *find_term(contraction_side *s, role r, int dim, contraction_dim **out_of)
+{
+    for (int d = 0; d < s->rank; d++) {
+        for (int i = 0; i < s->dim[d].count; i++) {
+            contraction_term *t = &s->dim[d].term[i];
+            *out_of = &s->dim[d];
+            if (t->role == r && t->dim == dim) return t;
+        }
+    }
+    bug("role %d has no dim %d", (int)r, dim);
+}
+
+/* Results phase, phase + dilation, .. along m: element (m * image.m + k * image.k + offset) / dilation exists for kernel
+ * positions first, first + period, .. only. */
+static void keep_phase(contraction *x, contraction_dim *image, int64_t phase)
+{
+    const int64_t dilation = image->dilation;
+    contraction_term *m = &image->term[image->term[0].role == ROLE_K], *k = &image->term[image->term[0].role != ROLE_K];
+    const int64_t start = phase * m->factor + image->offset;
+    ir_dim *rows = &x->size[ROLE_M][m->dim], *taps = &x->size[ROLE_K][k->dim];
+    int64_t first = 0, period = 1;
+    while (first < dilation && (start + first * k->factor) % dilation != 0) first++;
+    while (period * k->factor % dilation != 0) period++;
+    contraction_dim *of;
+    contraction_term *kernel = find_term(&x->rhs, ROLE_K, k->dim, &of);
+    of->offset += kernel->factor * first;
+    kernel->factor *= period;
+    find_term(&x->out, ROLE_M, m->dim, &of)->factor = dilation;
+    of->offset = phase;
+    const bool some = first < dilation && first < taps->count;
+    taps->count = some ? base_ceil_div(taps->count - first, period) : 0;
+    rows->count = base_max(0, base_ceil_div(rows->count - phase, dilation));
+    image->offset = some ? (start + first * k->factor) / dilation : 0;
+    k->factor = period * k->factor / dilation;
+    image->dilation = 1;
+}
+
+void contraction_keep_phase(contraction *x, int phase)
+{
+    for (int d = 0; d < x->lhs.rank; d++) {
+        contraction_dim *q = &x->lhs.dim[d];
+        if (q->count != 2 || q->dilation == 1) continue;
+        const int64_t dilation = q->dilation;
+        keep_phase(x, q, phase % dilation);
+        phase /= (int)dilation;
+    }
+}
+
 static void rename_roles(contraction_side *s, const role *to)
 {
     for (int d = 0; d < s->rank; d++) {

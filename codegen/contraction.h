@@ -43,6 +43,11 @@ typedef struct contraction {
 
 /* The contraction of c->body->main. */
 void contraction_build(const cg *c, contraction *out);
+/* A convolution of a dilated image: results whose spatial coordinates are equal modulo the dilation meet the same part of
+ * the kernel and no zero in between. There are so many such phases (1: no dilation). */
+int contraction_phases(const contraction *x);
+/* Keeps the results of one phase (0 .. phases - 1), as a contraction without dilation; maybe one without terms. */
+void contraction_keep_phase(contraction *x, int phase);
 /* Exchanges the operands and with them the roles m and n. */
 void contraction_swap(contraction *x);
 /* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of

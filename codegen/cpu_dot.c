@@ -376,19 +376,37 @@ static bool is_blocked(const cg *c, const contraction *x)
     return true;
 }
 
-static void write_contraction(cg *c)
+static void write_contraction(cg *c, const contraction *x)
+{
+    if (is_blocked(c, x))
+        cg_dot_blocked(c, x);
+    else
+        cg_dot_direct(c, x);
+}
+
+void cg_kernel_dot(cg *c)
 {
     contraction x;
     contraction_build(c, &x);
-    if (cg_depthwise_is_taps(c, &x))
-        cg_depthwise_taps(c, &x);
-    else if (cg_depthwise_is_weights(c, &x))
-        cg_depthwise_weights(c, &x);
-    else if (is_blocked(c, &x))
-        cg_dot_blocked(c, &x);
-    else
-        cg_dot_direct(c, &x);
+    write_contraction(c, &x);
 }
 
-void cg_kernel_dot(cg *c) { write_contraction(c); }
-void cg_kernel_convolution(cg *c) { write_contraction(c); }
+void cg_kernel_convolution(cg *c)
+{
+    contraction x;
+    contraction_build(c, &x);
+    const int phases = contraction_phases(&x);
+    if (cg_depthwise_is_taps(c, &x)) {
+        cg_depthwise_taps(c, &x);
+    } else if (cg_depthwise_is_weights(c, &x)) {
+        cg_depthwise_weights(c, &x);
+    } else if (phases == 1 || phases > CG_LAUNCHES) {
+        write_contraction(c, &x);
+    } else {
+        for (int i = 0; i < phases; i++) {
+            contraction one = x;
+            contraction_keep_phase(&one, i);
+            write_contraction(c, &one);
+        }
+    }
+}
