@@ -23,6 +23,7 @@ typedef struct json_at {
 
 typedef struct fe_layer fe_layer;
 typedef struct fe_model fe_model;
+typedef struct fe_policy fe_policy;
 
 /* The reader: one per frontend_read. */
 typedef struct fe {
@@ -167,6 +168,7 @@ struct fe_layer {
     const char *path;      /* prefix of Keras variable paths, "encoder/dense" or "dense" */
     const char *h5;        /* group in a weights file, "layers/dense_1" */
     bool trainable;
+    const fe_policy *policy; /* what its JSON says, for layers that it makes; or NULL */
     ir_dtype compute_dtype, variable_dtype; /* from its dtype policy */
     void *state;           /* what class->read made */
     fe_layer **child;      /* wrapped or own layers (Bidirectional, MultiHeadAttention's projections) */

@@ -153,6 +153,7 @@ static frontend_model *read_model(fe *f, const char *name, const char *source, s
     fe_h5_training_adapt(f, root);
     f->module = ir_module_new(f->arena, "model");
     f->refused_policy.arena = f->arena;
+    if (!fe_policy_check(f)) return NULL;
     lowering job = {.fe = f, .top = read_top(f, root)};
     if (!job.top || diag_has_errors(f->diag)) {
         if (!diag_has_errors(f->diag)) bug("a model was refused without a message");

@@ -226,6 +226,7 @@ fe_layer *fe_layer_make(fe *f, const char *class_name, const fe_layer *parent, c
     layer->trainable = parent->trainable;
     layer->compute_dtype = parent->compute_dtype;
     layer->variable_dtype = parent->variable_dtype;
+    if (parent->policy) fe_policy_apply(f, layer, parent->policy, parent->at);
     set_origin(f, layer);
     return layer;
 }

@@ -6,6 +6,10 @@
 
 /* The layer's dtypes from its config's "dtype", or --policy. */
 bool fe_policy_read(fe *f, fe_layer *layer, fe_config *config);
+/* Gives the layer what p says about its path. */
+bool fe_policy_apply(fe *f, fe_layer *layer, const fe_policy *p, const json_at *at);
+bool fe_policy_check(fe *f); /* the name given with --policy */
+const char *fe_policy_name(ir_dtype compute, ir_dtype variable);
 
 /* True for the module of an operation of keras.ops ("keras.src.ops.numpy"). */
 bool fe_is_op_object(const cJSON *object);
