@@ -76,7 +76,8 @@ void contraction_point_run(cg *c, const contraction *x, contraction_point *p, ro
 /* Advances the carried coordinates of a role by one position: coordinate[] has count[r] values. */
 void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate);
 
-/* Elements of a side's value at a point, zero outside. `left` (i64 or NULL): only so many lanes are read. */
+/* Elements of a side's value at a point, zero outside; 16-bit floats as f32. `left` (i64 or NULL): only so many lanes are
+ * read. */
 cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
 /* The share that the terms of role k (or all others and the offset) have in a side's coordinates and in the row-major
  * number of its element: the two shares add up to the whole. For sides without dilation. */
@@ -90,7 +91,7 @@ cg_value contraction_is_inside(cg *c, const contraction_side *s, const contracti
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split);
 
 /* The nests. */
-void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 */
+void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 and shorter */
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
 
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of

@@ -135,7 +135,7 @@ cg_value contraction_element(cg *c, const contraction_side *s, const contraction
     }
     if (left) index.mask = cg_mask_first(c, p->lanes, left);
     if (inside && cg_lanes_of(inside) > 1) index.mask = index.mask ? cg_and(c, index.mask, inside) : inside;
-    cg_value v = cg_element(c, s->value, &index);
+    cg_value v = cg_widen(c, cg_type(c, s->value)->dtype, cg_element(c, s->value, &index));
     if (!inside) return v;
     if (cg_lanes_of(inside) > 1) v = cg_splat(c, v, p->lanes);
     return cg_select(c, inside, v, cg_fill(c, LLVMTypeOf(v), 0));

@@ -42,6 +42,9 @@ static void set_columns(cg *c, const direct *q, contraction_point *p, cg_value c
     p->at[ROLE_B][0] = (cg_coord){.base = one ? b : cg_lane(c, b, 0), .align = 1, .lanes = one ? NULL : b};
 }
 
+/* 16-bit floats are summed in f32 and rounded once. */
+static ir_dtype sum_type(ir_dtype t) { return t == DTYPE_f16 || t == DTYPE_bf16 ? DTYPE_f32 : t; }
+
 static cg_value multiply_add(cg *c, ir_dtype t, cg_value a, cg_value b, cg_value sum)
 {
     if (ir_dtype_is_float(t)) return cg_fma(c, a, b, sum);
@@ -53,7 +56,7 @@ static cg_value multiply_add(cg *c, ir_dtype t, cg_value a, cg_value b, cg_value
 static cg_value sum_products(cg *c, const direct *q, contraction_point *p, cg_value left)
 {
     const contraction *x = q->x;
-    ir_dtype t = cg_type(c, x->main)->dtype;
+    ir_dtype t = sum_type(cg_type(c, x->main)->dtype);
     int count = x->count[ROLE_K];
     contraction_point start = {.lanes = 1};
     contraction_point_set(c, x, &start, ROLE_K, q->k, false);
@@ -77,7 +80,7 @@ static void write_columns(cg *c, const direct *q, contraction_point *p, cg_value
     cg_value sum = sum_products(c, q, p, left);
     cg_index index = contraction_out_index(c, q->x, p, q->split);
     if (left) index.mask = cg_mask_first(c, p->lanes, left);
-    cg_bind_value(c, body->main, sum);
+    cg_bind_value(c, body->main, cg_narrow(c, cg_type(c, body->main)->dtype, sum));
     for (int i = 0; i < body->root_count; i++) {
         cg_value v = cg_element(c, body->root[i], &index);
         cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);

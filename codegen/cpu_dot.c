@@ -173,7 +173,8 @@ static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, c
         contraction_point_run(c, q->x, p, ROLE_N, column, c->lanes, false);
         cg_index index = contraction_out_index(c, q->x, p, q->split);
         if (masked) index.mask = cg_mask_first(c, c->lanes, cg_sub(c, q->end[ROLE_N], column));
-        cg_bind_value(c, body->main, cg_load(c, cg_vector(c->f32, c->lanes), at, 4));
+        cg_value sum = cg_load(c, cg_vector(c->f32, c->lanes), at, 4);
+        cg_bind_value(c, body->main, cg_narrow(c, cg_type(c, body->main)->dtype, sum));
         for (int i = 0; i < body->root_count; i++) {
             cg_value v = cg_element(c, body->root[i], &index);
             cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);
@@ -369,7 +370,8 @@ void cg_dot_blocked(cg *c, const contraction *given)
 /* Panels pay when the tile is filled to some extent; narrow and integer products go element by element. */
 static bool is_blocked(const cg *c, const contraction *x)
 {
-    if (cg_type(c, x->main)->dtype != DTYPE_f32) return false;
+    ir_dtype t = cg_type(c, x->main)->dtype;
+    if (!ir_dtype_is_float(t) || t == DTYPE_f64) return false;
     ir_dim m = contraction_size(x, ROLE_M), n = contraction_size(x, ROLE_N), k = contraction_size(x, ROLE_K);
     if (!m.batch && m.count * 4 < c->target->mr) return n.batch || n.count >= 2 * c->target->nr;
     if (!n.batch && n.count * 8 < c->target->nr) return !k.batch && k.count >= 64 && n.count > 2;

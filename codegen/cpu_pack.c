@@ -99,6 +99,8 @@ static void set_k(cg *c, const packing *k, const pack_run *r, cg_value offset, c
 
 /* ---- along k ------------------------------------------------------------------------------------------------ */
 
+static ir_dtype side_dtype(const cg *c, const contraction_side *s) { return cg_type(c, s->value)->dtype; }
+
 /* True when the addresses of rows are sums of a share of the row and one of the position. */
 static bool has_row_addresses(const cg *c, const contraction_side *s)
 {
@@ -123,9 +125,10 @@ static void find_rows(cg *c, const packing *k, const pack_run *run, const contra
     contraction_point p = k->point;
     set_k(c, k, run, cg_i64(c, 0), &p);
     contraction_share here = contraction_share_of(c, k->p->side, &p, true);
-    cg_value base = cg_at(c, c->f32, c->binding[k->p->side->value].address, here.linear);
+    LLVMTypeRef element = cg_memory_type(c, side_dtype(c, k->p->side));
+    cg_value base = cg_at(c, element, c->binding[k->p->side->value].address, here.linear);
     for (int r = 0; r < k->rows; r++) {
-        row[r] = cg_at(c, c->f32, base, share[r].linear);
+        row[r] = cg_at(c, element, base, share[r].linear);
         cg_value inside = contraction_is_inside(c, k->p->side, &share[r], &here);
         if (inside) row[r] = cg_select(c, inside, row[r], k->p->zeros);
     }
@@ -135,11 +138,14 @@ static void find_rows(cg *c, const packing *k, const pack_run *run, const contra
 static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
 {
     const contraction *x = k->p->x;
-    LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
     if (row) {
-        cg_value at = cg_at(c, c->f32, row[r], offset);
-        if (left) return cg_load_masked(c, vector, at, 4, cg_mask_first(c, c->lanes, left));
-        return cg_load(c, vector, at, 4);
+        const ir_dtype t = side_dtype(c, k->p->side);
+        const int align = (int)ir_dtype_size(t);
+        LLVMTypeRef vector = cg_vector(cg_memory_type(c, t), c->lanes);
+        cg_value at = cg_at(c, cg_memory_type(c, t), row[r], offset);
+        cg_value v = left ? cg_load_masked(c, vector, at, align, cg_mask_first(c, c->lanes, left))
+                          : cg_load(c, vector, at, align);
+        return cg_widen(c, t, cg_from_memory(c, t, v));
     }
     contraction_point p = k->point;
     contraction_point_set(c, x, &p, k->p->role, row_at(c, k, r), k->flat);
@@ -315,7 +321,7 @@ bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
 
 bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side *side)
 {
-    return cg_pack_is_along_k(x, side) && has_row_addresses(c, side);
+    return cg_pack_is_along_k(x, side) && has_row_addresses(c, side) && side_dtype(c, side) == DTYPE_f32;
 }
 
 void cg_pack(cg *c, const pack *p)

@@ -1,7 +1,8 @@
 /* split.c: a reduction or contraction whose result is small and whose reduced range is long keeps few tasks
  * busy. It gets `splits`: SPLIT_PARTS partial results in a new leading dim, and a reduce that adds them.
  * The criterion looks at shapes only, so the order of additions is the same on every machine and for any
- * number of threads. N counts as SPLIT_BATCH rows. Requires a graph without kernels, swept. */
+ * number of threads. N counts as SPLIT_BATCH rows. Partial results of 16-bit floats are f32: they are rounded once, as a
+ * whole. Requires a graph without kernels, swept. */
 #include "passes/passes_private.h"
 
 #include <string.h>
@@ -28,8 +29,7 @@ static int64_t type_size(const ir_type *t)
     return size;
 }
 
-/* 16-bit partial results would be rounded once more each. */
-static bool is_wide(const ir_type *t) { return !ir_dtype_is_float(t->dtype) || ir_dtype_size(t->dtype) >= 4; }
+static bool is_narrow(const ir_type *t) { return ir_dtype_is_float(t->dtype) && ir_dtype_size(t->dtype) < 4; }
 
 static bool has_batch(const ir_type *t)
 {
@@ -72,7 +72,7 @@ static int64_t convolution_length(const ir_graph *g, const ir_node *n)
 
 static bool is_split(const ir_graph *g, const ir_node *n)
 {
-    if (n->type.rank >= IR_MAX_RANK || ir_attr_find(n, ATTR_splits) || !is_wide(&n->type)) return false;
+    if (n->type.rank >= IR_MAX_RANK || ir_attr_find(n, ATTR_splits)) return false;
     switch (n->op) {
     case OP_reduce:
         return splits_reduce(g, n);
@@ -88,15 +88,19 @@ static bool is_split(const ir_graph *g, const ir_node *n)
 static void split_node(rewrite *r, ir_value v, const ir_node *n, arena *scratch)
 {
     ir_value in[2];
-    for (int i = 0; i < n->in_count; i++) in[i] = r->map[n->in[i]];
+    r->to->origin = n->origin;
+    for (int i = 0; i < n->in_count; i++) {
+        in[i] = r->map[n->in[i]];
+        if (is_narrow(&n->type)) in[i] = ir_build_convert(r->to, in[i], DTYPE_f32);
+    }
     ir_attr *attr = arena_array(scratch, ir_attr, (size_t)n->attr_count + 1);
     memcpy(attr, n->attr, (size_t)n->attr_count * sizeof *attr);
     attr[n->attr_count] = (ir_attr){.name = ATTR_splits, .i = SPLIT_PARTS};
-    r->to->origin = n->origin;
     const ir_value parts = ir_build(r->to, n->op, n->in_count, in, n->attr_count + 1, attr, NULL);
     const int64_t leading = 0;
     const char *kind = n->op == OP_reduce ? ir_attr_text(n, ATTR_kind) : "add";
-    r->map[v] = ir_build_reduce(r->to, kind, parts, 1, &leading, false);
+    const ir_value whole = ir_build_reduce(r->to, kind, parts, 1, &leading, false);
+    r->map[v] = ir_build_convert(r->to, whole, n->type.dtype);
 }
 
 bool pass_split(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
