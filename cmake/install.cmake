@@ -2,8 +2,10 @@
 # tfcc_add_model(). The build tree has the same layout, so tfcc finds its runtime the same way in both.
 set(runtime_dir ${CMAKE_BINARY_DIR}/lib/tfcc)
 set_target_properties(tfcc_rt PROPERTIES ARCHIVE_OUTPUT_DIRECTORY ${runtime_dir})
-file(COPY ${PROJECT_SOURCE_DIR}/runtime/include/tfcc_rt.h DESTINATION ${runtime_dir})
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/include/tfcc_rt.h)
+foreach(header tfcc_rt.h tfcc.h)
+  file(COPY ${PROJECT_SOURCE_DIR}/runtime/include/${header} DESTINATION ${runtime_dir})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/runtime/include/${header})
+endforeach()
 file(CONFIGURE OUTPUT ${runtime_dir}/link.txt CONTENT "@TFCC_RT_LINK@\n" @ONLY)
 
 include(CMakePackageConfigHelpers)
@@ -13,6 +15,8 @@ configure_package_config_file(cmake/tfccConfig.cmake.in ${CMAKE_BINARY_DIR}/tfcc
   INSTALL_DESTINATION ${package_dir} PATH_VARS CMAKE_INSTALL_BINDIR TFCC_INSTALL_RUNTIMEDIR)
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(TARGETS tfcc RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-install(FILES $<TARGET_FILE:tfcc_rt> ${runtime_dir}/tfcc_rt.h ${runtime_dir}/link.txt DESTINATION ${TFCC_INSTALL_RUNTIMEDIR})
+configure_file(cmake/tfcc.pc.in ${CMAKE_BINARY_DIR}/lib/pkgconfig/tfcc.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/lib/pkgconfig/tfcc.pc DESTINATION lib/pkgconfig)
+install(FILES $<TARGET_FILE:tfcc_rt> ${runtime_dir}/tfcc_rt.h ${runtime_dir}/tfcc.h ${runtime_dir}/link.txt DESTINATION ${TFCC_INSTALL_RUNTIMEDIR})
 install(FILES ${CMAKE_BINARY_DIR}/tfccConfig.cmake ${CMAKE_BINARY_DIR}/tfccConfigVersion.cmake
   cmake/tfccModel.cmake DESTINATION ${package_dir})

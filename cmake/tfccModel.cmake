@@ -1,9 +1,9 @@
-# tfcc_add_model(TARGET MODEL model.json [WEIGHTS w.weights.h5] [COMPILE_CONFIG c.json] [OPTIONS ...])
+# tfcc_add_model(TARGET MODEL model.json [LIBRARY] [WEIGHTS w.weights.h5] [COMPILE_CONFIG c.json] [OPTIONS ...])
 #
 # Makes executable TARGET out of a Keras model, like add_executable: it can be installed, linked with more and run by other
-# targets. The model is compiled again only when it (or a file it names) or tfcc itself has changed.
+# targets. With LIBRARY, TARGET is a library with the C interface of tfcc.h instead: targets that link it find TARGET.h. The model is compiled again only when it (or a file it names) or tfcc itself has changed.
 function(tfcc_add_model target)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "MODEL;WEIGHTS;COMPILE_CONFIG" "OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "LIBRARY" "MODEL;WEIGHTS;COMPILE_CONFIG" "OPTIONS")
   if(NOT arg_MODEL)
     message(FATAL_ERROR "tfcc_add_model(${target}): expected MODEL file, found none")
   endif()
@@ -11,7 +11,16 @@ function(tfcc_add_model target)
     message(FATAL_ERROR "tfcc_add_model(${target}): unknown arguments: ${arg_UNPARSED_ARGUMENTS}")
   endif()
   get_filename_component(model "${arg_MODEL}" ABSOLUTE)
-  set(object "${CMAKE_CURRENT_BINARY_DIR}/${target}.model.o")
+  set(output "${CMAKE_CURRENT_BINARY_DIR}/${target}.model.o")
+  set(kind obj)
+  set(made "${output}")
+  if(arg_LIBRARY)
+    set(folder "${CMAKE_CURRENT_BINARY_DIR}/${target}.model")
+    file(MAKE_DIRECTORY "${folder}")
+    set(output "${folder}/lib${target}.a")
+    set(kind lib)
+    set(made "${output}" "${folder}/${target}.h")
+  endif()
   set(options ${arg_OPTIONS})
   foreach(pair "WEIGHTS;--weights" "COMPILE_CONFIG;--compile-config")
     list(GET pair 0 key)
@@ -22,12 +31,21 @@ function(tfcc_add_model target)
       list(APPEND files "${file}")
     endif()
   endforeach()
-  add_custom_command(OUTPUT "${object}"
-    COMMAND "${TFCC_COMPILER}" compile "${model}" -o "${object}" --emit obj -MD -MF "${object}.d" ${options}
+  add_custom_command(OUTPUT ${made}
+    COMMAND "${TFCC_COMPILER}" compile "${model}" -o "${output}" --emit ${kind} -MD -MF "${output}.d" ${options}
     DEPENDS "${model}" ${files} "${TFCC_COMPILER}"
-    DEPFILE "${object}.d"
+    DEPFILE "${output}.d"
     COMMENT "Compiling model ${target}" VERBATIM)
-  add_executable(${target} "${object}")
-  set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C)
-  target_link_libraries(${target} PRIVATE tfcc::runtime)
+  if(arg_LIBRARY)
+    add_custom_target(${target}_model DEPENDS ${made})
+    add_library(${target} INTERFACE)
+    add_dependencies(${target} ${target}_model)
+    get_target_property(libraries tfcc::runtime INTERFACE_LINK_LIBRARIES)
+    target_include_directories(${target} INTERFACE "${folder}")
+    target_link_libraries(${target} INTERFACE "${output}" ${libraries})
+  else()
+    add_executable(${target} "${output}")
+    set_target_properties(${target} PROPERTIES LINKER_LANGUAGE C)
+    target_link_libraries(${target} PRIVATE tfcc::runtime)
+  endif()
 endfunction()

@@ -70,6 +70,7 @@ typedef struct cg {
     map *helpers;  /* of all modules, by name: the functions that define them; NULL: there is only this module */
     const cg_target *target;
     const char *cpu, *features;
+    const char *prefix; /* of the names of functions */
     int level; /* -O */
     int lanes; /* of the widest f32 vector: target->bits / 32; the W of most loops */
 

@@ -198,9 +198,9 @@ void cg_kernel_begin(cg *c)
 {
     LLVMTypeRef param[] = {c->ptr, c->i64, c->i64, c->ptr};
     LLVMTypeRef type = LLVMFunctionType(c->none, param, 4, 0);
-    char name[256];
-    int number = c->kernel->launch_count;
-    snprintf(name, sizeof(name), number ? "tfcc_%s_%d" : "tfcc_%s", c->kernel->name, number);
+    const int number = c->kernel->launch_count;
+    const char *name = arena_printf(&c->scratch, "%s_%s", c->prefix, c->kernel->name);
+    if (number) name = arena_printf(&c->scratch, "%s_%d", name, number);
     c->fn = LLVMAddFunction(c->module, name, type);
     cg_function_prepare(c, c->fn);
     c->n = LLVMGetParam(c->fn, 1);
@@ -298,7 +298,7 @@ cg_value cg_function_import(cg *c, cg_value fn)
     return import;
 }
 
-static const char *helper_symbol(cg *c, const char *name) { return arena_printf(&c->scratch, "tfcc_%s", name); }
+static const char *helper_symbol(cg *c, const char *name) { return arena_printf(&c->scratch, "%s_%s", c->prefix, name); }
 
 cg_value cg_helper_find(cg *c, const char *name)
 {

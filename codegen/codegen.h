@@ -17,6 +17,7 @@ typedef struct codegen_options {
     const char *config, *metadata; /* JSON of a .keras archive, or NULL */
     const void *weights; /* embedded .weights.h5 image, or NULL */
     size_t weights_size;
+    const char *prefix; /* of a library's symbols, as PREFIX_program(); NULL: an executable's, tfcc_get_program() */
     bool single_input, single_output;
 } codegen_options;
 

@@ -127,7 +127,7 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
     LLVMInitializeAllTargetMCs();
     LLVMInitializeAllAsmPrinters();
     char *host = LLVMGetDefaultTargetTriple(), *problem = NULL;
-    *p = (cg_platform){.arena = a, .level = options->level};
+    *p = (cg_platform){.arena = a, .level = options->level, .prefix = options->prefix ? options->prefix : "tfcc"};
     p->triple = arena_strdup(a, options->triple ? options->triple : host);
     const bool is_host = strncmp(p->triple, host, strcspn(host, "-") + 1) == 0;
     LLVMDisposeMessage(host);
@@ -148,7 +148,7 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
 
 void cg_open(cg *c, const cg_platform *p, map *helpers)
 {
-    *c = (cg){.arena = p->arena, .helpers = helpers, .target = p->target, .cpu = p->cpu, .features = p->features};
+    *c = (cg){.arena = p->arena, .helpers = helpers, .target = p->target, .cpu = p->cpu, .features = p->features, .prefix = p->prefix};
     c->machine = make_machine(p);
     c->lanes = c->target->bits / 32;
     c->level = p->level;

@@ -24,7 +24,7 @@ typedef struct cg_plan {
 
 /* object.c: what is compiled for, found once. */
 typedef struct cg_platform {
-    const char *triple, *cpu, *features;
+    const char *triple, *cpu, *features, *prefix;
     int level;
     LLVMTargetRef llvm;
     const cg_target *target;

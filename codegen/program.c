@@ -279,7 +279,8 @@ static cg_value make_variable(cg *c, const ir_variable *v)
     static const uint32_t roles[] = {[ROLE_weight] = TFCC_WEIGHT,
                                      [ROLE_seed] = TFCC_SEED,
                                      [ROLE_optimizer] = TFCC_OPTIMIZER,
-                                     [ROLE_metric] = TFCC_METRIC};
+                                     [ROLE_metric] = TFCC_METRIC,
+                                     [ROLE_gradient] = TFCC_GRADIENT};
     row r = {.c = c};
     settings s = {.c = c};
     size_t bytes = (size_t)ir_type_elements_at(&v->type, 1) * ir_dtype_size(v->type.dtype);
@@ -358,7 +359,7 @@ void cg_program_emit(cg *c, const cg_plan *p)
     LLVMSetInitializer(program, value);
     LLVMSetGlobalConstant(program, 1);
     LLVMSetLinkage(program, LLVMInternalLinkage);
-    c->fn = LLVMAddFunction(c->module, "tfcc_get_program", LLVMFunctionType(c->ptr, NULL, 0, 0));
+    c->fn = LLVMAddFunction(c->module, o->prefix ? arena_printf(c->arena, "%s_program", o->prefix) : "tfcc_get_program", LLVMFunctionType(c->ptr, NULL, 0, 0));
     LLVMPositionBuilderAtEnd(c->b, cg_block(c, "entry"));
     LLVMBuildRet(c->b, program);
 }

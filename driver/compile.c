@@ -1,5 +1,6 @@
 /* compile.c: frontend, passes, code generation and linking, one after another. */
 #include "compile.h"
+#include "library.h"
 #include "link.h"
 #include "base/text.h"
 #include "codegen/codegen.h"
@@ -20,6 +21,7 @@ typedef struct compilation {
     diag diag;
     const options *options;
     frontend_model *model;
+    library library; /* of --emit lib */
 } compilation;
 
 typedef enum emit_kind { EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_IR, EMIT_LLVM, EMIT_ASM, EMIT_COUNT } emit_kind;
@@ -63,7 +65,7 @@ static bool read_model(compilation *c)
         return false;
     }
     const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
-                                .metrics = o->metrics, .policy = o->policy, .dim = o->dim};
+                                .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy, .dim = o->dim};
     double start = now_ms();
     c->model = frontend_read(&c->arena, o->model, &f, &c->diag);
     if (o->time_passes) fprintf(stderr, "%8.2f ms  frontend\n", now_ms() - start);
@@ -106,7 +108,7 @@ static bool write_dependencies(compilation *c)
     const options *o = c->options;
     if (!o->depend && !o->depend_file) return true;
     text t = {0};
-    text_add(&t, "%s:", o->output);
+    text_add(&t, "%s:", c->library.file ? c->library.file : o->output);
     for (size_t i = 0; i < c->model->dependency_count; i++) {
         text_put(&t, " ", 1);
         for (const char *p = c->model->dependency[i]; *p; p++) {
@@ -139,21 +141,32 @@ static int count_ports(const ir_module *m, ir_port_kind kind)
     return count;
 }
 
+static bool link_objects(compilation *c, emit_kind kind, const codegen_objects *made)
+{
+    const options *o = c->options;
+    const library *l = &c->library;
+    const link_shared_options shared = {.cc = o->cc, .output = l->file, .symbol = l->symbol, .predict_only = o->predict_only};
+    if (kind == EMIT_EXE) return link_executable(&c->arena, o->cc, made->count, made->path, o->output, &c->diag);
+    return library_write_header(&c->arena, l, c->model->module, o->predict_only, &c->diag) &&
+           (l->shared ? link_shared(&c->arena, &shared, made->count, made->path, &c->diag)
+                      : link_library(&c->arena, made->count, made->path, l->file, &c->diag));
+}
+
 static bool write_linked(compilation *c, emit_kind kind, const codegen_options *g)
 {
     const options *o = c->options;
     codegen_objects objects;
     const char *folder = link_temporary(&c->arena, o->output, ".objects");
     if (mkdir(folder, 0700) != 0) return diag_failed(&c->diag, o->output, "cannot write: %s", strerror(errno));
-    const char *stem = arena_printf(&c->arena, "%s/model", folder); /* libraries keep the names of their members */
+    /* Libraries keep the names of their members. */
+    const char *name = kind == EMIT_LIB ? c->library.name : "model";
+    const char *stem = arena_printf(&c->arena, "%s/%s", folder, name);
     if (!codegen_write_objects(c->model->module, g, &c->arena, stem, &objects, &c->diag)) {
         rmdir(folder);
         return false;
     }
     double start = now_ms();
-    bool ok = kind == EMIT_EXE
-                  ? link_executable(&c->arena, o->cc, objects.count, objects.path, o->output, &c->diag)
-                  : link_library(&c->arena, objects.count, objects.path, o->output, &c->diag);
+    bool ok = link_objects(c, kind, &objects);
     if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", now_ms() - start);
     codegen_remove_objects(&objects);
     rmdir(folder);
@@ -167,12 +180,14 @@ static bool write_code(compilation *c, emit_kind kind)
     const ir_module *m = c->model->module;
     const ir_graph *predict = ir_module_find_graph(m, "predict");
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    const codegen_options g = {
+    codegen_options g = {
         .cpu = o->cpu, .triple = o->triple, .level = o->level, .threads = cores > 0 ? (int)cores : 1,
         .time = o->time_passes, .summary = c->model->summary,
-        .config = c->model->config, .metadata = c->model->metadata,
+        .prefix = c->library.name, .config = c->model->config, .metadata = c->model->metadata,
         .weights = c->model->weights, .weights_size = c->model->weights_size,
         .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
+    if (kind == EMIT_LIB) g.summary = NULL;
+    if (o->predict_only) g.config = g.metadata = NULL;
     if (kind == EMIT_EXE || kind == EMIT_LIB) return write_linked(c, kind, &g);
     return codegen_write(m, &g, emits[kind].codegen, o->output, &c->diag);
 }
@@ -192,6 +207,10 @@ static bool check_options(const options *o, emit_kind *out_kind)
     for (int k = 0; k < EMIT_COUNT; k++) {
         if (strcmp(o->emit, emits[k].name) != 0) continue;
         *out_kind = (emit_kind)k;
+        if (o->shared && k != EMIT_LIB) {
+            fprintf(stderr, "tfcc: --shared: expected --emit lib, found --emit %s\n", o->emit);
+            return false;
+        }
         if (o->stop_after && k != EMIT_IR) {
             fprintf(stderr, "tfcc: --stop-after: expected --emit ir, found --emit %s\n", o->emit);
             return false;
@@ -224,6 +243,7 @@ int compile_model(const options *o)
     if (!check_options(o, &kind)) return WRONG_INPUT;
     compilation c;
     begin(&c, o);
+    if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
     if (!read_model(&c) || !read_weights(&c)) return finish(&c, false);
     const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
                               .stop_after = o->stop_after, .time = o->time_passes};

@@ -19,8 +19,7 @@ char *link_temporary(arena *a, const char *output, const char *suffix)
     return arena_printf(a, "%s.%ld%s", output, (long)getpid(), suffix);
 }
 
-/* A file of the runtime, by name. NULL with an error when it is not there. */
-static char *runtime_file(arena *a, const char *name, diag *d)
+char *link_runtime_file(arena *a, const char *name, diag *d)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
@@ -83,8 +82,8 @@ static bool move(const char *from, const char *to, diag *d)
 
 bool link_executable(arena *a, const char *cc, size_t objects, char **object, const char *output, diag *d)
 {
-    char *library = runtime_file(a, "libtfcc_rt.a", d);
-    char *list = runtime_file(a, "link.txt", d);
+    char *library = link_runtime_file(a, "libtfcc_rt.a", d);
+    char *list = link_runtime_file(a, "link.txt", d);
     if (!library || !list) return false;
     text words = {0};
     if (!text_read_file(&words, list, 1 << 16)) {
@@ -106,30 +105,16 @@ bool link_executable(arena *a, const char *cc, size_t objects, char **object, co
     return move(temporary, output, d);
 }
 
-static bool write_header(arena *a, const char *output, diag *d)
-{
-    char *header = runtime_file(a, "tfcc_rt.h", d);
-    if (!header) return false;
-    const char *dot = strrchr(output, '.');
-    int stem = dot ? (int)(dot - output) : (int)strlen(output);
-    char *path = arena_printf(a, "%.*s.h", stem, output);
-    text t = {0};
-    bool ok = text_read_file(&t, header, 1 << 20) && text_write_file(&t, path);
-    if (!ok) diag_failed(d, path, "cannot write: %s", strerror(errno));
-    text_done(&t);
-    return ok;
-}
-
 bool link_library(arena *a, size_t count, char **object, const char *output, diag *d)
 {
-    char *library = runtime_file(a, "libtfcc_rt.a", d);
+    char *library = link_runtime_file(a, "libtfcc_rt.a", d);
     if (!library) return false;
     char *temporary = link_temporary(a, output, ".tmp");
     char *script = link_temporary(a, output, ".mri");
     text t = {0};
     text_add(&t, "create %s\naddlib %s\n", temporary, library);
     for (size_t i = 0; i < count; i++) text_add(&t, "addmod %s\n", object[i]);
-    text_add(&t, "save\nend\n");
+    text_add(&t, "delete main.c.o\nsave\nend\n"); /* the caller has a main of its own */
     bool ok = text_write_file(&t, script);
     text_done(&t);
     if (!ok) return diag_failed(d, script, "cannot write: %s", strerror(errno));
@@ -140,7 +125,57 @@ bool link_library(arena *a, size_t count, char **object, const char *output, dia
         remove(temporary);
         return false;
     }
-    return move(temporary, output, d) && write_header(a, output, d);
+    return move(temporary, output, d);
+}
+
+/* The functions of tfcc.h; those after the mark are for training. */
+static const char *const interface[] = {
+    "tfcc_api_version", "tfcc_create", "tfcc_destroy", "tfcc_error", "tfcc_count", "tfcc_describe", "tfcc_variable_get",
+    "tfcc_variable_set", "tfcc_weights_load", "tfcc_predict", NULL, "tfcc_weights_save", "tfcc_loss", "tfcc_train_step",
+    "tfcc_gradients", "tfcc_gradient_get", "tfcc_gradient_set", "tfcc_apply_gradients", "tfcc_minimize",
+    "tfcc_learning_rate_get", "tfcc_learning_rate_set", "tfcc_use_averages", "tfcc_metrics_reset", "tfcc_metrics_get",
+    "tfcc_evaluate",
+};
+
+/* Only the interface is visible: what a library has of the runtime does not meet what another one has. */
+static bool write_exports(const char *path, const char *symbol, bool predict_only, diag *d)
+{
+    text t = {0};
+    text_add(&t, "{ global: %s;", symbol);
+    for (size_t i = 0; i < countof(interface); i++) {
+        if (!interface[i] && predict_only) break;
+        if (interface[i]) text_add(&t, " %s;", interface[i]);
+    }
+    text_add(&t, " local: *; };\n");
+    bool ok = text_write_file(&t, path) || diag_failed(d, path, "cannot write: %s", strerror(errno));
+    text_done(&t);
+    return ok;
+}
+
+bool link_shared(arena *a, const link_shared_options *o, size_t objects, char **object, diag *d)
+{
+    char *library = link_runtime_file(a, "libtfcc_rt.a", d), *list = link_runtime_file(a, "link.txt", d);
+    char *temporary = link_temporary(a, o->output, ".tmp"), *exports = link_temporary(a, o->output, ".map");
+    char *argv[MOST_ARGUMENTS] = {arena_strdup(a, o->cc ? o->cc : "cc"), arena_strdup(a, "-shared"), arena_strdup(a, "-o"), temporary,
+                                  arena_strdup(a, "-Wl,--gc-sections,-Bsymbolic,-s,-z,noseparate-code,--hash-style=gnu,--build-id=none")};
+    text words = {0};
+    int count = 5;
+    if (!library || !list || !write_exports(exports, o->symbol, o->predict_only, d)) return false;
+    bool ok = text_read_file(&words, list, 1 << 16) || diag_failed(d, list, "cannot read: %s", strerror(errno));
+    argv[count++] = arena_printf(a, "-Wl,--version-script=%s", exports);
+    for (size_t i = 0; i < countof(interface); i++) {
+        if (!interface[i] && o->predict_only) break;
+        if (interface[i]) argv[count++] = arena_printf(a, "-Wl,-u,%s", interface[i]);
+    }
+    for (size_t i = 0; i < objects; i++) argv[count++] = object[i];
+    argv[count++] = library;
+    count = add_words(argv, count, arena_strdup(a, text_get(&words)));
+    text_done(&words);
+    ok = ok && run("linker", argv, NULL, d);
+    remove(exports);
+    if (ok) return move(temporary, o->output, d);
+    remove(temporary);
+    return false;
 }
 
 bool link_run_dot(arena *a, const char *dot, const char *output, diag *d)

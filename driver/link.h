@@ -8,9 +8,19 @@
  * behind on failure. False with an error in d. */
 bool link_executable(arena *a, const char *cc, size_t count, char **object, const char *output, diag *d);
 
-/* Writes a static library of the objects and the runtime, and the header of the ABI beside it (the same name
- * with .h). */
+/* A file of the runtime, by name. NULL with an error in d when it is not there. */
+char *link_runtime_file(arena *a, const char *name, diag *d);
+
+/* Writes a static library of the objects and the runtime. */
 bool link_library(arena *a, size_t count, char **object, const char *output, diag *d);
+
+typedef struct link_shared_options {
+    const char *cc, *output;
+    const char *symbol; /* of the program, visible beside the interface */
+    bool predict_only;  /* without the interface for training */
+} link_shared_options;
+/* Writes a shared library of the objects and what they need of the runtime. */
+bool link_shared(arena *a, const link_shared_options *o, size_t count, char **object, diag *d);
 
 /* Draws Graphviz text `dot` as SVG with the program `dot`. */
 bool link_run_dot(arena *a, const char *dot, const char *output, diag *d);

@@ -11,6 +11,7 @@ typedef struct options {
     const char *policy, *dim, *cpu, *triple, *cc, *print_after, *stop_after, *depend_file;
     const char *list; /* what to list: the option without "--list-" */
     int level, verify;
+    bool shared, predict_only;
     bool time_passes, depend;
 } options;
 

@@ -116,8 +116,13 @@ static bool read_training(lowering *job, const cJSON *root, frontend_model *resu
 
 static bool lower_training(const lowering *job)
 {
-    return lower_graph(job, "eval_step", false) && lower_graph(job, "train_step", true) &&
-           fe_train_metrics(job->fe, job->train, job->model);
+    if (!lower_graph(job, "eval_step", false) || !lower_graph(job, "train_step", true) ||
+        !fe_train_metrics(job->fe, job->train, job->model))
+        return false;
+    if (!job->fe->options->library) return true;
+    if (!lower_graph(job, "gradients", true)) return false;
+    ir_module_add_graph(job->fe->module, "apply_gradients"); /* filled by pass gradient */
+    return true;
 }
 
 /* ---- the whole
@@ -142,6 +147,10 @@ static bool lower_all(lowering *job, const cJSON *root, frontend_model *result)
     if (!lower_graph(job, "predict", false)) return false;
     result->summary = fe_summary(f, job->model);
     result->dot = fe_dot(f, job->model);
+    if (f->options->predict_only) {
+        fe_saved_make(f, root, NULL, false, result);
+        return true;
+    }
     return read_training(job, root, result) && (!job->train || lower_training(job));
 }
 

@@ -212,7 +212,8 @@ typedef enum ir_role {
     ROLE_weight,     /* a layer's weight, trainable or not */
     ROLE_seed,       /* state of a random generator: i64[2] */
     ROLE_optimizer,  /* iteration, learning rate, slots */
-    ROLE_metric      /* accumulators; reset at the start of every epoch and evaluation */
+    ROLE_metric,     /* accumulators; reset at the start of every epoch and evaluation */
+    ROLE_gradient    /* of the weight of the same path, between graphs `gradients` and `apply_gradients` */
 } ir_role;
 const char *ir_role_name(ir_role role);
 

@@ -32,7 +32,7 @@ static const char *const kernel_kind_names[] = {"loop", "row",         "reduce",
                                                 "dot",  "convolution", "nest"};
 static const char *const space_names[] = {"none",  "fixed",  "batch",   "variable",
                                           "input", "output", "constant"};
-static const char *const role_names[] = {"weight", "seed", "optimizer", "metric"};
+static const char *const role_names[] = {"weight", "seed", "optimizer", "metric", "gradient"};
 
 const char *ir_op_name(ir_op op) { return op_rows[op].name; }
 ir_class ir_op_class(ir_op op) { return op_rows[op].op_class; }

@@ -26,7 +26,7 @@ static bool parse_origin(parser *p)
 
 static bool parse_role(parser *p, ir_role *out_role)
 {
-    for (int i = ROLE_weight; i <= ROLE_metric; i++) {
+    for (int i = ROLE_weight; i <= ROLE_gradient; i++) {
         if (!lex_is_word(&p->lex, ir_role_name((ir_role)i))) continue;
         lex_next(&p->lex);
         *out_role = (ir_role)i;

@@ -194,6 +194,26 @@ static void add_binding(ir_graph *g, int variable, ir_value gradient)
     arena_push(g->arena, g->gradient, g->gradient_count, g->gradient_capacity, b);
 }
 
+/* Graph `gradients` leaves its gradients in variables, from which graph `apply_gradients` takes them. */
+static void keep_gradients(ir_module *m, ir_graph *g)
+{
+    ir_graph *apply = ir_module_find_graph(m, "apply_gradients");
+    for (size_t i = 0; i < g->gradient_count; i++) {
+        const ir_binding *b = &g->gradient[i];
+        const ir_variable w = m->variable[b->variable];
+        const ir_variable v = {.name = arena_printf(m->arena, "%s_gradient", w.name),
+                               .path = w.path,
+                               .type = w.type,
+                               .role = ROLE_gradient,
+                               .initializer = ir_record_new(m->arena, "zeros")};
+        const int kept = ir_module_add_variable(m, v);
+        ir_graph_add_update(g, kept, ir_build_convert(g, b->value, w.type.dtype));
+        const ir_binding taken = {b->variable, ir_build_variable(apply, kept)};
+        arena_push(apply->arena, apply->gradient, apply->gradient_count, apply->gradient_capacity, taken);
+    }
+    g->gradient_count = 0;
+}
+
 bool pass_gradient(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)o;
@@ -215,6 +235,7 @@ bool pass_gradient(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     const bool good = gradient_build(g, g->loss, count, of, gradient, d);
     for (int i = 0; good && i < count; i++)
         if (gradient[i] != IR_NONE) add_binding(g, variable[i], gradient[i]);
+    if (good && strcmp(g->name, "gradients") == 0) keep_gradients(m, g);
     arena_done(&scratch);
     return good;
 }

@@ -24,7 +24,16 @@ static bool allocate_variables(model *m)
     return m->variable != NULL;
 }
 
-static bool allocate_slabs(model *m, const model_options *o)
+static bool allocate_slabs(model *m)
+{
+    char what[64];
+    snprintf(what, sizeof what, "a batch of %lld rows", (long long)m->rows);
+    m->fixed_slab = rt_alloc(m->r, m->fixed_bytes, "the model's values");
+    m->batch_slab = rt_alloc_many(m->r, (uint64_t)m->rows, m->batch_bytes, what);
+    return m->fixed_slab && m->batch_slab;
+}
+
+static void measure_slabs(model *m, const model_options *o)
 {
     for (int i = 0; i < o->graph_count; i++) {
         const tfcc_graph *g = rt_find_graph(m->r, o->graph[i]);
@@ -32,11 +41,14 @@ static bool allocate_slabs(model *m, const model_options *o)
         if (g->fixed_bytes > m->fixed_bytes) m->fixed_bytes = g->fixed_bytes;
         if (g->batch_bytes > m->batch_bytes) m->batch_bytes = g->batch_bytes;
     }
-    char what[64];
-    snprintf(what, sizeof what, "a batch of %lld rows", (long long)m->rows);
-    m->fixed_slab = rt_alloc(m->r, m->fixed_bytes, "the model's values");
-    m->batch_slab = rt_alloc_many(m->r, (uint64_t)m->rows, m->batch_bytes, what);
-    return m->fixed_slab && m->batch_slab;
+}
+
+bool model_grow(model *m, int64_t rows)
+{
+    rt_free(m->r, m->fixed_slab);
+    rt_free(m->r, m->batch_slab);
+    m->rows = rows;
+    return allocate_slabs(m);
 }
 
 /* First values; weights that a file is going to give are left alone. */
@@ -57,8 +69,10 @@ bool model_open(model *m, rt *r, const model_options *o)
 {
     const tfcc_program *p = r->program;
     *m = (model){.r = r, .program = p, .rows = o->rows};
-    m->pool = pool_open(r, o->threads > 0 ? o->threads : pool_default_threads(), p->scratch_bytes);
-    if (!m->pool || !allocate_variables(m) || !allocate_slabs(m, o)) return false;
+    m->pool = o->executor ? pool_open_executor(r, o->executor, p->scratch_bytes)
+                          : pool_open(r, o->threads > 0 ? o->threads : pool_default_threads(), p->scratch_bytes);
+    measure_slabs(m, o);
+    if (!m->pool || !allocate_variables(m) || !allocate_slabs(m)) return false;
     if (!initialize(m, o->seed, o->weights || p->weights)) return false;
     if (o->weights) return weights_read_file(m, o->weights);
     return !p->weights || weights_read_image(m, "the embedded weights", p->weights, p->weights_bytes);

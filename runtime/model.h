@@ -16,6 +16,7 @@ typedef struct model {
 
 typedef struct model_options {
     int threads;              /* 0: one per processor */
+    const tfcc_executor *executor; /* the caller's threads, or NULL */
     int64_t seed;             /* for what has no seed of its own */
     int64_t rows;             /* the largest batch */
     const char *weights;      /* file, or NULL */
@@ -27,6 +28,8 @@ typedef struct model_options {
  * embedded in the program, then the weights file. */
 bool model_open(model *m, rt *r, const model_options *o);
 void model_close(model *m);
+/* Memory for batches of up to `rows` rows; what was open for steps must be opened again. */
+bool model_grow(model *m, int64_t rows);
 
 void model_reset_metrics(model *m); /* to zero, as at the start of every epoch */
 /* The end of a fit with moving averages: copies them over the weights. */

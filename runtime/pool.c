@@ -20,7 +20,9 @@ struct pool {
     const void *context;
     int64_t count, per_claim;
     int threads;
-    char *scratch; /* the opening thread's */
+    char *scratch; /* the calling thread's, then the workers' */
+    uint64_t scratch_each;
+    const tfcc_executor *executor; /* NULL: threads of its own */
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct worker *worker;
@@ -44,14 +46,30 @@ static void relax(void)
 
 /* Numbers too small for normal form become zero, as in the frameworks compared with: they cost a hundred
  * times as much and mean nothing in training. */
-static void flush_denormals(void)
+uint64_t pool_mode_enter(void)
+{
+    uint64_t mode = 0;
+#if defined(__x86_64__)
+    mode = __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode));
+#endif
+#if defined(__x86_64__)
+    pool_mode_leave(mode | 0x8040u);
+#else
+    pool_mode_leave(mode | (uint64_t)1 << 24);
+#endif
+    return mode;
+}
+
+void pool_mode_leave(uint64_t mode)
 {
 #if defined(__x86_64__)
-    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040u);
+    __builtin_ia32_ldmxcsr((unsigned)mode);
 #elif defined(__aarch64__)
-    uint64_t control;
-    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
-    __asm__ volatile("msr fpcr, %0" : : "r"(control | (uint64_t)1 << 24));
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#else
+    (void)mode;
 #endif
 }
 
@@ -86,7 +104,7 @@ static void sleep_until_work(pool *p)
 static void *work(void *context)
 {
     worker *w = context;
-    flush_denormals();
+    pool_mode_enter();
     while (!atomic_load(&w->pool->stop)) {
         int spins = 0;
         while (!run_claim(w->pool, w->scratch)) {
@@ -116,7 +134,7 @@ int pool_default_threads(void)
     return count < 1 ? 1 : count > MOST_THREADS ? MOST_THREADS : count;
 }
 
-pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
+static pool *make_pool(rt *r, int threads, uint64_t scratch_bytes)
 {
     uint64_t each = scratch_bytes / 64 * 64 + 128;
     pool *p = rt_alloc(r, sizeof *p, "threads");
@@ -125,15 +143,32 @@ pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
     if (!p || !w || !scratch) return NULL;
     p->threads = 1;
     p->scratch = scratch;
+    p->scratch_each = each;
     p->worker = w;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
-    flush_denormals();
-    for (int i = 1; i < threads; i++) {
-        w[i] = (worker){.pool = p, .scratch = scratch + (uint64_t)i * each};
-        if (pthread_create(&w[i].thread, NULL, work, &w[i]) != 0) break; /* fewer threads do the same work */
+    pool_mode_enter();
+    return p;
+}
+
+pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
+{
+    pool *p = make_pool(r, threads, scratch_bytes);
+    for (int i = 1; p && i < threads; i++) {
+        worker *w = &p->worker[i];
+        *w = (worker){.pool = p, .scratch = p->scratch + (uint64_t)i * p->scratch_each};
+        if (pthread_create(&w->thread, NULL, work, w) != 0) break; /* fewer threads do the same work */
         p->threads++;
     }
+    return p;
+}
+
+pool *pool_open_executor(rt *r, const tfcc_executor *executor, uint64_t scratch_bytes)
+{
+    pool *p = make_pool(r, executor->workers, scratch_bytes);
+    if (!p) return NULL;
+    p->executor = executor;
+    p->threads = executor->workers;
     return p;
 }
 
@@ -144,7 +179,7 @@ void pool_close(pool *p)
     pthread_mutex_lock(&p->lock);
     pthread_cond_broadcast(&p->wake);
     pthread_mutex_unlock(&p->lock);
-    for (int i = 1; i < p->threads; i++) pthread_join(p->worker[i].thread, NULL);
+    for (int i = 1; !p->executor && i < p->threads; i++) pthread_join(p->worker[i].thread, NULL);
     pthread_cond_destroy(&p->wake);
     pthread_mutex_destroy(&p->lock);
 }
@@ -154,6 +189,16 @@ int pool_threads(const pool *p) { return p->threads; }
 void pool_run_here(pool *p, pool_task run, const void *context, int64_t count)
 {
     for (int64_t task = 0; task < count; task++) run(context, task, p->scratch);
+}
+
+/* A worker on one of the caller's threads. */
+static void work_for_caller(void *argument, int32_t number)
+{
+    pool *p = argument;
+    if (number < 0 || number >= p->threads) return;
+    uint64_t mode = pool_mode_enter();
+    while (run_claim(p, p->scratch + (uint64_t)number * p->scratch_each)) continue;
+    pool_mode_leave(mode);
 }
 
 void pool_run(pool *p, pool_task run, const void *context, int64_t count)
@@ -171,7 +216,10 @@ void pool_run(pool *p, pool_task run, const void *context, int64_t count)
     atomic_store(&p->finished, 0);
     uint64_t epoch = (atomic_load(&p->round) >> 2 * FIELD_BITS) + 1;
     atomic_store(&p->round, epoch << 2 * FIELD_BITS | (uint64_t)claims << FIELD_BITS);
-    wake_sleepers(p);
+    if (p->executor)
+        p->executor->run(p->executor->context, work_for_caller, p, p->threads);
+    else
+        wake_sleepers(p);
     while (run_claim(p, p->scratch)) continue;
     for (int spins = 0; atomic_load(&p->finished) < count; spins++) {
         if (spins < SPINS)

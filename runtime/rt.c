@@ -1,6 +1,7 @@
 /* rt.c: see rt.h. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "rt.h"
+#include "tfcc.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -18,9 +19,13 @@ enum { HEAD_BYTES = 64, LARGE_BYTES = 4 << 20 };
 
 /* Zeroed memory of `size` bytes, or NULL. Large blocks are mapped: the system hands them out zeroed, page by
  * page at first use, in huge pages where it can. */
-static void *take_memory(size_t size)
+static void *take_memory(const rt *r, size_t size)
 {
     void *memory = NULL;
+    if (r->allocator) {
+        memory = r->allocator->allocate(r->allocator->context, size, HEAD_BYTES);
+        return memory ? memset(memory, 0, size) : NULL;
+    }
     if (size >= LARGE_BYTES) {
         memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (memory == MAP_FAILED) return NULL;
@@ -31,9 +36,11 @@ static void *take_memory(size_t size)
     return memset(memory, 0, size);
 }
 
-static void give_memory(rt_block *block)
+static void give_memory(const rt *r, rt_block *block)
 {
-    if (block->size >= LARGE_BYTES)
+    if (r->allocator)
+        r->allocator->release(r->allocator->context, block, block->size);
+    else if (block->size >= LARGE_BYTES)
         munmap(block, block->size);
     else
         free(block);
@@ -53,13 +60,17 @@ void rt_done(rt *r)
 {
     while (r->blocks) {
         rt_block *next = r->blocks->next;
-        give_memory(r->blocks);
+        give_memory(r, r->blocks);
         r->blocks = next;
     }
 }
 
 static void print_line(const rt *r, const char *format, va_list args)
 {
+    if (r->said) {
+        vsnprintf(r->said, r->said_room, format, args);
+        return;
+    }
     fflush(stdout);
     fprintf(stderr, "%s: ", r->name);
     vfprintf(stderr, format, args);
@@ -90,6 +101,7 @@ bool rt_failed(rt *r, const char *format, ...)
 
 void rt_note(const rt *r, const char *format, ...)
 {
+    if (r->said) return;
     va_list args;
     va_start(args, format);
     print_line(r, format, args);
@@ -98,7 +110,7 @@ void rt_note(const rt *r, const char *format, ...)
 
 void *rt_alloc(rt *r, uint64_t size, const char *what)
 {
-    rt_block *block = size > UINT64_MAX / 4 ? NULL : take_memory((size_t)size + HEAD_BYTES);
+    rt_block *block = size > UINT64_MAX / 4 ? NULL : take_memory(r, (size_t)size + HEAD_BYTES);
     if (!block) {
         rt_failed(r, "not enough memory for %s: %.1f MB", what, (double)size / 1e6);
         return NULL;
@@ -123,7 +135,7 @@ void rt_free(rt *r, void *memory)
         block->previous->next = block->next;
     else
         r->blocks = block->next;
-    give_memory(block);
+    give_memory(r, block);
 }
 
 char *rt_printf(rt *r, const char *format, ...)

@@ -22,6 +22,7 @@
 enum { RT_EXIT_WRONG = 1, RT_EXIT_FAILED = 2 };
 
 typedef struct rt_block rt_block;
+typedef struct tfcc_allocator tfcc_allocator;
 
 typedef struct rt {
     const char *name; /* of this program, in front of messages */
@@ -29,6 +30,9 @@ typedef struct rt {
     int status;       /* exit status of the first error; 0: none */
     rt_block *blocks; /* all memory of rt_alloc */
     double started;   /* rt_seconds() when the process began */
+    char *said;       /* in a library: where messages go (the first `said_room` bytes) instead of standard error; else NULL */
+    size_t said_room;
+    const tfcc_allocator *allocator; /* NULL: the system's */
 } rt;
 
 void rt_init(rt *r, const char *name, const tfcc_program *program);

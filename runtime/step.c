@@ -115,6 +115,18 @@ bool step_time(step *s)
     return s->seconds;
 }
 
+void step_close(step *s)
+{
+    rt *r = s->m->r;
+    for (uint64_t i = 0; s->output && i < s->graph->output_count; i++) rt_free(r, s->output[i]);
+    rt_free(r, s->output);
+    rt_free(r, s->moving);
+    rt_free(r, s->input);
+    rt_free(r, s->address);
+    rt_free(r, s->launch);
+    *s = (step){.m = NULL};
+}
+
 static void run_task(const void *context, int64_t task, void *scratch)
 {
     const step_launch *l = context;

@@ -33,15 +33,16 @@ static void copy_variables(const model *m, void *const *shared, bool to_shared)
     }
 }
 
-static int run_child(model *m, void *const *shared, bool (*read)(model *m, const void *context), const void *context)
+static int run_child(model *m, void *const *shared, char *said, bool (*read)(model *m, const void *context), const void *context)
 {
     const struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
+    if (m->r->said) m->r->said = said;
     for (uint64_t i = 0; i < m->program->variable_count; i++) {
         if (shared[i]) m->variable[i] = shared[i];
     }
     bool ok = read(m, context);
-    fflush(stderr);
+    if (!m->r->said) fflush(stderr);
     return ok ? 0 : m->r->status;
 }
 
@@ -59,20 +60,21 @@ bool weights_guard(model *m, const char *name, bool (*read)(model *m, const void
 {
     void **shared = rt_alloc_many(m->r, m->program->variable_count, sizeof *shared, "a weights file");
     if (!shared) return false;
-    uint64_t size = place_variables(m, NULL, NULL) + 64;
+    const uint64_t size = place_variables(m, NULL, NULL) + 64 + m->r->said_room;
     char *memory = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) return rt_failed(m->r, "out of memory (%llu bytes for weights)", (unsigned long long)size);
-    place_variables(m, memory, shared);
+    char *said = memory + place_variables(m, memory, shared);
     copy_variables(m, shared, true);
-    fflush(stdout);
+    if (!m->r->said) fflush(stdout);
     pid_t child = fork();
-    if (child == 0) _exit(run_child(m, shared, read, context));
+    if (child == 0) _exit(run_child(m, shared, said, read, context));
     int status = 0;
     bool ok = child > 0;
     if (!ok) rt_failed(m->r, "cannot start a process to read %s: %s", name, strerror(errno));
     while (ok && waitpid(child, &status, 0) < 0) {
         if (errno != EINTR) ok = rt_failed(m->r, "cannot wait for the reading of %s: %s", name, strerror(errno));
     }
+    if (ok && m->r->said) memcpy(m->r->said, said, m->r->said_room);
     ok = ok && take_status(m, name, status);
     if (ok) copy_variables(m, shared, false);
     munmap(memory, (size_t)size);

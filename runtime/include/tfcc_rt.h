@@ -75,7 +75,7 @@ typedef struct tfcc_output {
 } tfcc_output;
 
 typedef struct tfcc_graph {
-    const char *name; /* "predict", "eval_step", "train_step", "metrics" */
+    const char *name; /* "predict", "eval_step", "train_step", "metrics"; libraries: "gradients", "apply_gradients" */
     const tfcc_launch *launch;
     uint64_t launch_count;
     const tfcc_output *output;
@@ -90,7 +90,8 @@ typedef struct tfcc_setting {
     const char *text; /* NULL: a number */
 } tfcc_setting;
 
-typedef enum tfcc_role { TFCC_WEIGHT, TFCC_SEED, TFCC_OPTIMIZER, TFCC_METRIC } tfcc_role;
+/* TFCC_GRADIENT: of the weight of the same path; graph `gradients` fills it, graph `apply_gradients` takes it. */
+typedef enum tfcc_role { TFCC_WEIGHT, TFCC_SEED, TFCC_OPTIMIZER, TFCC_METRIC, TFCC_GRADIENT } tfcc_role;
 
 typedef struct tfcc_variable {
     const char *path;    /* Keras's variable path, "dense/kernel" */
