@@ -310,7 +310,7 @@ static cg_value make_port(cg *c, const ir_port *p)
     put_i64(&r, p->classes);
     put_i64(&r, p->ignored);
     put_i32(&r, p->padded);
-    put_i32(&r, 0);
+    put_i32(&r, p->indexed);
     return finish(&r);
 }
 

@@ -327,8 +327,8 @@ void fe_model_order_variables(fe *f, fe_model *m);
 
 typedef struct fe_train fe_train;
 /* Reads the compile configuration (or --optimizer, --loss, --metrics), sets module->optimizer. *out NULL when the model has
- * none. Called after the first lowering, when output types are known. */
-bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, fe_train **out);
+ * none. Called after the first lowering, when output types are known. own_losses: layers add losses (l->loss). */
+bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, bool own_losses, fe_train **out);
 /* Adds y and sample-weight ports (once), the loss (outputs "loss"), metric updates and, for train_step, g->loss. Outputs of
  * eval_step and train_step: "loss" (this batch's own). */
 bool fe_train_lower(fe_lower *l, fe_train *t, fe_model *m, const fe_tensor *output);

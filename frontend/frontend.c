@@ -19,9 +19,10 @@ typedef struct lowering {
     fe_layer *top;
     fe_train *train; /* NULL: forward only */
     bool discard;    /* graphs are thrown away: only their variables count */
+    bool own_losses; /* layers add losses when they train */
 } lowering;
 
-static bool lower_graph(const lowering *job, const char *name, bool training)
+static bool lower_graph(lowering *job, const char *name, bool training)
 {
     fe *f = job->fe;
     fe_model *m = job->model;
@@ -41,8 +42,12 @@ static bool lower_graph(const lowering *job, const char *name, bool training)
     if (strcmp(name, "predict") == 0) {
         for (int i = 0; i < count; i++) ir_graph_add_output(l.g, m->output_name[i], out[i].value);
     }
-    if (!job->train) return true;
+    if (!job->train && !training) return true;
     fe_model_penalties(&l, m);
+    if (!job->train) {
+        job->own_losses = l.loss_count > 0;
+        return true;
+    }
     l.g->origin = 0;
     return fe_train_lower(&l, job->train, m, out);
 }
@@ -108,13 +113,13 @@ static bool read_training(lowering *job, const cJSON *root, frontend_model *resu
         else
             at = NULL;
     }
-    bool ok = fe_train_read(f, job->model, cJSON_IsNull(config) ? NULL : config, at, &job->train);
+    bool ok = fe_train_read(f, job->model, cJSON_IsNull(config) ? NULL : config, at, job->own_losses, &job->train);
     f->diag->file = file;
     if (ok) fe_saved_make(f, root, job->train ? config : NULL, job->train != NULL, result);
     return ok;
 }
 
-static bool lower_training(const lowering *job)
+static bool lower_training(lowering *job)
 {
     if (!lower_graph(job, "eval_step", false) || !lower_graph(job, "train_step", true) ||
         !fe_train_metrics(job->fe, job->train, job->model))

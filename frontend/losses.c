@@ -102,7 +102,12 @@ bool fe_values_check(fe *f, const ir_record *settings, const ir_type *p, const j
 {
     if (p->rank < 1)
         return fe_error(f, at, "expected an output with a batch dim, found %s", fe_shape_show(f, p));
-    const ir_field *axis = ir_record_find(settings, "axis");
+    const ir_field *axis = ir_record_find(settings, "axis"), *alpha = ir_record_find(settings, "alpha");
+    const ir_dim last = p->dim[p->rank - 1];
+    if (alpha != NULL && alpha->kind == FIELD_NUMBERS &&
+        (alpha->count < 1 || (alpha->count > 1 && (last.batch || alpha->count != last.count))))
+        return fe_error(f, at, "expected a number or one for each class of %s as alpha, found %d", fe_shape_show(f, p),
+                        alpha->count);
     if (axis == NULL) return true;
     if (axis->kind == FIELD_NUMBER) return check_axis(f, axis->number, p, at);
     for (int i = 0; i < axis->count; i++) {
@@ -136,12 +141,11 @@ static bool check_labels(fe *f, const fe_loss *loss, const ir_type *p)
 bool fe_loss_resolve(fe *f, fe_loss *loss, const ir_type *p)
 {
     if (loss->class == NULL) {
-        if (p->rank < 1 || p->dim[p->rank - 1].count != 1)
-            return fe_error(
-                f, loss->at,
-                "expected \"categorical_crossentropy\" or \"sparse_categorical_crossentropy\", found "
-                "\"crossentropy\", which leaves the choice to the data");
-        loss->class = fe_loss_class_find("binary_crossentropy", true);
+        if (p->rank < 1 || p->dim[p->rank - 1].batch)
+            return fe_error(f, loss->at, "expected an output [batch, ..., classes], found %s", fe_shape_show(f, p));
+        loss->by_data = p->dim[p->rank - 1].count != 1;
+        static const char *const functions[] = {"binary_crossentropy", "categorical_crossentropy"};
+        loss->class = fe_loss_class_find(functions[loss->by_data], true);
         ir_record *r = ir_record_new(f->arena, loss->class->function);
         ir_record_add_number(f->arena, r, "axis", -1);
         loss->settings = r;

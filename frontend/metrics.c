@@ -134,8 +134,10 @@ bool fe_metric_read(fe *f, const cJSON *j, const json_at *at, fe_metric *out)
     bool good = fe_config_text_or(&c, "dtype", NULL, &dtype);
     if (dtype != NULL) ir_record_add_text(f->arena, r, "dtype", dtype);
     if (!named.is_text && !named.is_function)
-        good = fe_config_text_or(&c, "name", fe_snake_case(f, out->class->name), &out->name) && good;
+        good = fe_config_text_or(&c, "name", fe_snake_case(f, named.name), &out->name) && good;
     good = fe_fields_read(&c, out->class->fields, r) && good;
+    if (cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(c.object, "class_aggregation")))
+        ir_record_add_text(f->arena, r, "class_aggregation", "none");
     out->settings = r;
     return fe_config_done(&c) && good && check_needed(f, out);
 }
@@ -286,7 +288,10 @@ bool fe_metric_update_mean(fe_metric_call *c)
     else if (!merge_mask(c, c->p_mask, &weight, &type))
         return false;
     if (weight != IR_NONE && !merge_mask(c, c->values.mask, &weight, &type)) return false;
-    if (weight != IR_NONE && ir_type_of(c->g, weight)->rank > type.rank)
+    bool fits = weight == IR_NONE || ir_type_of(c->g, weight)->rank <= type.rank;
+    for (int i = 0; fits && weight != IR_NONE && i < ir_type_of(c->g, weight)->rank; i++)
+        fits = ir_dim_equal(ir_type_of(c->g, weight)->dim[i], type.dim[i]);
+    if (!fits)
         return fe_metric_error(c->fe, c->metric, "expected sample weights of shape %s, found %s",
                                fe_shape_show(c->fe, &type), fe_shape_show(c->fe, ir_type_of(c->g, weight)));
     fe_metric_add_mean(c, values, weight);

@@ -26,12 +26,7 @@ static bool check_matrix(fe *f, const fe_metric *metric, const ir_type *p)
 bool fe_metric_check_fbeta(fe *f, const fe_metric *metric, const ir_type *p)
 {
     const char *average = ir_record_text(metric->settings, "average", NULL);
-    if (average == NULL)
-        return fe_metric_error(
-            f, metric,
-            "expected an average (micro, macro or weighted), because the log holds one number "
-            "a metric, found none");
-    if (strcmp(average, "micro") != 0 && strcmp(average, "macro") != 0 && strcmp(average, "weighted") != 0)
+    if (average != NULL && strcmp(average, "micro") != 0 && strcmp(average, "macro") != 0 && strcmp(average, "weighted") != 0)
         return fe_metric_error(f, metric, "expected an average micro, macro or weighted, found \"%s\"",
                                average);
     return check_matrix(f, metric, p);
@@ -83,8 +78,9 @@ ir_value fe_metric_result_fbeta(fe_metric_call *c)
     ir_value score =
         binary(c, OP_divide, binary(c, OP_multiply, precision, recall), scalar(c, OP_add, below, fe_epsilon));
     score = scalar(c, OP_multiply, score, 1 + beta * beta);
-    if (is_micro(c)) return score;
-    if (strcmp(ir_record_text(c->settings, "average", ""), "macro") == 0)
+    const char *average = ir_record_text(c->settings, "average", NULL);
+    if (is_micro(c) || average == NULL) return score;
+    if (strcmp(average, "macro") == 0)
         return fe_math_mean(g, score, 0, false);
     ir_value weights = fe_metric_state(c, "intermediate_weights", t);
     ir_value share =
@@ -230,11 +226,8 @@ ir_value fe_metric_result_iou(fe_metric_call *c)
 
 bool fe_metric_check_r2(fe *f, const fe_metric *metric, const ir_type *p)
 {
-    const char *kind = ir_record_text(metric->settings, "class_aggregation", NULL);
-    if (kind == NULL && p->rank == 2 && p->dim[1].count != 1)
-        return fe_metric_error(
-            f, metric, "expected a class_aggregation, because the log holds one number a metric, found none");
-    if (kind != NULL && strcmp(kind, "uniform_average") != 0 &&
+    const char *kind = ir_record_text(metric->settings, "class_aggregation", "none");
+    if (strcmp(kind, "none") != 0 && strcmp(kind, "uniform_average") != 0 &&
         strcmp(kind, "variance_weighted_average") != 0)
         return fe_metric_error(f, metric,
                                "expected uniform_average or variance_weighted_average, found \"%s\"", kind);
@@ -282,8 +275,9 @@ ir_value fe_metric_result_r2(fe_metric_call *c)
     ir_value raw = fe_math_from(g, 1, share),
              infinite = fe_math_compare(g, "EQ", ir_build_unary(g, OP_abs, share), (double)INFINITY);
     raw = ir_build_select(g, infinite, ir_build_scalar(g, DTYPE_f32, 0), raw);
-    if (strcmp(ir_record_text(c->settings, "class_aggregation", ""), "variance_weighted_average") != 0)
-        return adjust(c, fe_math_mean(g, raw, 0, false));
+    const char *kind = ir_record_text(c->settings, "class_aggregation", "uniform_average");
+    if (strcmp(kind, "none") == 0) return adjust(c, raw);
+    if (strcmp(kind, "variance_weighted_average") != 0) return adjust(c, fe_math_mean(g, raw, 0, false));
     ir_value weighted = fe_math_sum_all(g, binary(c, OP_multiply, total, raw));
     return adjust(c, binary(c, OP_divide, weighted, fe_math_sum_all(g, total)));
 }

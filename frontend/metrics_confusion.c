@@ -67,8 +67,11 @@ static thresholds get_thresholds(fe *f, const fe_metric *metric)
     if (ir_record_find(r, "num_thresholds") != NULL && ir_record_number(r, "num_thresholds", 0) > 1)
         return make_even(f, (int)ir_record_number(r, "num_thresholds", 0), false);
     const ir_field *given = ir_record_find(r, "thresholds");
-    thresholds t = {.count = 1, .at = arena_new(f->arena, double)};
-    t.at[0] = given != NULL ? given->numbers[0] : ir_record_find(r, "top_k") != NULL ? -1e10 : 0.5;
+    thresholds t = {.count = given != NULL ? given->count : 1};
+    t.at = arena_array(f->arena, double, (size_t)t.count);
+    t.at[0] = ir_record_find(r, "top_k") != NULL ? -1e10 : 0.5;
+    for (int i = 0; given != NULL && i < t.count; i++) t.at[i] = given->numbers[i];
+    t.even = given != NULL && is_even(t.at, t.count);
     return t;
 }
 
@@ -214,17 +217,24 @@ static ir_value ratio(fe_metric_call *c, const char *a, const char *b)
 
 static ir_value to_scalar(ir_graph *g, ir_value x) { return ir_build_reshape(g, x, 0, NULL); }
 
-/* ---- one threshold ---------------------------------------------------------------------------------- */
+/* A number, or a list of one for each threshold. */
+static ir_value to_result(ir_graph *g, ir_value x)
+{
+    const ir_dim count = ir_type_of(g, x)->dim[0];
+    return count.count == 1 ? to_scalar(g, x) : ir_build_reshape(g, x, 1, &count);
+}
+
+/* ---- few thresholds --------------------------------------------------------------------------------- */
+
+enum { MOST_THRESHOLDS = 100000 };
 
 bool fe_metric_check_count(fe *f, const fe_metric *metric, const ir_type *p)
 {
     const ir_field *given = ir_record_find(metric->settings, "thresholds"),
                    *class = ir_record_find(metric->settings, "class_id");
     const ir_dim last = p->dim[p->rank - 1];
-    if (given != NULL && given->count != 1)
-        return fe_metric_error(f, metric,
-                               "expected one threshold, because the log holds one number a metric, found %d",
-                               given->count);
+    if (given != NULL && (given->count < 1 || given->count > MOST_THRESHOLDS))
+        return fe_metric_error(f, metric, "expected 1 to %d thresholds, found %d", MOST_THRESHOLDS, given->count);
     if (class != NULL && (p->rank < 2 || last.batch || class->number >= (double)last.count))
         return fe_metric_error(f, metric,
                                "expected a class_id below the size of the last dim of %s, found %g",
@@ -247,7 +257,7 @@ bool fe_metric_update_count(fe_metric_call *c)
     return true;
 }
 
-ir_value fe_metric_result_count(fe_metric_call *c) { return to_scalar(c->g, state(c, "accumulator")); }
+ir_value fe_metric_result_count(fe_metric_call *c) { return to_result(c->g, state(c, "accumulator")); }
 
 /* Precision and recall: true positives over those and the wrong ones that `detail` names. */
 bool fe_metric_check_ratio(fe *f, const fe_metric *metric, const ir_type *p)
@@ -267,7 +277,7 @@ bool fe_metric_update_ratio(fe_metric_call *c)
 
 ir_value fe_metric_result_ratio(fe_metric_call *c)
 {
-    return to_scalar(c->g, ratio(c, "true_positives", c->metric->class->detail));
+    return to_result(c->g, ratio(c, "true_positives", c->metric->class->detail));
 }
 
 /* ---- many thresholds -------------------------------------------------------------------------------- */

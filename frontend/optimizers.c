@@ -163,6 +163,7 @@ const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
         fe_error(f, at, "optimizer %s: %s", o->name, o->refusal);
         return NULL;
     }
+    if (strcmp(o->name, "MultiOptimizer") == 0) return fe_multi_optimizer_read(f, &named);
     const char *snake = fe_snake_case(f, o->name), *name;
     ir_record *r = ir_record_new(f->arena, snake);
     fe_config c;
@@ -174,6 +175,7 @@ const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     good = read_rate(&c, o->rate, r) && good;
     good = fe_fields_read(&c, o->fields, r) && good;
     good = fe_fields_read(&c, common_fields, r) && good;
+    if (strcmp(o->name, "Muon") == 0) good = fe_muon_read(&c, r) && good;
     if (strcmp(o->name, "AdamW") == 0 && ir_record_find(r, "weight_decay") == NULL)
         ir_record_add_number(f->arena, r, "weight_decay", 0.004);
     good = check_clipping(f, r, &c.at) && good;

@@ -14,6 +14,7 @@ static bool resolve_target(fe *f, fe_target *t)
     for (size_t i = 0; i < t->loss_count; i++) {
         good = fe_loss_resolve(f, &t->loss[i], &t->p) && good;
         fe_labels labels = t->loss[i].class != NULL ? t->loss[i].class->labels : LABELS_same;
+        if (t->loss[i].by_data) labels = LABELS_either;
         if (t->labels != LABELS_any && t->labels != labels)
             return fe_error(f, t->loss[i].at, "expected losses of one output to take labels of one shape");
         t->labels = labels;
@@ -44,7 +45,7 @@ static bool resolve(fe *f, fe_train *t, const fe_lower *l, const fe_tensor *outp
         else
             good = resolve_target(f, target) && good;
     }
-    if (losses == 0) return fe_error(f, NULL, "expected a loss for at least one output, found none");
+    if (losses == 0 && !t->own_losses) return fe_error(f, NULL, "expected a loss for at least one output, found none");
     t->has_trackers = f->keras2 ? t->target_count > 1 : losses > 1;
     t->resolved = good;
     return good;
@@ -66,7 +67,8 @@ static void find_ignored(const fe_target *t, ir_port *port)
 static void add_label_port(fe *f, fe_target *t)
 {
     ir_port port = {.name = t->name, .kind = PORT_y, .type = t->p};
-    if (t->labels != LABELS_same) {
+    port.indexed = t->labels == LABELS_either;
+    if (t->labels == LABELS_sparse || t->labels == LABELS_sequence) {
         port.type = ir_type_with_dtype(t->p, DTYPE_i32);
         port.type.rank--;
         port.classes = t->p.dim[t->p.rank - 1].count;
@@ -92,6 +94,8 @@ static ir_value get_weight(fe_lower *l, fe_target *t, const ir_type *shape)
 static ir_value convert_labels(fe_lower *l, const fe_target *t, fe_labels wanted)
 {
     ir_value y = ir_build_parameter(l->g, t->y_port);
+    if (t->labels == LABELS_either && wanted == LABELS_sparse) return ir_build_arg_reduce(l->g, "maximum", y, t->p.rank - 1);
+    if (t->labels == LABELS_either && wanted != LABELS_sequence) return y;
     if (wanted == t->labels || (wanted == LABELS_any && t->labels != LABELS_sequence)) return y;
     const ir_dim last = t->p.dim[t->p.rank - 1];
     if (wanted != LABELS_same || t->labels != LABELS_sparse || last.batch || last.count != 1) return IR_NONE;
@@ -150,7 +154,7 @@ static void track(fe_lower *l, const char *key, ir_value value, ir_value count)
 
 static const char *tracker_key(fe *f, const fe_target *t)
 {
-    return arena_printf(f->arena, "%s_loss", t->name);
+    return arena_printf(f->arena, "%s_loss", t->loss_name);
 }
 
 static ir_value count_rows(fe_lower *l)
@@ -163,7 +167,8 @@ static ir_value count_rows(fe_lower *l)
     bug("a model without inputs");
 }
 
-/* Keras 3 on TensorFlow counts every batch alike in the losses of single outputs, Keras 2 by its rows. */
+/* Keras 3 on TensorFlow counts every batch alike in the losses of single outputs, unless it runs eagerly; Keras 2
+ * counts it by its rows. */
 static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t index,
                        const fe_tensor *output, ir_value *total)
 {
@@ -180,7 +185,7 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
         track(l, tracker_key(l->fe, t), value,
-              l->fe->keras2 ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
+              l->fe->keras2 || train->eager ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
     if (loss->weight != 1) value = ir_build_binary_scalar(l->g, OP_multiply, value, loss->weight);
     *total = *total == IR_NONE ? value : ir_build_binary(l->g, OP_add, *total, value);
     return true;
@@ -195,8 +200,11 @@ static bool lower_losses(fe_lower *l, const fe_train *train, const fe_tensor *ou
             if (!lower_loss(l, train, t, k, &output[i], &total)) return false;
         }
     }
-    for (size_t i = 0; i < l->loss_count; i++)
-        total = ir_build_binary(l->g, OP_add, total, ir_build_convert(l->g, l->loss[i], DTYPE_f32));
+    for (size_t i = 0; i < l->loss_count; i++) {
+        ir_value own = ir_build_convert(l->g, l->loss[i], DTYPE_f32);
+        total = total == IR_NONE ? own : ir_build_binary(l->g, OP_add, total, own);
+    }
+    if (total == IR_NONE) total = ir_build_scalar(l->g, DTYPE_f32, 0);
     track(l, "loss", total, count_rows(l));
     ir_graph_add_output(l->g, "loss", total);
     if (l->training && train->loss_scale != 1)

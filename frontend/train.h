@@ -14,6 +14,7 @@ typedef enum fe_labels {
     LABELS_any,     /* either of the next two */
     LABELS_same,    /* floats, p's shape */
     LABELS_sparse,  /* class indices, p's shape without the last dim */
+    LABELS_either,  /* as `same`, but the data may be class indices, of which the runtime makes such rows */
     LABELS_sequence /* class indices [N,steps] of p [N,steps,classes], filled up with 0 */
 } fe_labels;
 
@@ -36,8 +37,13 @@ typedef struct fe_named {
 } fe_named;
 bool fe_named_read(fe *f, const cJSON *j, const json_at *at, fe_named *out);
 
-/* module->optimizer (optimizers.c). */
+/* module->optimizer (optimizers.c). The module has all its weights by then. */
 const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at);
+const ir_record *fe_multi_optimizer_read(fe *f, const fe_named *named); /* optimizers_multi.c */
+bool fe_muon_read(fe_config *c, ir_record *r);                          /* what its table row cannot say */
+
+/* Does Python's regular expression match the path, all of it or somewhere (optimizers_multi.c)? False after a diagnostic. */
+bool fe_pattern_matches(fe *f, const json_at *at, const char *pattern, const char *path, bool whole, bool *out);
 
 /* ---- values per sample ------------------------------------------------------------------------------ */
 
@@ -91,6 +97,7 @@ typedef struct fe_loss {
     const ir_record *settings;
     fe_reduction reduction;
     double weight; /* of the total; 1 when not given */
+    bool by_data;  /* "crossentropy" of several classes: the data decide what labels look like */
     const json_at *at;
 } fe_loss;
 
@@ -170,7 +177,9 @@ bool fe_metric_error(fe *f, const fe_metric *metric, const char *format, ...) BA
 
 /* What is trained and measured at one output. */
 typedef struct fe_target {
-    const char *name;
+    const char *name;      /* of the output layer */
+    const char *loss_name; /* in the log, before "_loss" */
+    const char *prefix;    /* of metrics in the log */
     fe_loss *loss;
     size_t loss_count, loss_capacity;
     fe_metric *metric; /* unweighted ones first */
@@ -185,6 +194,8 @@ struct fe_train {
     size_t target_count;
     const char *file; /* of the configuration, for messages */
     bool resolved, has_trackers;
+    bool own_losses; /* layers add losses: none is needed for an output */
+    bool eager;      /* Keras runs batches one by one and sees their sizes */
     double loss_scale;
 };
 

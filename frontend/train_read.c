@@ -18,14 +18,6 @@ static bool is_object(const cJSON *j)
 
 static bool is_dict(const cJSON *j) { return cJSON_IsObject(j) && !is_object(j); }
 
-static fe_target *find_target(const reader *r, const char *name)
-{
-    for (size_t i = 0; i < r->train->target_count; i++) {
-        if (strcmp(r->train->target[i].name, name) == 0) return &r->train->target[i];
-    }
-    return NULL;
-}
-
 static bool report_output(const reader *r, const cJSON *j, const json_at *at)
 {
     const char **known = arena_array(r->fe->arena, const char *, r->train->target_count + 1);
@@ -37,25 +29,106 @@ static bool report_output(const reader *r, const cJSON *j, const json_at *at)
                     r->train->target_count > 0 ? known[0] : "", j->string);
 }
 
-/* Calls `each` with the entry of every output in a list with one entry an output, or a dict by name. */
+/* Calls `each` with the entry of an output. */
 typedef bool (*entry_reader)(reader *r, fe_target *target, const cJSON *j, const json_at *at);
 
-static bool read_entries(reader *r, const cJSON *j, const json_at *at, entry_reader each)
+/* A part of the structure of the outputs, and which of them are in it. */
+typedef struct part {
+    const fe_value *value;
+    size_t first, count;
+} part;
+
+static bool is_structure(const fe_value *v) { return v->kind == FE_LIST || v->kind == FE_DICT; }
+
+static size_t count_leaves(const fe_value *v)
+{
+    size_t count = !is_structure(v);
+    for (int i = 0; is_structure(v) && i < v->count; i++) count += count_leaves(&v->item[i]);
+    return count;
+}
+
+static part get_child(const part *whole, int index)
+{
+    part child = {.value = &whole->value->item[index], .first = whole->first};
+    for (int i = 0; i < index; i++) child.first += count_leaves(&whole->value->item[i]);
+    child.count = count_leaves(child.value);
+    return child;
+}
+
+/* The part under a key, or the output of that name. */
+static bool find_part(const reader *r, const part *whole, const char *key, part *out)
+{
+    for (int i = 0; whole->value->kind == FE_DICT && i < whole->value->count; i++) {
+        if (strcmp(whole->value->key[i], key) != 0) continue;
+        *out = get_child(whole, i);
+        return true;
+    }
+    for (size_t i = whole->first; i < whole->first + whole->count; i++) {
+        if (strcmp(r->train->target[i].name, key) != 0) continue;
+        *out = (part){.value = NULL, .first = i, .count = 1};
+        return true;
+    }
+    return false;
+}
+
+/* A list with an entry for each output or each part, or a dict by names, of parts' parts and so on. */
+static bool read_part(reader *r, const part *whole, const cJSON *j, const json_at *at, entry_reader each)
 {
     bool good = true;
     int i = 0;
-    if (cJSON_IsArray(j) && cJSON_GetArraySize(j) != (int)r->train->target_count)
-        return fe_error(r->fe, at, "expected an entry for each of %zu outputs, found %d",
-                        r->train->target_count, cJSON_GetArraySize(j));
+    const int size = cJSON_GetArraySize(j);
+    const bool by_parts = whole->value->kind == FE_LIST && size == whole->value->count;
+    if (cJSON_IsArray(j) && !by_parts && size != (int)whole->count)
+        return fe_error(r->fe, at, "expected an entry for each of %zu outputs, found %d", whole->count, size);
     for (const cJSON *item = j->child; item != NULL; item = item->next, i++) {
         const json_at item_at = {.up = at, .key = is_dict(j) ? item->string : NULL, .index = i};
-        fe_target *target = is_dict(j) ? find_target(r, item->string) : &r->train->target[i];
-        if (target == NULL)
+        part child = {.first = whole->first + (size_t)i, .count = 1};
+        if (!is_dict(j) && by_parts) child = get_child(whole, i);
+        if (is_dict(j) && !find_part(r, whole, item->string, &child))
             good = report_output(r, item, &item_at);
-        else if (!cJSON_IsNull(item))
-            good = each(r, target, item, &item_at) && good;
+        else if (cJSON_IsNull(item))
+            continue;
+        else if (child.value == NULL || !is_structure(child.value))
+            good = each(r, &r->train->target[child.first], item, &item_at) && good;
+        else if (cJSON_IsArray(item) || is_dict(item))
+            good = read_part(r, &child, item, &item_at, each) && good;
+        else
+            good = fe_error(r->fe, &item_at, "expected entries for %zu outputs, found %s", child.count,
+                            fe_json_show(r->fe, item));
     }
     return good;
+}
+
+static bool read_entries(reader *r, const cJSON *j, const json_at *at, entry_reader each)
+{
+    const part whole = {.value = &r->model->output_struct, .count = r->train->target_count};
+    return read_part(r, &whole, j, at, each);
+}
+
+/* Keras names losses by the path to their output, metrics by the keys of a dict that is not nested. */
+static void name_targets(reader *r, const fe_value *v, const char *path, bool flat, size_t *next)
+{
+    arena *a = r->fe->arena;
+    for (int i = 0; i < v->count; i++) {
+        const fe_value *item = &v->item[i];
+        const char *step = v->kind == FE_DICT ? v->key[i] : arena_printf(a, "%d", i);
+        if (is_structure(item)) {
+            name_targets(r, item, arena_printf(a, "%s%s/", path, step), false, next);
+            continue;
+        }
+        fe_target *target = &r->train->target[(*next)++];
+        if (v->kind == FE_LIST) step = target->name;
+        target->loss_name = arena_printf(a, "%s%s", path, step);
+        if (flat) target->prefix = step;
+    }
+}
+
+static bool is_flat_structure(const fe_value *v)
+{
+    for (int i = 0; i < v->count; i++) {
+        if (is_structure(&v->item[i])) return false;
+    }
+    return true;
 }
 
 /* ---- losses ----------------------------------------------------------------------------------------- */
@@ -223,7 +296,7 @@ static bool is_taken(const fe_train *t, const char *key)
 /* Repeated names get a number; weighted ones the prefix "weighted_" first. */
 static void name_metric(fe *f, fe_train *t, const fe_target *target, fe_metric *metric)
 {
-    const char *prefix = t->target_count > 1 ? arena_printf(f->arena, "%s_", target->name) : "";
+    const char *prefix = t->target_count > 1 ? arena_printf(f->arena, "%s_", target->prefix) : "";
     const char *key = arena_printf(f->arena, "%s%s", prefix, metric->name);
     if (metric->weighted && is_taken(t, key))
         key = arena_printf(f->arena, "%sweighted_%s", prefix, metric->name);
@@ -275,14 +348,14 @@ static bool read_all(reader *r, fe_config *c, const cJSON *losses)
     f->module->optimizer =
         fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
     bool good = f->module->optimizer != NULL;
-    bool has_losses = read_losses(r, losses, &at_loss);
-    if (has_losses && weights != NULL) good = read_loss_weights(r, losses, weights, &at_weights) && good;
+    bool has_losses = losses == NULL || read_losses(r, losses, &at_loss);
+    if (has_losses && losses != NULL && weights != NULL) good = read_loss_weights(r, losses, weights, &at_weights) && good;
     good = read_metrics(r, metrics, &at_metrics, false) && good;
     good = read_metrics(r, weighted, &at_weighted, true) && good;
     return good && has_losses;
 }
 
-bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, fe_train **out)
+bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_at *at, bool own_losses, fe_train **out)
 {
     *out = NULL;
     fe_config c;
@@ -293,15 +366,25 @@ bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_a
         fe_config_init(&c, f, compile_config, NULL, NULL);
     c.at.index = at != NULL ? at->index : 0;
     const cJSON *losses = get_item(&c, "loss", f->options->loss);
-    if (losses == NULL) return true;
+    const bool is_compiled = compile_config != NULL || f->options->optimizer != NULL;
+    if (losses == NULL && !(is_compiled && own_losses)) return true;
     fe_train *t = arena_new(f->arena, fe_train);
     *t = (fe_train){.target = arena_array(f->arena, fe_target, m->output_count + 1),
                     .target_count = m->output_count,
+                    .own_losses = own_losses,
                     .file = f->diag->file};
     for (size_t i = 0; i < m->output_count; i++)
-        t->target[i] = (fe_target){.name = m->output_name[i], .y_port = -1, .weight_port = -1};
+        t->target[i] = (fe_target){.name = m->output_name[i],
+                                   .loss_name = m->output_name[i],
+                                   .prefix = m->output_name[i],
+                                   .y_port = -1,
+                                   .weight_port = -1};
     reader r = {.fe = f, .model = m, .train = t};
-    fe_config_ignore(&c, "run_eagerly steps_per_execution jit_compile auto_scale_loss pss_evaluation_shards "
+    size_t next = 0;
+    if (is_structure(&m->output_struct) && count_leaves(&m->output_struct) == m->output_count)
+        name_targets(&r, &m->output_struct, "", is_flat_structure(&m->output_struct), &next);
+    if (!fe_config_bool_or(&c, "run_eagerly", false, &t->eager)) return false;
+    fe_config_ignore(&c, "steps_per_execution jit_compile auto_scale_loss pss_evaluation_shards "
                          "from_serialized is_compiled");
     bool good = read_all(&r, &c, losses);
     if (!fe_config_done(&c) || !good) return false;

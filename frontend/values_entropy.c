@@ -94,15 +94,37 @@ static ir_value normalize_sum(fe_values *v, ir_value p, int axis)
     return op2(v, OP_divide, p, fe_math_reduce(v->g, "add", p, axis, true));
 }
 
+/* As TensorFlow does it, the gradient of the logits is softmax - y also where y does not add up to 1. */
+static ir_value categorical_from_logits(fe_values *v, ir_value logits, ir_value y, int axis)
+{
+    ir_graph *g = v->g;
+    ir_value most = op1(v, OP_stop_gradient, fe_math_reduce(g, "maximum", logits, axis, true));
+    ir_value shifted = op2(v, OP_subtract, logits, most);
+    ir_value sum = fe_math_reduce(g, "add", op1(v, OP_exponential, shifted), axis, false);
+    ir_value log = op1(v, OP_log, sum), all = fe_math_reduce(g, "add", y, axis, false);
+    ir_value rest = op2(v, OP_multiply, scalar(v, OP_subtract, all, 1), op1(v, OP_stop_gradient, log));
+    ir_value hit = fe_math_reduce(g, "add", op2(v, OP_multiply, y, shifted), axis, false);
+    return op2(v, OP_subtract, op2(v, OP_add, log, rest), hit);
+}
+
 ir_value fe_values_categorical_crossentropy(fe_values *v)
 {
     int axis = get_axis(v);
-    ir_value y = smooth(v, class_share(v)), logits = find_logits(v), logs;
-    if (logits != IR_NONE)
-        logs = fe_math_log_softmax(v->g, logits, axis);
-    else
-        logs = op1(v, OP_log, clip(v, normalize_sum(v, v->p, axis)));
+    ir_value y = smooth(v, class_share(v)), logits = find_logits(v);
+    if (logits != IR_NONE) return categorical_from_logits(v, logits, y, axis);
+    ir_value logs = op1(v, OP_log, clip(v, normalize_sum(v, v->p, axis)));
     return op1(v, OP_negate, fe_math_reduce(v->g, "add", op2(v, OP_multiply, y, logs), axis, false));
+}
+
+/* The setting: a number, or one for each class of the last axis. */
+static ir_value get_alpha(fe_values *v)
+{
+    const ir_field *alpha = ir_record_find(v->settings, "alpha");
+    if (alpha == NULL) return ir_build_scalar(v->g, DTYPE_f32, 0.25);
+    float *numbers = arena_array(v->g->arena, float, (size_t)alpha->count);
+    for (int i = 0; i < alpha->count; i++) numbers[i] = (float)alpha->numbers[i];
+    const ir_dim dim = ir_fixed(alpha->count);
+    return ir_build_constant(v->g, ir_type_make(DTYPE_f32, alpha->count > 1, &dim), numbers);
 }
 
 ir_value fe_values_categorical_focal_crossentropy(fe_values *v)
@@ -113,7 +135,7 @@ ir_value fe_values_categorical_focal_crossentropy(fe_values *v)
     p = clip(v, normalize_sum(v, p, axis));
     ir_value cross = op1(v, OP_negate, op2(v, OP_multiply, y, op1(v, OP_log, p)));
     ir_value factor = power(v, fe_math_from(v->g, 1, p), setting(v, "gamma"));
-    ir_value value = op2(v, OP_multiply, scalar(v, OP_multiply, factor, setting(v, "alpha")), cross);
+    ir_value value = op2(v, OP_multiply, op2(v, OP_multiply, factor, get_alpha(v)), cross);
     return fe_math_reduce(v->g, "add", value, axis, false);
 }
 

@@ -269,6 +269,7 @@ typedef struct ir_port {
     bool has_ignored;  /* class index `ignored` is allowed besides */
     int64_t ignored;
     bool padded;       /* data may be narrower in the last dim: it is filled up with 0 */
+    bool indexed;      /* data may be class indices without the last dim: each becomes a row with one 1 */
 } ir_port;
 
 typedef struct ir_module {

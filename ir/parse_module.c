@@ -112,11 +112,12 @@ static bool parse_port_field(parser *p, ir_port *port)
         port->has_ignored = true;
         return parse_mark(p, '=') && parse_int(p, &port->ignored);
     }
-    if (lex_is_word(&p->lex, "padded")) {
+    const bool is_padded = lex_is_word(&p->lex, "padded");
+    if (is_padded || lex_is_word(&p->lex, "indexed")) {
         int64_t flag = 0;
         lex_next(&p->lex);
         if (!parse_mark(p, '=') || !parse_int_within(p, 0, 1, &flag)) return false;
-        port->padded = flag;
+        *(is_padded ? &port->padded : &port->indexed) = flag;
         return true;
     }
     return parse_word(p, "classes") && parse_mark(p, '=') &&

@@ -294,8 +294,12 @@ static void print_port(printer *p, const ir_port *port)
         text_add(p->to, "%signored=%lld", open, (long long)port->ignored);
         open = ", ";
     }
-    if (port->padded) text_add(p->to, "%spadded=1", open);
-    bool opened = port->classes || port->has_ignored || port->padded;
+    if (port->padded) {
+        text_add(p->to, "%spadded=1", open);
+        open = ", ";
+    }
+    if (port->indexed) text_add(p->to, "%sindexed=1", open);
+    bool opened = port->classes || port->has_ignored || port->padded || port->indexed;
     text_add(p->to, opened ? "}\n" : "\n");
 }
 

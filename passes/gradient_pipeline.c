@@ -8,7 +8,8 @@ static void unscale(optimizer_state *s)
     if (scale == 0) return;
     for (size_t i = 0; i < s->g->gradient_count; i++) {
         ir_binding *b = &s->g->gradient[i];
-        b->value = ir_build_binary_scalar(s->g, OP_divide, b->value, scale);
+        if (optimizer_owns(s, (size_t)b->variable))
+            b->value = ir_build_binary_scalar(s->g, OP_divide, b->value, scale);
     }
 }
 
@@ -18,6 +19,7 @@ static void accumulate(optimizer_state *s)
     ir_graph *g = s->g;
     for (size_t i = 0; s->steps >= 2 && i < g->gradient_count; i++) {
         ir_binding *b = &g->gradient[i];
+        if (!optimizer_owns(s, (size_t)b->variable)) continue;
         int variable = optimizer_variable_find(s->m, optimizer_path(s, b->variable, "gradient_accumulator"));
         bug_if(variable < 0, "no accumulator of variable %d", b->variable);
         ir_value sum = opt_add(g, b->value, ir_build_variable(g, variable));
@@ -40,14 +42,17 @@ static ir_value clip_value(ir_graph *g, ir_value x, double most)
 }
 
 /* most * min(1 / norm, 1 / most), and not finite when the norm is not. */
-static ir_value find_global_scale(ir_graph *g, double most)
+static ir_value find_global_scale(optimizer_state *s, double most)
 {
+    ir_graph *g = s->g;
     ir_value sum = IR_NONE;
     for (size_t i = 0; i < g->gradient_count; i++) {
+        if (!optimizer_owns(s, (size_t)g->gradient[i].variable)) continue;
         ir_value x = ir_build_convert(g, g->gradient[i].value, DTYPE_f32);
         ir_value part = opt_sum(g, opt_square(g, x));
         sum = sum == IR_NONE ? part : opt_add(g, sum, part);
     }
+    if (sum == IR_NONE) return IR_NONE;
     ir_value norm = opt_sqrt(g, sum);
     ir_value least = ir_build_binary_scalar(g, OP_minimum, opt_over(g, 1, norm), 1 / most);
     return opt_add(g, opt_scale(g, least, most), opt_sub(g, norm, norm));
@@ -59,9 +64,10 @@ static void clip(optimizer_state *s)
     double norm = ir_record_number(s->record, "clipnorm", 0);
     double global = ir_record_number(s->record, "global_clipnorm", 0);
     double most = ir_record_number(s->record, "clipvalue", 0);
-    ir_value scale = norm <= 0 && global > 0 ? find_global_scale(g, global) : IR_NONE;
+    ir_value scale = norm <= 0 && global > 0 ? find_global_scale(s, global) : IR_NONE;
     for (size_t i = 0; i < g->gradient_count; i++) {
         ir_binding *b = &g->gradient[i];
+        if (!optimizer_owns(s, (size_t)b->variable)) continue;
         if (norm > 0)
             b->value = clip_norm(g, b->value, norm);
         else if (scale != IR_NONE)
@@ -81,10 +87,13 @@ bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, 
         if (g->gradient[i].value != IR_NONE) g->gradient[kept++] = g->gradient[i];
     }
     g->gradient_count = kept;
-    if (!optimizer_state_init(&s, m, g)) return true;
+    if (kept == 0) return true;
     g->origin = ir_module_add_origin(m, "", "gradient_pipeline");
-    unscale(&s);
-    accumulate(&s);
-    clip(&s);
+    for (size_t part = 0; part < optimizer_part_count(m); part++) {
+        optimizer_state_init(&s, m, g, part);
+        unscale(&s);
+        accumulate(&s);
+        clip(&s);
+    }
     return true;
 }

@@ -25,7 +25,7 @@ static void make_group(optimizer_state *s, const char *group, const char *end)
     }
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        for (const char *p = group; optimizer_is_trained(s->m, i) && p < end; p++) {
+        for (const char *p = group; optimizer_owns(s, i) && p < end; p++) {
             const char *comma = memchr(p, ',', (size_t)(end - p));
             const char *stop = comma != NULL ? comma : end;
             char *name = arena_strndup(a, p, (size_t)(stop - p));
@@ -51,15 +51,20 @@ static void prepare_slots(optimizer_state *s, const char *slots)
 static void prepare_nadam(optimizer_state *s, const char *slots)
 {
     prepare_slots(s, slots);
-    ir_graph *g = s->g;
-    int product = optimizer_variable_get(s, arena_printf(s->m->arena, "%s/variable", s->name),
-                                         ir_type_scalar(DTYPE_f32), 1);
-    double beta_1 = ir_record_number(s->record, "beta_1", 0.9);
-    ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
-    ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
-    ir_value factor = opt_from(g, 1, opt_scale(g, decay, 0.5));
-    s->u_product = opt_mul(g, opt_scale(g, ir_build_variable(g, product), beta_1), factor);
-    optimizer_assign(s, product, s->u_product);
+    optimizer_variable_get(s, arena_printf(s->m->arena, "%s/variable", s->name), ir_type_scalar(DTYPE_f32), 1);
+}
+
+/* Weights that are trained as Adam does have a velocity besides. */
+static void prepare_muon(optimizer_state *s, const char *slots)
+{
+    (void)slots;
+    for (size_t i = 0, count = s->m->variable_count; i < count; i++) {
+        if (!optimizer_owns(s, i)) continue;
+        const ir_type type = s->m->variable[i].type;
+        optimizer_variable_get(s, optimizer_path(s, (int)i, "momentum"), type, 0);
+        if (optimizer_lists(s->record, "adam", i))
+            optimizer_variable_get(s, optimizer_path(s, (int)i, "velocity"), type, 0);
+    }
 }
 
 /* Weights with rows and columns keep a mean of each; others hold places for them that are never used. */
@@ -68,7 +73,7 @@ static void prepare_adafactor(optimizer_state *s, const char *slots)
     (void)slots;
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        if (!optimizer_is_trained(s->m, i)) continue;
+        if (!optimizer_owns(s, i)) continue;
         ir_type type = s->m->variable[i].type, row = ir_type_scalar(DTYPE_i32), column = row;
         if (type.rank >= 2) {
             row = ir_type_make(type.dtype, type.rank - 1, type.dim);
@@ -86,6 +91,21 @@ static const optimizer_class classes[] = {
 #include "passes/optimizers.def"
 };
 
+static const optimizer_class *find_class(const optimizer_state *s)
+{
+    for (size_t i = 0; i < countof(classes); i++) {
+        if (strcmp(classes[i].name, s->record->name) == 0) return &classes[i];
+    }
+    return NULL;
+}
+
+bool optimizer_slots_make(optimizer_state *s)
+{
+    const optimizer_class *class = find_class(s);
+    if (class != NULL) class->prepare(s, class->slots);
+    return class != NULL;
+}
+
 /* ---- one weight ------------------------------------------------------------------------------------- */
 
 static void update_weight(optimizer_state *s, const optimizer_class *class, const ir_binding *b)
@@ -101,7 +121,8 @@ static void update_weight(optimizer_state *s, const optimizer_class *class, cons
                         .value = optimizer_value(g, b->variable),
                         .rate = ir_build_convert(g, s->rate, dtype),
                         .step = ir_build_convert(g, step, dtype)};
-    const ir_field *decay = ir_record_find(s->record, "weight_decay");
+    const bool is_adam = optimizer_lists(s->record, "adam", (size_t)b->variable);
+    const ir_field *decay = ir_record_find(s->record, is_adam ? "adam_weight_decay" : "weight_decay");
     if (decay != NULL)
         t.value = opt_sub(g, t.value, opt_mul(g, opt_scale(g, t.value, decay->number), t.rate));
     optimizer_assign(s, b->variable, class->update(&t));
@@ -123,7 +144,7 @@ static void update_averages(optimizer_state *s)
     }
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        if (!optimizer_is_trained(s->m, i)) continue;
+        if (!optimizer_owns(s, i)) continue;
         int average = optimizer_variable_find(s->m, optimizer_path(s, (int)i, "average"));
         bug_if(average < 0, "no average of variable %zu", i);
         ir_value w = optimizer_value(g, (int)i);
@@ -139,30 +160,46 @@ static void update_averages(optimizer_state *s)
     }
 }
 
-bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
+static bool apply_constraint(ir_module *m, ir_graph *g, int variable, diag *d)
 {
-    (void)o;
+    const ir_record *constraint = m->variable[variable].constraint;
+    if (constraint == NULL) return true;
+    if (!constraint_check(&m->variable[variable], d)) return false;
+    ir_graph_add_update(g, variable, constraint_build(g, constraint, optimizer_value(g, variable)));
+    return true;
+}
+
+static bool apply_part(ir_module *m, ir_graph *g, size_t part, diag *d)
+{
     optimizer_state s;
-    if (!optimizer_state_init(&s, m, g)) return true;
-    const optimizer_class *class = NULL;
-    for (size_t i = 0; i < countof(classes); i++) {
-        if (strcmp(classes[i].name, m->optimizer->name) == 0) class = &classes[i];
-    }
-    if (class == NULL)
-        return diag_error(d, NULL, "expected a known optimizer, found \"%s\"", m->optimizer->name);
-    g->origin = ir_module_add_origin(m, "", "optimizer");
-    class->prepare(&s, class->slots);
-    for (size_t i = 0; i < g->gradient_count; i++) update_weight(&s, class, &g->gradient[i]);
-    if (ir_record_number(m->optimizer, "use_ema", 0) != 0) update_averages(&s);
+    bool any = false;
+    optimizer_state_init(&s, m, g, part);
+    const optimizer_class *class = find_class(&s);
+    if (class == NULL) return diag_error(d, NULL, "expected a known optimizer, found \"%s\"", s.record->name);
     for (size_t i = 0; i < g->gradient_count; i++) {
-        int variable = g->gradient[i].variable;
-        const ir_record *constraint = m->variable[variable].constraint;
-        if (constraint == NULL) continue;
-        if (!constraint_check(&m->variable[variable], d)) return false;
-        ir_graph_add_update(g, variable, constraint_build(g, constraint, optimizer_value(g, variable)));
+        if (!optimizer_owns(&s, (size_t)g->gradient[i].variable)) continue;
+        update_weight(&s, class, &g->gradient[i]);
+        any = true;
+    }
+    if (!any) return true;
+    if (ir_record_number(s.record, "use_ema", 0) != 0) update_averages(&s);
+    for (size_t i = 0; i < g->gradient_count; i++) {
+        const int variable = g->gradient[i].variable;
+        if (optimizer_owns(&s, (size_t)variable) && !apply_constraint(m, g, variable, d)) return false;
     }
     int iteration = optimizer_variable_find(m, arena_printf(m->arena, "%s/iteration", s.name));
     ir_graph_add_update(g, iteration, ir_build_binary_scalar(g, OP_add, s.iteration, 1));
+    return true;
+}
+
+bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
+{
+    (void)o;
+    if (g->gradient_count == 0) return true;
+    g->origin = ir_module_add_origin(m, "", "optimizer");
+    for (size_t part = 0; part < optimizer_part_count(m); part++) {
+        if (!apply_part(m, g, part, d)) return false;
+    }
     g->gradient_count = 0;
     return true;
 }

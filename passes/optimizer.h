@@ -2,7 +2,8 @@
  *
  * The optimizer's variables are made in Keras's order, because a weights file numbers them: iteration,
  * learning rate, averages, gradient accumulators, then the slots of optimizers.def. Paths are Keras's:
- * "adam/dense_kernel_momentum". */
+ * "adam/dense_kernel_momentum". A record "multi_optimizer" has parts "optimizer_0", "optimizer_1", ... that own
+ * the variables in their lists "variables"; every other record is its own only part and owns all. */
 #ifndef TFCC_PASSES_OPTIMIZER_H
 #define TFCC_PASSES_OPTIMIZER_H
 
@@ -11,21 +12,26 @@
 typedef struct optimizer_state {
     ir_module *m;
     ir_graph *g;
-    const ir_record *record; /* m->optimizer */
+    const ir_record *record; /* of this part */
     const char *name;        /* prefix of variable paths */
+    const char *h5_copy;     /* several parts: where a weights file has this part's variables again; else NULL */
     ir_value iteration;      /* i64[]: batches before this one */
     ir_value updates; /* i64[]: updates before this one; less than iteration when gradients are accumulated */
     ir_value due;     /* i1[]: gradients are applied now; IR_NONE: at every step */
     int64_t steps;    /* batches per update, 0: no accumulation */
     bool has_schedule;
     ir_value rate;      /* f32[] */
-    ir_value u_product; /* nadam's, after this step */
+    ir_value u_product; /* nadam's, after this step; IR_NONE: not built yet */
 } optimizer_state;
 
-/* False when g has no gradients to apply. Makes the variables that precede the slots unless they exist. */
-bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g);
+size_t optimizer_part_count(const ir_module *m); /* 0: the module is not trained */
+const ir_record *optimizer_part(const ir_module *m, size_t part);
+/* Makes the variables of the part unless they exist. Parts are begun in order, so that their variables are. */
+void optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g, size_t part);
+bool optimizer_slots_make(optimizer_state *s); /* called by it, in optimizer.c; false: an unknown optimizer */
 
-bool optimizer_is_trained(const ir_module *m, size_t variable);
+bool optimizer_owns(const optimizer_state *s, size_t variable); /* it is trained, and by this part */
+bool optimizer_lists(const ir_record *r, const char *key, size_t variable); /* the list `key` of r holds it */
 /* "prefix/dense_kernel_suffix" */
 const char *optimizer_path(const optimizer_state *s, int weight, const char *suffix);
 int optimizer_variable_find(const ir_module *m, const char *path); /* -1: none */

@@ -3,10 +3,36 @@
 
 #include <string.h>
 
-bool optimizer_is_trained(const ir_module *m, size_t variable)
+size_t optimizer_part_count(const ir_module *m)
 {
-    const ir_variable *v = &m->variable[variable];
-    return v->role == ROLE_weight && v->trainable && ir_dtype_is_float(v->type.dtype);
+    size_t count = 0;
+    if (m->optimizer == NULL) return 0;
+    if (strcmp(m->optimizer->name, "multi_optimizer") != 0) return 1;
+    while (ir_record_record(m->optimizer, arena_printf(m->arena, "optimizer_%zu", count)) != NULL) count++;
+    return count;
+}
+
+const ir_record *optimizer_part(const ir_module *m, size_t part)
+{
+    const ir_record *r =
+        ir_record_record(m->optimizer, arena_printf(m->arena, "optimizer_%zu", part));
+    return r != NULL ? r : m->optimizer;
+}
+
+bool optimizer_lists(const ir_record *r, const char *key, size_t variable)
+{
+    const ir_field *list = ir_record_find(r, key);
+    for (int i = 0; list != NULL && list->kind == FIELD_NUMBERS && i < list->count; i++) {
+        if (list->numbers[i] == (double)variable) return true;
+    }
+    return false;
+}
+
+bool optimizer_owns(const optimizer_state *s, size_t variable)
+{
+    const ir_variable *v = &s->m->variable[variable];
+    if (v->role != ROLE_weight || !v->trainable || !ir_dtype_is_float(v->type.dtype)) return false;
+    return s->record == s->m->optimizer || optimizer_lists(s->record, "variables", variable);
 }
 
 static char *make_flat(arena *a, const char *path, const char *suffix)
@@ -51,6 +77,11 @@ int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, d
     if (found >= 0) return found;
     int before = 0;
     for (size_t i = 0; i < m->variable_count; i++) before += m->variable[i].role == ROLE_optimizer;
+    int copied = 0;
+    for (size_t i = 0; s->h5_copy != NULL && i < m->variable_count; i++) {
+        const char *copy = m->variable[i].h5_copy;
+        copied += copy != NULL && strncmp(copy, s->h5_copy, strlen(s->h5_copy)) == 0;
+    }
     ir_record *start = ir_record_new(m->arena, initial == 0 ? "zeros" : "constant");
     if (initial != 0) ir_record_add_number(m->arena, start, "value", initial);
     ir_variable v = {.name = make_identifier(m->arena, path),
@@ -58,6 +89,7 @@ int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, d
                      .type = type,
                      .role = ROLE_optimizer,
                      .h5 = arena_printf(m->arena, "optimizer/vars/%d", before),
+                     .h5_copy = s->h5_copy != NULL ? arena_printf(m->arena, "%s%d", s->h5_copy, copied) : NULL,
                      .initializer = start};
     return ir_module_add_variable(m, v);
 }
@@ -80,7 +112,7 @@ static void make_per_weight(optimizer_state *s, const char *suffix)
 {
     size_t count = s->m->variable_count;
     for (size_t i = 0; i < count; i++) {
-        if (optimizer_is_trained(s->m, i))
+        if (optimizer_owns(s, i))
             optimizer_variable_get(s, optimizer_path(s, (int)i, suffix), s->m->variable[i].type, 0);
     }
 }
@@ -97,10 +129,51 @@ static void read_counters(optimizer_state *s, int iteration)
     s->updates = ir_build_binary_scalar(g, OP_divide, s->iteration, (double)s->steps);
 }
 
-bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
+static void read_rate(optimizer_state *s)
 {
-    if (m->optimizer == NULL || g->gradient_count == 0) return false;
-    const ir_record *r = m->optimizer;
+    const ir_record *r = s->record, *schedule = ir_record_record(r, "learning_rate");
+    const double rate = ir_record_number(r, "learning_rate", 0.001);
+    s->has_schedule = schedule != NULL;
+    if (s->has_schedule) {
+        s->rate = schedule_build(s->g, schedule, s->iteration);
+    } else if (ir_record_number(r, "keras2", 0) != 0) { /* whose files have no learning rate */
+        s->rate = ir_build_scalar(s->g, DTYPE_f32, rate);
+    } else {
+        const char *path = arena_printf(s->m->arena, "%s/learning_rate", s->name);
+        s->rate = ir_build_variable(s->g, optimizer_variable_get(s, path, ir_type_scalar(DTYPE_f32), rate));
+    }
+}
+
+static int make_counter(optimizer_state *s)
+{
+    return optimizer_variable_get(s, arena_printf(s->m->arena, "%s/iteration", s->name), ir_type_scalar(DTYPE_i64), 0);
+}
+
+/* Several parts count together what each counts for itself; their common learning rate is never used. */
+static void make_common(optimizer_state *s)
+{
+    optimizer_state all = *s;
+    all.record = s->m->optimizer;
+    all.name = ir_record_text(all.record, "name", all.record->name);
+    const int counter = make_counter(&all);
+    optimizer_variable_get(&all, arena_printf(s->m->arena, "%s/learning_rate", all.name), ir_type_scalar(DTYPE_f32), 0);
+    ir_value next = ir_build_binary_scalar(s->g, OP_add, ir_build_variable(s->g, counter), 1);
+    ir_graph_add_update(s->g, counter, next);
+}
+
+/* Keras numbers the second and further optimizers of one class. */
+static const char *find_h5_copy(const ir_module *m, size_t part)
+{
+    const char *class = optimizer_part(m, part)->name;
+    int before = 0;
+    for (size_t i = 0; i < part; i++) before += strcmp(optimizer_part(m, i)->name, class) == 0;
+    return before == 0 ? arena_printf(m->arena, "optimizer/optimizers/%s/vars/", class)
+                       : arena_printf(m->arena, "optimizer/optimizers/%s_%d/vars/", class, before);
+}
+
+void optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g, size_t part)
+{
+    const ir_record *r = optimizer_part(m, part);
     *s = (optimizer_state){.m = m,
                            .g = g,
                            .record = r,
@@ -108,23 +181,17 @@ bool optimizer_state_init(optimizer_state *s, ir_module *m, ir_graph *g)
                            .due = IR_NONE,
                            .u_product = IR_NONE,
                            .steps = (int64_t)ir_record_number(r, "gradient_accumulation_steps", 0)};
-    const ir_record *schedule = ir_record_record(r, "learning_rate");
-    s->has_schedule = schedule != NULL;
-    int iteration = optimizer_variable_get(s, arena_printf(m->arena, "%s/iteration", s->name),
-                                           ir_type_scalar(DTYPE_i64), 0);
-    read_counters(s, iteration);
-    if (s->has_schedule) {
-        s->rate = schedule_build(g, schedule, s->iteration);
-    } else if (ir_record_number(r, "keras2", 0) != 0) { /* whose files have no learning rate */
-        s->rate = ir_build_scalar(g, DTYPE_f32, ir_record_number(r, "learning_rate", 0.001));
-    } else {
-        const char *path = arena_printf(m->arena, "%s/learning_rate", s->name);
-        double rate = ir_record_number(r, "learning_rate", 0.001);
-        s->rate = ir_build_variable(g, optimizer_variable_get(s, path, ir_type_scalar(DTYPE_f32), rate));
-    }
+    if (part == 0 && r != m->optimizer) make_common(s);
+    if (r != m->optimizer) s->h5_copy = find_h5_copy(m, part);
+    read_counters(s, make_counter(s));
+    read_rate(s);
     if (ir_record_number(r, "use_ema", 0) != 0) make_per_weight(s, "average");
     if (s->steps >= 2) make_per_weight(s, "gradient_accumulator");
-    return true;
+    for (size_t i = 0, count = m->variable_count; i < count; i++) {
+        if (!optimizer_owns(s, i)) continue;
+        optimizer_slots_make(s);
+        break;
+    }
 }
 
 /* ---- steps ------------------------------------------------------------------------------------------------

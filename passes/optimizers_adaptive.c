@@ -55,11 +55,28 @@ static ir_value warm_momentum(optimizer_step *t, ir_value step)
     return opt_scale(g, opt_from(g, 1, opt_scale(g, decay, 0.5)), optimizer_number(t, "beta_1"));
 }
 
+/* The product of the momenta so far, this step's included; all weights share it. */
+static ir_value get_product(optimizer_step *t)
+{
+    optimizer_state *s = t->s;
+    ir_graph *g = t->g;
+    if (s->u_product != IR_NONE) return s->u_product;
+    int product = optimizer_variable_find(s->m, arena_printf(s->m->arena, "%s/variable", s->name));
+    bug_if(product < 0, "no product of momenta");
+    ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
+    ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
+    ir_value factor = opt_from(g, 1, opt_scale(g, decay, 0.5));
+    s->u_product =
+        opt_mul(g, opt_scale(g, ir_build_variable(g, product), optimizer_number(t, "beta_1")), factor);
+    optimizer_assign(s, product, s->u_product);
+    return s->u_product;
+}
+
 ir_value optimizer_update_nadam(optimizer_step *t)
 {
     ir_graph *g = t->g;
     ir_value u = warm_momentum(t, t->step), u_next = warm_momentum(t, opt_plus(g, t->step, 1));
-    ir_value product = ir_build_convert(g, t->s->u_product, ir_type_of(g, t->value)->dtype);
+    ir_value product = ir_build_convert(g, get_product(t), ir_type_of(g, t->value)->dtype);
     ir_value m, v;
     update_moments(t, &m, &v);
     ir_value ahead = opt_div(g, opt_mul(g, u_next, m), opt_from(g, 1, opt_mul(g, product, u_next)));
@@ -92,8 +109,7 @@ ir_value optimizer_update_lamb(optimizer_step *t)
 }
 
 /* The averages take the place of a schedule. The momentum slot starts as the weight was before any decay.
- * x_old is made of the momentum before this step, as Keras computes it on JAX; on TensorFlow it reads the
- * slot after the assignment. */
+ * x_old is made of the momentum after this step: Keras on TensorFlow reads the slot after the assignment. */
 ir_value optimizer_update_schedule_free(optimizer_step *t)
 {
     ir_graph *g = t->g;
@@ -114,7 +130,7 @@ ir_value optimizer_update_schedule_free(optimizer_step *t)
     optimizer_slot_assign(t, "momentum", m);
     optimizer_slot_assign(t, "velocity", v);
     ir_value weight = opt_over(g, 1, t->step);
-    ir_value x_old = opt_sub(g, t->value, opt_scale(g, m_old, 1 - beta_1));
+    ir_value x_old = opt_sub(g, t->value, opt_scale(g, m, 1 - beta_1));
     x_old = ir_build_binary_scalar(g, OP_divide, x_old, beta_1);
     ir_value x = opt_add(g, opt_mul(g, opt_from(g, 1, weight), x_old), opt_mul(g, weight, m));
     return opt_add(g, opt_scale(g, m, 1 - beta_1), opt_scale(g, x, beta_1));

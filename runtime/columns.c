@@ -78,11 +78,43 @@ static void widen_rows(char *to, const char *from, uint64_t count, size_t narrow
     for (uint64_t i = 0; i < count; i++, to += wide, from += narrow) memcpy(to, from, narrow);
 }
 
+/* Class indices where the port takes a row of flags for each. */
+static bool is_indexed(const tfcc_port *port, const npz_array *a)
+{
+    const uint32_t want = port->shape.rank - 1;
+    const bool extra = a->rank == want + 1 && a->dim[want] == 1;
+    if (!port->indexed || (a->rank != want && !extra)) return false;
+    for (uint32_t i = 1; i < want; i++) {
+        if (a->dim[i] != port->shape.dim[i]) return false;
+    }
+    return true;
+}
+
+static bool read_indexed(rt *r, const char *path, const tfcc_port *port, npz_array *a, dataset_column *out_column)
+{
+    const size_t size = rt_dtype_size(port->shape.dtype);
+    const uint64_t classes = (uint64_t)port->shape.dim[port->shape.rank - 1];
+    char *rows = rt_alloc_many(r, rt_multiply(a->count, classes), size, "a column of the data");
+    if (!rows) return false;
+    convert_fill(rows, port->shape.dtype, rt_multiply(a->count, classes), 0);
+    for (uint64_t i = 0; i < a->count; i++) {
+        const double class = convert_get(a->data, a->dtype, i);
+        if (!(class >= 0 && class < (double)classes) || class != (double)(uint64_t) class)
+            return rt_wrong(r, "%s: array \"%s\": expected class numbers from 0 to %llu, found %.17g", path, a->name,
+                            (unsigned long long)classes - 1, class);
+        convert_fill(rows + (i * classes + (uint64_t) class) * size, port->shape.dtype, 1, 1);
+    }
+    rt_free(r, a->block);
+    *out_column = (dataset_column){.data = rows, .row_bytes = rt_shape_row_elements(&port->shape) * size};
+    return true;
+}
+
 bool column_read(rt *r, const char *path, const tfcc_port *port, npz_array *a, dataset_column *out_column)
 {
     uint64_t row = rt_shape_row_elements(&port->shape);
     size_t size = rt_dtype_size(port->shape.dtype);
     bool same = dims_match(port, a);
+    if (!same && is_indexed(port, a)) return read_indexed(r, path, port, a, out_column);
     bool narrow = !same && is_narrow(port, a);
     bool spread = !same && port->kind == TFCC_PORT_SAMPLE_WEIGHT && is_one_per_row(a);
     if (!same && !spread && !narrow) return refuse_shape(r, path, port, a);

@@ -63,6 +63,17 @@ static bool is_target_key(const char *name)
     return strncmp(name, "y.", 2) == 0 || strcmp(name, "y") == 0 || strncmp(name, "sample_weight", 13) == 0;
 }
 
+/* Labels and weights of an output that has no loss and no metric: Keras takes them and does not use them. */
+static bool is_idle_output(const rt *r, const char *name)
+{
+    const tfcc_graph *predict = rt_find_graph(r, "predict");
+    const char *dot = strchr(name, '.');
+    for (uint64_t i = 0; predict && dot && is_target_key(name) && i < predict->output_count; i++) {
+        if (strcmp(predict->output[i].name, dot + 1) == 0) return true;
+    }
+    return !dot && is_target_key(name) && r->program->single_output;
+}
+
 static bool refuse_key(rt *r, const char *path, const char *name)
 {
     const tfcc_program *p = r->program;
@@ -107,7 +118,7 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
     const char *first = NULL;
     for (uint64_t k = 0; k < f->count; k++) {
         npz_array *a = &f->array[k];
-        bool known = use == DATASET_INPUTS && is_target_key(a->name);
+        bool known = (use == DATASET_INPUTS && is_target_key(a->name)) || is_idle_output(r, a->name);
         bool plain_weight = strcmp(a->name, "sample_weight") == 0;
         for (uint64_t i = 0; i < p->port_count; i++) {
             if (!is_used(&p->port[i], use) || !key_names_port(p, a->name, &p->port[i])) continue;

@@ -10,14 +10,22 @@ static void print_json(const session_log *l)
     char text[NUMBER_ROOM];
     printf("{");
     for (uint64_t i = 0; i < l->count; i++) {
-        printf("%s\"%s\": %s", i > 0 ? ", " : "", l->key[i], number_show(l->value[i], text));
+        const log_key *key = &l->key[i];
+        printf("%s\"%s\": %s", i > 0 ? ", " : "", key->name, key->is_list ? "[" : "");
+        for (uint64_t k = 0; k < key->size; k++)
+            printf("%s%s", k > 0 ? ", " : "", number_show(l->value[key->first + k], text));
+        printf("%s", key->is_list ? "]" : "");
     }
     printf("}\n");
 }
 
 static void print_plain(const session_log *l)
 {
-    for (uint64_t i = 0; i < l->count; i++) printf("%s%s: %.6g", i > 0 ? " - " : "", l->key[i], l->value[i]);
+    for (uint64_t i = 0; i < l->count; i++) {
+        const log_key *key = &l->key[i];
+        printf("%s%s:", i > 0 ? " - " : "", key->name);
+        for (uint64_t k = 0; k < key->size; k++) printf(" %.6g", l->value[key->first + k]);
+    }
     printf("\n");
 }
 

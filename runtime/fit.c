@@ -66,14 +66,18 @@ static bool open_model(fit *f)
 static bool open_history(fit *f)
 {
     uint64_t logged = f->log.count, keys = f->validation.rows > 0 ? 2 * logged : logged;
-    const char **key = rt_alloc_many(f->r, keys, sizeof *key, "the history");
-    f->value = rt_alloc_many(f->r, keys, sizeof *f->value, "the history");
+    log_key *key = rt_alloc_many(f->r, keys, sizeof *key, "the history");
+    f->value = rt_alloc_many(f->r, 2 * f->log.values, sizeof *f->value, "the history");
     if (!key || !f->value) return false;
     for (uint64_t i = 0; i < keys; i++) {
-        key[i] = i < logged ? f->log.key[i] : rt_printf(f->r, "val_%s", f->log.key[i - logged]);
-        if (!key[i]) return false;
+        key[i] = f->log.key[i % logged];
+        if (i < logged) continue;
+        key[i].first += f->log.values;
+        key[i].name = rt_printf(f->r, "val_%s", key[i].name);
+        if (!key[i].name) return false;
     }
-    return history_init(&f->history, f->r, key, keys);
+    history_init(&f->history, f->r, key, keys);
+    return true;
 }
 
 static bool open_all(fit *f)
@@ -125,12 +129,12 @@ static bool run_epoch(fit *f, int64_t epoch)
     progress_begin_epoch(&f->progress, epoch, f->steps);
     if (!run_steps(f)) return true;
     session_log_read(&f->log);
-    size_t bytes = (size_t)f->log.count * sizeof *f->value;
+    size_t bytes = (size_t)f->log.values * sizeof *f->value;
     memcpy(f->value, f->log.value, bytes);
     if (f->validation.rows > 0) {
         session_evaluate(&f->eval, &f->validation_batches, &f->log);
         if (session_signal()) return true;
-        memcpy(f->value + f->log.count, f->log.value, bytes);
+        memcpy(f->value + f->log.values, f->log.value, bytes);
     }
     progress_end_epoch(&f->progress, f->history.key, f->value, f->history.keys);
     if (!history_add_epoch(&f->history, f->value)) return false;

@@ -2,19 +2,22 @@
 #ifndef RT_HISTORY_H
 #define RT_HISTORY_H
 
+#include "log.h"
 #include "rt.h"
 
 typedef struct history {
     rt *r;
-    const char **key; /* Keras's names, in Keras's order */
+    const log_key *key; /* Keras's names, in Keras's order */
     uint64_t keys;
-    double *value; /* keys numbers per epoch */
+    uint64_t values; /* numbers of an epoch */
+    double *value;   /* of epoch after epoch */
     uint64_t epochs, capacity;
     double *batch_loss;
     uint64_t batches, batch_capacity;
 } history;
 
-bool history_init(history *h, rt *r, const char *const *key, uint64_t keys);
+/* Keeps `key`. */
+void history_init(history *h, rt *r, const log_key *key, uint64_t keys);
 /* Memory for the batches of one more epoch: history_add_batch then allocates nothing. */
 bool history_reserve(history *h, uint64_t batches);
 void history_add_batch(history *h, double loss);

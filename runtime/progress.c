@@ -50,11 +50,12 @@ static void print_speed(double per_step)
         printf(" %.0fus/step", per_step * 1e6);
 }
 
-static void print_values(const char *const *key, const double *value, uint64_t count)
+static void print_values(const log_key *key, const double *value, uint64_t count)
 {
     for (uint64_t i = 0; i < count; i++) {
-        bool small = value[i] != 0 && fabs(value[i]) < 1e-3;
-        printf(small ? " - %s: %.4e" : " - %s: %.4f", key[i], value[i]);
+        const double shown = log_key_mean(&key[i], value);
+        bool small = shown != 0 && fabs(shown) < 1e-3;
+        printf(small ? " - %s: %.4e" : " - %s: %.4f", key[i].name, shown);
     }
 }
 
@@ -66,7 +67,7 @@ static void print_bar(const progress *p, int64_t done)
     printf("\033[0m ");
 }
 
-void progress_show_step(progress *p, int64_t done, const char *const *key, const double *value,
+void progress_show_step(progress *p, int64_t done, const log_key *key, const double *value,
                         uint64_t count)
 {
     p->shown = rt_seconds();
@@ -78,7 +79,7 @@ void progress_show_step(progress *p, int64_t done, const char *const *key, const
     fflush(stdout);
 }
 
-void progress_end_epoch(progress *p, const char *const *key, const double *value, uint64_t count)
+void progress_end_epoch(progress *p, const log_key *key, const double *value, uint64_t count)
 {
     if (p->verbose == 0) return;
     double seconds = rt_seconds() - p->epoch_started;

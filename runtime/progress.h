@@ -3,6 +3,8 @@
 #ifndef RT_PROGRESS_H
 #define RT_PROGRESS_H
 
+#include "log.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,8 +19,8 @@ void progress_init(progress *p, int verbose, int64_t epochs);
 void progress_begin_epoch(progress *p, int64_t epoch, int64_t steps);
 /* True when the bar is due to be drawn again. */
 bool progress_is_due(const progress *p);
-void progress_show_step(progress *p, int64_t done, const char *const *key, const double *value,
+void progress_show_step(progress *p, int64_t done, const log_key *key, const double *value,
                         uint64_t count);
-void progress_end_epoch(progress *p, const char *const *key, const double *value, uint64_t count);
+void progress_end_epoch(progress *p, const log_key *key, const double *value, uint64_t count);
 
 #endif

@@ -1,6 +1,8 @@
 /* session.c: see session.h. */
 #include "session.h"
 
+#include "convert.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -27,18 +29,29 @@ bool session_log_open(session_log *l, model *m)
 {
     *l = (session_log){.count = 0};
     if (!step_open(&l->step, m, "metrics")) return false;
+    const tfcc_output *output = l->step.graph->output;
     l->count = l->step.graph->output_count;
     l->key = rt_alloc_many(m->r, l->count, sizeof *l->key, "the log");
-    l->value = rt_alloc_many(m->r, l->count, sizeof *l->value, "the log");
-    if (!l->key || !l->value) return false;
-    for (uint64_t i = 0; i < l->count; i++) l->key[i] = l->step.graph->output[i].name;
-    return true;
+    if (!l->key) return false;
+    for (uint64_t i = 0; i < l->count; i++) {
+        const uint64_t size = rt_shape_elements(&output[i].shape, 1);
+        l->key[i] = (log_key){
+            .name = output[i].name, .first = l->values, .size = size, .is_list = output[i].shape.rank > 0};
+        l->values += size;
+    }
+    l->value = rt_alloc_many(m->r, l->values, sizeof *l->value, "the log");
+    return l->value != NULL;
 }
 
 void session_log_read(session_log *l)
 {
     step_run(&l->step, 1, NULL);
-    for (uint64_t i = 0; i < l->count; i++) l->value[i] = step_scalar(&l->step, i);
+    for (uint64_t i = 0; i < l->count; i++) {
+        const void *from = step_output(&l->step, i);
+        const uint32_t dtype = l->step.graph->output[i].shape.dtype;
+        for (uint64_t k = 0; k < l->key[i].size; k++)
+            l->value[l->key[i].first + k] = convert_get(from, dtype, k);
+    }
 }
 
 bool session_find_loss(const step *s, int64_t *out_output)

@@ -3,14 +3,16 @@
 #define RT_SESSION_H
 
 #include "batches.h"
+#include "log.h"
 #include "step.h"
 
 /* The graph "metrics": the numbers of the log. */
 typedef struct session_log {
     step step;
     uint64_t count;
-    const char **key;
-    double *value; /* of the last session_log_read */
+    log_key *key;
+    uint64_t values;
+    double *value; /* of the last session_log_read, key after key */
 } session_log;
 
 bool session_log_open(session_log *l, model *m);

@@ -115,8 +115,8 @@ typedef struct tfcc_port {
     tfcc_shape shape;
     int64_t classes; /* > 0: integers that must lie in 0 .. classes - 1 (or be `ignored`) */
     int64_t ignored;
-    uint32_t padded; /* 1: data may be narrower in the last dim: it is filled up with 0 */
-    uint32_t reserved;
+    uint32_t padded;  /* 1: data may be narrower in the last dim: it is filled up with 0 */
+    uint32_t indexed; /* 1: data may be class indices without the last dim: each becomes a row with one 1 */
 } tfcc_port;
 
 typedef struct tfcc_program {
