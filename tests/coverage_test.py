@@ -126,6 +126,17 @@ class Seen:
                     self.named(kind, v)
                 self.walk(v)
 
+    def optimizer(self, v):
+        """An optimizer, and those inside it."""
+        if not isinstance(v, dict):
+            return self.add("optimizer", v)
+        self.add("optimizer", v.get("class_name"))
+        settings = v.get("config") or {}
+        several = (settings.get("optimizer_map") or {}).get("config", {})
+        for inner in (settings.get("inner_optimizer"), several.get("default_optimizer"), *several.get("optimizer_map", {}).values()):
+            if inner is not None:
+                self.optimizer(inner)
+
     def compiled(self, config):
         """Losses, metrics and the optimizer of a compile configuration."""
         def each(kind, v):
@@ -138,16 +149,13 @@ class Seen:
             else:
                 self.named(kind, v)
                 if kind == "metric" and isinstance(v, dict):  # a mean of a loss, as Keras 2 has it
-                    self.named(kind, v.get("config", {}).get("fn"))
+                    settings = v.get("config")
+                    self.named(kind, settings.get("fn") if isinstance(settings, dict) else None)
 
         each("loss", config.get("loss"))
         each("metric", config.get("metrics"))
         each("metric", config.get("weighted_metrics"))
-        optimizer = config.get("optimizer")
-        while isinstance(optimizer, dict):
-            self.add("optimizer", optimizer.get("class_name"))
-            optimizer = (optimizer.get("config") or {}).get("inner_optimizer")
-        self.add("optimizer", optimizer)
+        self.optimizer(config.get("optimizer"))
 
 
 def run_categories(source):
