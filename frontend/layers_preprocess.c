@@ -414,12 +414,23 @@ bool fe_read_stochastic_depth(fe *f, fe_layer *layer, fe_config *c)
     return fe_rate_read(c, "drop_path_rate", &s->value) && fe_config_done(c);
 }
 
+/* Keras draws from its global generator here: a model cannot name the seed, --seed does. */
 bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     const convnext_layer *s = layer->state;
+    ir_graph *g = l->g;
     fe_tensor x;
-    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    if (l->training && !l->discard && s->value > 0)
-        return fe_refuse(l, layer, "training with a drop_path_rate above 0");
-    return fe_finish(l, x.value, IR_NONE, out);
+    if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
+    if (!l->training || s->value == 0) return fe_finish(l, x.value, IR_NONE, out);
+    const ir_type t = fe_type(l, x.value);
+    if (s->value == 1) return fe_layer_error(l->fe, layer, "expected a drop_path_rate below 1 for training, found 1");
+    const ir_value state = fe_seed_draw(l, layer, "seed_generator", false, 0);
+    if (state == IR_NONE) return false;
+    const ir_value draw = fe_random_uniform(l, state, ir_type_make(DTYPE_f32, 1, t.dim));
+    const ir_value keep = ir_build_unary(g, OP_floor, ir_build_binary_scalar(g, OP_add, draw, 1 - s->value));
+    int64_t rest[IR_MAX_RANK];
+    for (int d = 1; d < t.rank; d++) rest[d - 1] = d;
+    const ir_value scaled = ir_build_binary_scalar(g, OP_divide, x.value, 1 - s->value);
+    const ir_value all = fe_spread(l, ir_build_convert(g, keep, t.dtype), t, t.rank - 1, rest);
+    return fe_finish(l, ir_build_binary(g, OP_multiply, scaled, all), IR_NONE, out);
 }

@@ -62,12 +62,24 @@ def _(d):
             {"a": d.f(3, 5, 2), "b": d.f(2, 3, 4, 3, 2)}, d.f(2))
 
 
-@case("coverage", "convnext_layers", n=6, batch=3, jax=False, note="StochasticDepth has no seed, without which it does not run on JAX")
+@case("coverage", "convnext_layers", n=6, batch=3, jax=False, note="StochasticDepth has no seed, without which it does not run on JAX; at this rate nothing is dropped, but all is scaled")
 def _(d):
     i = I((4, 4, 2))
     x = L.Conv2D(3, 2)(i)
-    x = L.Add()([x, StochasticDepth(0.0)(LayerScale(0.5, 3)(L.Dense(3, "gelu")(x)))])
+    x = L.Add()([x, StochasticDepth(0.002)(LayerScale(0.5, 3)(L.Dense(3, "gelu")(x)))])
     return make(i, chain(x, L.Flatten(), L.Dense(2)), O.SGD(0.05)), d.f(4, 4, 2), d.f(2)
+
+
+@case("coverage", "reversible_embedding", n=6, batch=3)
+def _(d):
+    i = I((5,), dtype="int32")
+    tied, capped = L.ReversibleEmbedding(9, 4), L.ReversibleEmbedding(9, 4, tie_weights=False, mask_zero=True, logit_soft_cap=0.7)
+    x = L.Dense(4, "tanh")(tied(i))
+    y = L.LSTM(4, return_sequences=True)(capped(i))
+    y = L.Dense(4)(ops.multiply(y, 30.0))
+    a, b = L.Activation("linear", name="a")(tied(x, reverse=True)), L.Softmax(name="b")(capped(y, reverse=True))
+    return (make(i, [a, b], O.SGD(0.05), {"a": "mse", "b": "kl_divergence"}),
+            d.tokens(9, 5), {"a": d.f(5, 9), "b": d.dist(9, 5)})
 
 
 @case("coverage", "preprocessing", n=6, batch=3, jax=False)
