@@ -28,6 +28,7 @@ static LLVMTypeRef dtype_type(const cg *c, ir_dtype t, bool memory)
         return c->i32;
     case DTYPE_i64:
     case DTYPE_u64:
+    case DTYPE_str:
         return c->i64;
     case DTYPE_f16:
         return c->f16;

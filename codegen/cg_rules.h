@@ -76,5 +76,6 @@ void cg_nest_select_and_scatter(cg *c);
 void cg_nest_cumulative(cg *c);
 void cg_nest_scatter(cg *c);
 void cg_nest_sort(cg *c);
+void cg_nest_words(cg *c);
 
 #endif

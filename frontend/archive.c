@@ -6,7 +6,7 @@
 #include <string.h>
 #include <zip.h>
 
-enum { MOST_CONFIG_BYTES = 64 << 20, SMALL_BYTES = 16 << 20, MOST_EXPANSION = 100 };
+enum { MOST_CONFIG_BYTES = 64 << 20, MOST_ASSET_BYTES = 1 << 30, SMALL_BYTES = 16 << 20, MOST_EXPANSION = 100 };
 static const uint64_t most_weight_bytes = (uint64_t)4 << 30;
 
 bool fe_archive_is(const char *path)
@@ -58,18 +58,23 @@ static bool read_member(fe *f, zip_t *zip, const char *name, uint64_t most, char
     return true;
 }
 
-bool fe_archive_read(fe *f, const char *path, fe_archive *out)
+static zip_t *open_archive(fe *f, const char *path)
 {
     int problem = 0;
-    char *config = NULL, *weights = NULL;
     zip_t *zip = zip_open(path, ZIP_RDONLY, &problem);
-    if (!zip) {
-        zip_error_t error;
-        zip_error_init_with_code(&error, problem);
-        diag_error(f->diag, NULL, "cannot be read as an archive: %s", zip_error_strerror(&error));
-        zip_error_fini(&error);
-        return false;
-    }
+    if (zip) return zip;
+    zip_error_t error;
+    zip_error_init_with_code(&error, problem);
+    diag_error(f->diag, NULL, "cannot be read as an archive: %s", zip_error_strerror(&error));
+    zip_error_fini(&error);
+    return NULL;
+}
+
+bool fe_archive_read(fe *f, const char *path, fe_archive *out)
+{
+    char *config = NULL, *weights = NULL;
+    zip_t *zip = open_archive(f, path);
+    if (!zip) return false;
     *out = (fe_archive){0};
     bool ok = read_member(f, zip, "config.json", MOST_CONFIG_BYTES, &config, &out->config_size);
     ok = read_member(f, zip, "model.weights.h5", most_weight_bytes, &weights, &out->weights_size) && ok;
@@ -78,5 +83,13 @@ bool fe_archive_read(fe *f, const char *path, fe_archive *out)
     out->config = config;
     out->weights = weights;
     zip_discard(zip);
+    return ok;
+}
+
+bool fe_archive_asset(fe *f, const char *name, char **out_bytes, size_t *out_size)
+{
+    zip_t *zip = open_archive(f, f->archive);
+    bool ok = zip && read_member(f, zip, name, MOST_ASSET_BYTES, out_bytes, out_size);
+    if (zip) zip_discard(zip);
     return ok;
 }

@@ -15,5 +15,7 @@ typedef struct fe_archive {
 bool fe_archive_is(const char *path);
 /* Members are bounded in size and in how far they unpack. False after a diagnostic. */
 bool fe_archive_read(fe *f, const char *path, fe_archive *out);
+/* A member of the archive that is being read, with a zero behind it; *out_bytes NULL when it is absent. */
+bool fe_archive_asset(fe *f, const char *name, char **out_bytes, size_t *out_size);
 
 #endif

@@ -110,7 +110,7 @@ static bool read_constant(fe_arg_reader *r, const cJSON *config, const json_at *
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(config, "dtype");
     const json_at value_at = {.up = at, .key = "value"}, dtype_at = {.up = at, .key = "dtype"};
     ir_dtype dtype;
-    if (!cJSON_IsString(name) || !ir_dtype_find_keras(name->valuestring, &dtype)) {
+    if (!cJSON_IsString(name) || !ir_dtype_find_keras(name->valuestring, &dtype) || dtype == DTYPE_str) {
         return fe_error(r->fe, &dtype_at, "expected a dtype, found %s", fe_json_show(r->fe, name));
     }
     return fe_arg_read_array(r, cJSON_GetObjectItemCaseSensitive(config, "value"), dtype, &value_at, out);

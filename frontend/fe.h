@@ -35,6 +35,8 @@ typedef struct fe {
     fe_model *model;       /* the outermost model */
     map refused_policy;    /* dtype policies that were refused: each is reported once */
     bool keras2;           /* the model was written by Keras 2 */
+    const char *archive;   /* path of the .keras archive that is read, or NULL */
+    map files;             /* vocabularies read: their paths, for -MD */
 } fe;
 
 /* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in
@@ -150,6 +152,7 @@ typedef struct fe_weight {
     bool trainable;        /* as created; a frozen layer's weights are trainable here and not in the module */
     const ir_record *regularizer;
     bool shared;           /* another layer's variable that Keras stores here a second time */
+    const char *dataset, *dataset_copy; /* no Keras variable but stored in weights files, under these names; or NULL */
 } fe_weight;
 
 /* A random generator of a layer. */
@@ -233,6 +236,8 @@ typedef struct fe_weight_spec {
     bool trainable;      /* as add_weight(trainable=) */
     bool keep_dtype;     /* in the variable dtype, not cast to the compute dtype when read */
     bool integer;        /* i64 instead of the variable dtype */
+    const float *data;   /* f32: first values, or NULL */
+    const char *dataset, *dataset_copy; /* as in fe_weight */
 } fe_weight_spec;
 /* The weight's current value in this graph, cast to the layer's compute dtype; makes the variable at the first call. Sizes
  * were checked by the caller; absurd totals (2^40 elements) are refused here. IR_NONE after a diagnostic. */

@@ -167,6 +167,7 @@ static frontend_model *read_model(fe *f, const char *name, const char *source, s
     fe_h5_training_adapt(f, root);
     f->module = ir_module_new(f->arena, "model");
     f->refused_policy.arena = f->arena;
+    f->files.arena = f->arena;
     if (!fe_policy_check(f)) return NULL;
     lowering job = {.fe = f, .top = read_top(f, root)};
     if (!job.top || diag_has_errors(f->diag)) {
@@ -198,6 +199,7 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
     if (!d->file) d->file = path;
     if (fe_archive_is(path)) {
         if (!fe_archive_read(&f, path, &archive)) return NULL;
+        f.archive = path;
         result = read_model(&f, arena_printf(a, "%s/config.json", path), archive.config, archive.config_size);
     } else if (fe_h5_is(path)) {
         if (!fe_h5_read(&f, path, &archive)) return NULL;
@@ -210,5 +212,6 @@ frontend_model *frontend_read(arena *a, const char *path, const frontend_options
     result->weights = archive.weights;
     result->weights_size = archive.weights_size;
     add_dependency(&f, result, path);
+    for (size_t i = 0; i < f.files.count; i++) add_dependency(&f, result, f.files.entry[i].key);
     return result;
 }

@@ -139,6 +139,51 @@ ir_value fe_pool_build(fe_lower *l, fe_layer *layer, const fe_pool *s, ir_value 
 /* One axis of x in `results` windows that cover it evenly. */
 ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int axis, int64_t results, bool maximum);
 
+/* ---- categories (layers_preprocess.c) and words ------------------------------------------ */
+
+typedef enum fe_encoding {
+    FE_ENCODE_int, FE_ENCODE_one_hot, FE_ENCODE_multi_hot, FE_ENCODE_count, FE_ENCODE_tf_idf
+} fe_encoding;
+/* Fields output_mode and sparse; with_weights: tf_idf is a mode, too. */
+bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encoding *out);
+typedef struct fe_encode {
+    fe_encoding mode; /* tf_idf counts here */
+    int64_t depth;
+    ir_dtype dtype; /* of all results but those of mode int, which are x itself */
+} fe_encode;
+/* x: integers; those outside 0 .. depth - 1 count nowhere. weights: of x's shape, or IR_NONE. */
+bool fe_encode_build(fe_lower *l, fe_layer *layer, const fe_encode *s, ir_value x, ir_value weights, fe_value *out);
+
+/* Words or integers in the order of their numbers (vocabulary.c). */
+typedef struct fe_vocabulary {
+    bool is_text;
+    int count;
+    const char **text; /* is_text; UTF-8 */
+    int64_t *integer;
+} fe_vocabulary;
+/* Field "vocabulary": a list, the path of a file with a word a line, or, null in an archive, the archive's own file.
+ * out_is_file: as a path. False after a diagnostic. */
+bool fe_vocabulary_read(fe *f, const fe_layer *layer, fe_config *c, bool is_text, fe_vocabulary *out, bool *out_is_file);
+/* A table (words/words.h) as a constant u8[]: keys to values; what is no key becomes `missing`, or, is_closed, a fault. A
+ * key that is there twice keeps its last value. IR_NONE after a diagnostic. */
+typedef struct fe_table {
+    const fe_vocabulary *key, *value; /* of one count */
+    const fe_vocabulary *missing;     /* of one item */
+    bool is_closed;
+    const void *block; /* what the first build made */
+    size_t size;
+} fe_table;
+ir_value fe_table_build(fe_lower *l, fe_layer *layer, fe_table *t);
+ir_value fe_words_build(fe_lower *l, ir_op op, int count, const ir_value *in, ir_type type); /* lookup, hash, tokens */
+/* Hash of text or integers below `bins`: i64. key: of SipHash, or NULL. */
+ir_value fe_hash_build(fe_lower *l, ir_value x, const int64_t *key, int64_t bins);
+/* Field "salt": an integer or two. */
+bool fe_salt_read(fe_config *c, bool *out_has_salt, int64_t out_salt[2]);
+/* True when the layer (one of those on words) has no dtype policy, or took it. */
+bool fe_words_policy(fe_layer *layer, const char *name);
+/* Strings go into few layers; false with a message when this one is none of them. */
+bool fe_strings_check(fe_lower *l, fe_layer *layer, const fe_args *args);
+
 /* ---- images (layers_resize.c) ------------------------------------------------------------- */
 
 typedef enum fe_interpolation {

@@ -1,5 +1,4 @@
-/* layers_preprocess.c: preprocessing of numbers (Rescaling, Normalization, Discretization, CategoryEncoding,
- * IntegerLookup) and two layers of ConvNeXt that are no layers of keras.layers. */
+/* layers_preprocess.c: preprocessing of numbers (Rescaling, Normalization, Discretization, CategoryEncoding) and two layers of ConvNeXt that are no layers of keras.layers. */
 #include "frontend/layers.h"
 
 #include <math.h>
@@ -203,19 +202,9 @@ bool fe_call_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe
 
 /* ---- categories -------------------------------------------------------------------------- */
 
-typedef enum encoding { ENCODE_int, ENCODE_one_hot, ENCODE_multi_hot, ENCODE_count } encoding;
-static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", NULL};
+static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", "tf_idf", NULL};
 
-typedef struct categories {
-    encoding mode;
-    int64_t depth;
-    numbers table;  /* bin boundaries, or the vocabulary */
-    int64_t first;  /* IntegerLookup: number of the first word */
-    int64_t masked; /* IntegerLookup: the value that becomes 0 */
-    bool has_mask;
-} categories;
-
-static bool read_mode(fe_config *c, categories *s, int otherwise)
+bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encoding *out)
 {
     const json_at at = fe_key(c, "output_mode"), sparse_at = fe_key(c, "sparse");
     const char *mode;
@@ -224,18 +213,28 @@ static bool read_mode(fe_config *c, categories *s, int otherwise)
     if (!fe_config_text_or(c, "output_mode", encodings[otherwise], &mode)) return false;
     if (!fe_config_bool_or(c, "sparse", false, &sparse)) return false;
     if (strcmp(mode, "binary") == 0) mode = "multi_hot";
+    if (strcmp(mode, "tf-idf") == 0) mode = "tf_idf";
     while (encodings[which] && strcmp(encodings[which], mode) != 0) which++;
-    if (!encodings[which]) return fe_error(c->fe, &at, "the mode \"%s\" is not supported", mode);
-    s->mode = (encoding)which;
+    if (!encodings[which] || (which == FE_ENCODE_tf_idf && !with_weights))
+        return fe_error(c->fe, &at, "expected %s, found \"%s\"",
+                        with_weights ? "int, one_hot, multi_hot, count or tf_idf" : "int, one_hot, multi_hot or count",
+                        mode);
+    *out = (fe_encoding)which;
     return !sparse || fe_error(c->fe, &sparse_at, "sparse tensors are not supported");
 }
+
+typedef struct categories {
+    fe_encode encode;
+    numbers table; /* bin boundaries */
+} categories;
 
 bool fe_read_category_encoding(fe *f, fe_layer *layer, fe_config *c)
 {
     categories *s = arena_new(f->arena, categories);
     layer->state = s;
-    return fe_size_read(c, "num_tokens", 0, &s->depth) && read_mode(c, s, ENCODE_multi_hot) &&
-           fe_config_done(c);
+    s->encode.dtype = layer->compute_dtype;
+    return fe_size_read(c, "num_tokens", 0, &s->encode.depth) &&
+           fe_encoding_read(c, FE_ENCODE_multi_hot, false, &s->encode.mode) && fe_config_done(c);
 }
 
 bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
@@ -244,38 +243,12 @@ bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
     const json_at at = fe_key(c, "bin_boundaries");
     layer->state = s;
     fe_config_ignore(c, "num_bins epsilon");
-    if (!read_numbers(c, "bin_boundaries", &s->table) || !read_mode(c, s, ENCODE_int)) return false;
+    if (!read_numbers(c, "bin_boundaries", &s->table) || !fe_encoding_read(c, FE_ENCODE_int, false, &s->encode.mode))
+        return false;
     if (s->table.rank != 1)
         return fe_error(f, &at, "expected a list of boundaries: the layer must have been adapted");
-    s->depth = s->table.count + 1;
-    return fe_config_done(c);
-}
-
-bool fe_read_integer_lookup(fe *f, fe_layer *layer, fe_config *c)
-{
-    categories *s = arena_new(f->arena, categories);
-    const json_at at = fe_key(c, "vocabulary"), oov_at = fe_key(c, "num_oov_indices"),
-                  invert_at = fe_key(c, "invert");
-    int64_t unknown;
-    bool invert;
-    layer->state = s;
-    fe_config_ignore(
-        c, "max_tokens oov_token vocabulary_dtype idf_weights pad_to_max_tokens vocabulary_size encoding "
-           "salt oov_method");
-    s->has_mask = fe_config_has(c, "mask_token");
-    if (!fe_config_int_or(c, "mask_token", INT64_MIN, 0, &s->masked) ||
-        !fe_config_int_or(c, "num_oov_indices", 0, 1, &unknown) ||
-        !fe_config_bool_or(c, "invert", false, &invert) || !read_numbers(c, "vocabulary", &s->table) ||
-        !read_mode(c, s, ENCODE_int))
-        return false;
-    if (unknown != 1) return fe_error(f, &oov_at, "only 1 is supported, found %lld", (long long)unknown);
-    if (invert) return fe_error(f, &invert_at, "inverse lookups are not supported");
-    if (s->table.rank != 1 || s->table.count > 1 << 16)
-        return fe_error(f, &at, "expected a list of at most %d integers: the layer must have been adapted",
-                        1 << 16);
-    const bool zero = s->has_mask && s->mode == ENCODE_int;
-    s->first = unknown + zero;
-    s->depth = s->first + s->table.count;
+    s->encode.depth = s->table.count + 1;
+    s->encode.dtype = layer->compute_dtype;
     return fe_config_done(c);
 }
 
@@ -299,14 +272,12 @@ static ir_value sum_last(fe_lower *l, ir_value x, ir_dtype dtype)
     return ir_build_reduce(l->g, "add", ir_build_convert(l->g, x, dtype), 1, &last, false);
 }
 
-/* x: integers; weights: of x's shape, or IR_NONE. */
-static bool encode(fe_lower *l, fe_layer *layer, ir_value x, ir_value weights, fe_value *out)
+bool fe_encode_build(fe_lower *l, fe_layer *layer, const fe_encode *s, ir_value x, ir_value weights, fe_value *out)
 {
-    const categories *s = layer->state;
     ir_graph *g = l->g;
     ir_type t = fe_type(l, x);
-    if (s->mode == ENCODE_int) return fe_finish(l, x, IR_NONE, out);
-    if (s->mode == ENCODE_one_hot && t.rank > 1 && ir_dim_equal(t.dim[t.rank - 1], ir_fixed(1))) {
+    if (s->mode == FE_ENCODE_int) return fe_finish(l, x, IR_NONE, out);
+    if (s->mode == FE_ENCODE_one_hot && t.rank > 1 && ir_dim_equal(t.dim[t.rank - 1], ir_fixed(1))) {
         x = ir_build_reshape(g, x, t.rank - 1, t.dim);
         t.rank--;
     }
@@ -317,18 +288,19 @@ static bool encode(fe_lower *l, fe_layer *layer, ir_value x, ir_value weights, f
     x = fe_insert_dim(l, ir_build_convert(g, x, DTYPE_i64), t.rank - 1);
     const ir_value hit =
         ir_build_compare(g, "EQ", ir_build_iota(g, ir_type_with_dtype(t, DTYPE_i64), t.rank - 1), x);
-    ir_value y = ir_build_convert(g, hit, layer->compute_dtype);
-    if (s->mode == ENCODE_one_hot) return fe_finish(l, y, IR_NONE, out);
+    ir_value y = ir_build_convert(g, hit, s->dtype);
+    if (s->mode == FE_ENCODE_one_hot) return fe_finish(l, y, IR_NONE, out);
     if (weights != IR_NONE)
         y = ir_build_binary(g, OP_multiply, y,
-                            fe_insert_dim(l, ir_build_convert(g, weights, layer->compute_dtype), t.rank - 1));
+                            fe_insert_dim(l, ir_build_convert(g, weights, s->dtype), t.rank - 1));
     const int64_t axis = t.rank > 2 ? 1 : 0;
-    return fe_finish(l, ir_build_reduce(g, s->mode == ENCODE_count ? "add" : "maximum", y, 1, &axis, false),
-                     IR_NONE, out);
+    const char *kind = s->mode == FE_ENCODE_multi_hot ? "maximum" : "add";
+    return fe_finish(l, ir_build_reduce(g, kind, y, 1, &axis, false), IR_NONE, out);
 }
 
 bool fe_call_category_encoding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
+    const categories *s = layer->state;
     fe_tensor x, weights;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
     if (!fe_tensor_find(l, layer, args, 1, "count_weights", &weights)) return false;
@@ -339,39 +311,18 @@ bool fe_call_category_encoding(fe_lower *l, fe_layer *layer, const fe_args *args
             return fe_layer_error(l->fe, layer, "expected weights like the input, found %s",
                                   fe_shape_show(l->fe, &w));
     }
-    return encode(l, layer, x.value, weights.value, out);
+    return fe_encode_build(l, layer, &s->encode, x.value, weights.value, out);
 }
 
 bool fe_call_discretization(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     const categories *s = layer->state;
     fe_tensor x;
-    ir_value above;
+    ir_value above = IR_NONE;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
     if (!compare_table(l, layer, "GE", ir_build_convert(l->g, x.value, DTYPE_f32), &s->table, &above))
         return false;
-    return encode(l, layer, sum_last(l, above, DTYPE_i32), IR_NONE, out);
-}
-
-/* Unknown integers become the number before the first word's, the mask 0. */
-bool fe_call_integer_lookup(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    const categories *s = layer->state;
-    ir_graph *g = l->g;
-    fe_tensor x;
-    ir_value hit;
-    if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    const ir_value whole = ir_build_convert(g, x.value, DTYPE_i64);
-    if (!compare_table(l, layer, "EQ", whole, &s->table, &hit)) return false;
-    const ir_type t = ir_type_with_dtype(fe_type(l, hit), DTYPE_i64);
-    const ir_value place = ir_build_binary_scalar(g, OP_add, ir_build_iota(g, t, t.rank - 1), 1);
-    ir_value y = sum_last(l, ir_build_select(g, hit, place, ir_build_scalar(g, DTYPE_i64, 0)), DTYPE_i64);
-    y = ir_build_binary_scalar(g, OP_add, y, (double)(s->first - 1));
-    if (s->has_mask && s->mode == ENCODE_int) {
-        const ir_value mask = ir_build_constant(g, ir_type_scalar(DTYPE_i64), &s->masked);
-        y = ir_build_select(g, ir_build_compare(g, "EQ", whole, mask), ir_build_scalar(g, DTYPE_i64, 0), y);
-    }
-    return encode(l, layer, y, IR_NONE, out);
+    return fe_encode_build(l, layer, &s->encode, sum_last(l, above, DTYPE_i32), IR_NONE, out);
 }
 
 /* ---- ConvNeXt ---------------------------------------------------------------------------- */

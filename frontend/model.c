@@ -39,7 +39,7 @@ bool fe_read_input_layer(fe *f, fe_layer *layer, fe_config *config)
     const json_at shape_at = fe_key(config, "batch_shape"), dtype_at = fe_key(config, "dtype");
     ok = fe_config_text_or(config, "dtype", "float32", &dtype) && ok;
     if (ok && !ir_dtype_find_keras(dtype, &input->type.dtype)) {
-        ok = fe_error(f, &dtype_at, "expected a dtype of numbers, found \"%s\"", dtype);
+        ok = fe_error(f, &dtype_at, "expected a dtype, found \"%s\"", dtype);
     }
     ok = read_shape(f, shape, &shape_at, &input->type) && ok;
     ok = fe_config_bool_or(config, "sparse", false, &sparse) &&

@@ -156,7 +156,7 @@ bool op_find_dtype(op_use *u, const char *name, ir_dtype otherwise, ir_dtype *ou
 {
     const fe_value *v = op_find(u, name);
     *out = otherwise;
-    if (v && (v->kind != FE_TEXT || !ir_dtype_find_keras(v->text, out)))
+    if (v && (v->kind != FE_TEXT || !ir_dtype_find_keras(v->text, out) || *out == DTYPE_str))
         return op_error(u, "expected the name of a dtype as \"%s\"", name);
     return true;
 }

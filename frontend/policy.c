@@ -1,6 +1,6 @@
 /* policy.c: dtype policies: what a layer computes in and what its variables are kept in. A layer's policy is one name, or
  * a map from the paths of layers (or patterns of paths) to names, which the layers that it makes inherit. */
-#include "frontend/fe.h"
+#include "frontend/layers.h"
 #include "frontend/model.h"
 #include "frontend/pattern.h"
 
@@ -163,7 +163,9 @@ bool fe_policy_read(fe *f, fe_layer *layer, fe_config *config)
     const json_at at = {.up = &config->at, .key = "dtype"};
     const cJSON *j = fe_config_item(config, "dtype");
     fe_policy *p = arena_new(f->arena, fe_policy);
+    const char *name = cJSON_IsString(j) ? j->valuestring : get_text(cJSON_GetObjectItemCaseSensitive(j, "config"), "name");
     bool ok;
+    if (fe_words_policy(layer, name)) return true;
     if (f->options->policy) {
         p->policy = find_policy(f->options->policy);
         ok = p->policy != NULL; /* fe_policy_check has said so */

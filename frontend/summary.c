@@ -52,6 +52,7 @@ typedef struct counts {
 static void count_layer(const fe *f, const fe_layer *layer, bool *seen, counts *c)
 {
     for (size_t i = 0; i < layer->weight_count; i++) {
+        if (layer->weight[i].dataset) continue;
         int variable = layer->weight[i].variable;
         const ir_variable *v = &f->module->variable[variable];
         int64_t elements = ir_type_elements_at(&v->type, 1);

@@ -89,8 +89,11 @@ static fe_weight *make_weight(fe_lower *l, fe_layer *layer, const fe_weight_spec
     v.name = make_identifier(f, v.path);
     v.initializer = spec->initializer ? spec->initializer : ir_record_new(f->arena, "zeros");
     v.constraint = spec->constraint;
+    v.data = spec->data;
     fe_weight w = {.name = arena_strdup(f->arena, spec->name), .trainable = spec->trainable};
     w.regularizer = spec->regularizer;
+    w.dataset = spec->dataset;
+    w.dataset_copy = spec->dataset_copy;
     w.variable = ir_module_add_variable(f->module, v);
     arena_push(f->arena, layer->weight, layer->weight_count, layer->weight_capacity, w);
     return &layer->weight[layer->weight_count - 1];
@@ -209,6 +212,12 @@ static void place_variable(orderer *o, int variable)
 static void place_weight(orderer *o, const fe_layer *layer, const fe_weight *w, int index)
 {
     ir_variable *v = &o->fe->module->variable[w->variable];
+    if (w->dataset) {
+        v->h5 = w->dataset;
+        v->h5_copy = w->dataset_copy;
+        place_variable(o, w->variable);
+        return;
+    }
     const char *dataset = arena_printf(o->fe->arena, "%s/vars/%d", layer->h5, index);
     if (w->shared)
         v->h5_copy = dataset;

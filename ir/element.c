@@ -73,6 +73,7 @@ void ir_element_print(ir_dtype dtype, const void *bytes, text *to)
     case DTYPE_u8:
     case DTYPE_u16:
     case DTYPE_u32:
+    case DTYPE_str:
     case DTYPE_u64: text_add(to, "%" PRIu64, bits); return;
     case DTYPE_f64:
         if (isnan(e.f64))
@@ -149,6 +150,7 @@ bool ir_element_read(ir_dtype dtype, const char *word, void *bytes)
         case DTYPE_FLOAT: ok = read_float(dtype, word, &e); break;
         case DTYPE_SIGNED: ok = read_signed(dtype, word, &e); break;
         case DTYPE_BOOL:
+        case DTYPE_TEXT:
         case DTYPE_UNSIGNED: ok = read_unsigned(dtype, word, &e); break;
         }
     }

@@ -27,6 +27,7 @@ interp_cell interp_load(const ir_array *x, int64_t at)
     case DTYPE_u32:
         return (interp_cell){.u = ((const uint32_t *)x->data)[at]};
     case DTYPE_u64:
+    case DTYPE_str:
         return (interp_cell){.u = ((const uint64_t *)x->data)[at]};
     case DTYPE_f16:
         return interp_float((double)ir_f16_to_f32(((const uint16_t *)x->data)[at]));
@@ -62,6 +63,7 @@ void interp_store(ir_array *x, int64_t at, interp_cell value)
         return;
     case DTYPE_i64:
     case DTYPE_u64:
+    case DTYPE_str:
         ((uint64_t *)x->data)[at] = value.u;
         return;
     case DTYPE_f16:
@@ -110,6 +112,8 @@ interp_cell interp_convert(interp_cell value, ir_dtype from, ir_dtype to)
         return ir_dtype_is_float(from) ? clamp_signed(value.f, bits) : value;
     case DTYPE_UNSIGNED:
         return ir_dtype_is_float(from) ? clamp_unsigned(value.f, bits) : value;
+    case DTYPE_TEXT:
+        return value;
     case DTYPE_FLOAT:
         if (ir_dtype_is_float(from)) return value;
         if (to == DTYPE_f64)

@@ -68,6 +68,9 @@ void interp_nest_select_and_scatter(const interp *c);
 void interp_nest_cumulative(const interp *c);
 void interp_nest_scatter(const interp *c);
 void interp_nest_sort(const interp *c);
+void interp_nest_lookup(const interp *c);
+void interp_nest_hash(const interp *c);
+void interp_nest_tokens(const interp *c);
 void interp_nest_while(const interp *c);
 void interp_nest_scan(const interp *c);
 

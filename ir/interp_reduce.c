@@ -13,6 +13,7 @@ bool interp_less(ir_dtype dtype, interp_cell a, interp_cell b)
     case DTYPE_SIGNED:
         return (int64_t)a.u < (int64_t)b.u;
     case DTYPE_BOOL:
+    case DTYPE_TEXT:
     case DTYPE_UNSIGNED:
         return a.u < b.u;
     }
@@ -73,6 +74,7 @@ static interp_cell extreme(ir_dtype dtype, bool largest)
         return interp_float(largest ? INFINITY : -INFINITY);
     case DTYPE_SIGNED:
         return (interp_cell){.u = largest ? high : ~high};
+    case DTYPE_TEXT:
     case DTYPE_UNSIGNED:
         return (interp_cell){.u = largest ? UINT64_MAX >> (64 - bits) : 0};
     case DTYPE_BOOL:

@@ -24,7 +24,7 @@ typedef enum ir_dtype {
     DTYPE_COUNT
 } ir_dtype;
 
-typedef enum ir_dtype_class { DTYPE_BOOL, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_FLOAT } ir_dtype_class;
+typedef enum ir_dtype_class { DTYPE_BOOL, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_TEXT, DTYPE_FLOAT } ir_dtype_class;
 
 const char *ir_dtype_name(ir_dtype t);
 const char *ir_dtype_keras_name(ir_dtype t);

@@ -75,6 +75,9 @@ static void load_doubles(double *wide, const void *from, uint32_t dtype, size_t 
     }
         PLAIN_TYPES(ROW)
 #undef ROW
+    case TFCC_STR: /* no number */
+        for (size_t i = 0; i < count; i++) wide[i] = 0;
+        return;
     case TFCC_I1:
         for (size_t i = 0; i < count; i++) wide[i] = ((const uint8_t *)from)[i] != 0;
         return;
@@ -98,6 +101,9 @@ static void store_doubles(void *to, uint32_t dtype, const double *wide, size_t c
     }
         PLAIN_TYPES(ROW)
 #undef ROW
+    case TFCC_STR:
+        memset(to, 0, count * sizeof(uint64_t));
+        return;
     case TFCC_I1:
         for (size_t i = 0; i < count; i++) ((uint8_t *)to)[i] = wide[i] != 0;
         return;
@@ -124,6 +130,7 @@ static size_t find_misfit(const double *wide, uint32_t dtype, size_t count)
         PLAIN_TYPES(ROW)
 #undef ROW
     case TFCC_I1:
+    case TFCC_STR:
     case TFCC_F16:
     case TFCC_BF16:
         break;

@@ -4,6 +4,7 @@
 #include "columns.h"
 #include "convert.h"
 #include "philox.h"
+#include "strings.h"
 
 #include <string.h>
 
@@ -173,6 +174,10 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
         if (!column_fill_ones(r, port, rows, &d->column[i])) return false;
         if (port->kind == TFCC_PORT_SAMPLE_WEIGHT) continue;
         uint64_t count = rt_shape_row_elements(&port->shape) * (uint64_t)rows;
+        if (port->shape.dtype == TFCC_STR) {
+            if (!strings_make(r, count, d->column[i].data)) return false;
+            continue;
+        }
         bool is_float = rt_dtype_is_float(port->shape.dtype);
         for (uint64_t k = 0; k < count; k++) {
             double u = (double)(philox_mix(i << 40 | k) >> 11) * 0x1p-53;

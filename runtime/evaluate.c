@@ -37,6 +37,7 @@ static bool evaluate(model *m, const dataset *data, const options *o)
     if (!step_open(&eval, m, "eval_step") || !session_log_open(&log, m)) return false;
     if (!batches_open(&b, m, data, o->batch_size, false)) return false;
     session_evaluate(&eval, &b, &log);
+    if (m->r->status) return false;
     if (o->json)
         print_json(&log);
     else

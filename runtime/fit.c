@@ -106,7 +106,7 @@ static int64_t next_batch(fit *f)
     return batches_next(&f->batches);
 }
 
-/* One epoch's steps; false when a signal ended it. */
+/* One epoch's steps; false when a signal or a fault ended it. */
 static bool run_steps(fit *f)
 {
     if (f->o->steps_per_epoch == 0) batches_start(&f->batches, f->o->seed, f->passes++);
@@ -114,6 +114,7 @@ static bool run_steps(fit *f)
         if (session_signal()) return false;
         int64_t n = next_batch(f);
         step_run(&f->train, n, f->batches.ports);
+        if (f->r->status) return false;
         history_add_batch(&f->history, step_scalar(&f->train, (uint64_t)f->loss));
         if (!progress_is_due(&f->progress) || i + 1 == f->steps) continue;
         session_log_read(&f->log);
@@ -127,13 +128,13 @@ static bool run_epoch(fit *f, int64_t epoch)
     if (!history_reserve(&f->history, (uint64_t)f->steps)) return false;
     model_reset_metrics(&f->model);
     progress_begin_epoch(&f->progress, epoch, f->steps);
-    if (!run_steps(f)) return true;
+    if (!run_steps(f)) return !f->r->status;
     session_log_read(&f->log);
     size_t bytes = (size_t)f->log.values * sizeof *f->value;
     memcpy(f->value, f->log.value, bytes);
     if (f->validation.rows > 0) {
         session_evaluate(&f->eval, &f->validation_batches, &f->log);
-        if (session_signal()) return true;
+        if (session_signal() || f->r->status) return !f->r->status;
         memcpy(f->value + f->log.values, f->log.value, bytes);
     }
     progress_end_epoch(&f->progress, f->history.key, f->value, f->history.keys);

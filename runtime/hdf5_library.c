@@ -107,6 +107,8 @@ hid_t hdf5_memory_type(const hdf5 *h, uint32_t dtype)
         return h->H5Tcopy(*h->H5T_NATIVE_UINT16_g);
     case TFCC_U32:
         return h->H5Tcopy(*h->H5T_NATIVE_UINT32_g);
+    case TFCC_STR: /* no variable is text */
+        break;
     case TFCC_U64:
         return h->H5Tcopy(*h->H5T_NATIVE_UINT64_g);
     case TFCC_F16:

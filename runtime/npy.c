@@ -116,8 +116,8 @@ static bool take_dict(cursor *c, dict *d, npz_array *a)
     return d->has_descr && d->has_order && d->has_shape;
 }
 
-/* "<f4" and its like. */
-static bool find_type(const char *descr, npz_array *a, bool *out_swapped)
+/* "<f4" and its like, "<U8" and "|S8". */
+static bool find_type(const char *descr, npz_array *a, npy_head *head)
 {
     const uint16_t one = 1;
     char own = *(const uint8_t *)&one ? '<' : '>';
@@ -125,11 +125,18 @@ static bool find_type(const char *descr, npz_array *a, bool *out_swapped)
     if (!*descr) return false;
     char *end;
     long size = strtol(descr + 1, &end, 10);
-    if (*end) return false;
+    if (*end || size < 0 || size > INT32_MAX) return false;
+    head->swapped = size > 1 && (order == '<' || order == '>') && order != own;
+    if (*descr == 'S' || *descr == 'U') {
+        a->dtype = TFCC_STR;
+        head->text = *descr;
+        head->item = (uint64_t)size * (*descr == 'U' ? 4 : 1);
+        return true;
+    }
     for (size_t i = 0; i < RT_COUNT(types); i++) {
         if (types[i].kind != *descr || types[i].size != size) continue;
         a->dtype = types[i].dtype;
-        *out_swapped = size > 1 && (order == '<' || order == '>') && order != own;
+        head->item = types[i].size;
         return true;
     }
     return false;
@@ -172,30 +179,34 @@ bool npy_read_head(rt *r, const char *where, const uint8_t *bytes, uint64_t size
         return rt_wrong(r, "%s: expected an array of numbers, found a head that does not describe one",
                         where);
     }
-    bool swapped = false;
-    if (!find_type(d.descr, a, &swapped)) {
-        return rt_wrong(r, "%s: expected integers, floats or booleans, found type \"%s\"", where, d.descr);
+    npy_head found = {.bytes = head, .fortran = d.fortran};
+    if (!find_type(d.descr, a, &found)) {
+        return rt_wrong(r, "%s: expected integers, floats, booleans or strings, found type \"%s\"%s", where, d.descr,
+                        strchr(d.descr, 'O') ? ": Python objects, which are stored as a program (a pickle); save an "
+                                               "array of strings with dtype=str"
+                                             : "");
     }
     if (d.rank > NPZ_MOST_DIMS) {
         return rt_wrong(r, "%s: expected at most %d dimensions, found %u", where, (int)NPZ_MOST_DIMS,
                         (unsigned)d.rank);
     }
     a->rank = d.rank;
-    if (!count_elements(a) || a->count * rt_dtype_size(a->dtype) != size - head) {
+    if (!count_elements(a) || rt_multiply(a->count, found.item) != size - head) {
         return rt_wrong(r, "%s: expected data for shape %s of %s, found %llu bytes", where,
                         rt_shape_show(r, a->rank, a->dim, 0), rt_dtype_name(a->dtype),
                         (unsigned long long)(size - head));
     }
-    *out_head = (npy_head){.bytes = head, .fortran = d.fortran, .swapped = swapped};
+    *out_head = found;
     return true;
 }
 
-static const char *type_name(uint32_t dtype, char *text)
+static const char *type_name(const npz_array *a, char *text)
 {
     const uint16_t one = 1;
     char own = *(const uint8_t *)&one ? '<' : '>';
+    if (a->dtype == TFCC_STR) sprintf(text, "|S%llu", (unsigned long long)a->item);
     for (size_t i = 0; i < RT_COUNT(types); i++) {
-        if (types[i].dtype != dtype) continue;
+        if (types[i].dtype != a->dtype) continue;
         sprintf(text, "%c%c%d", types[i].size == 1 ? '|' : own, types[i].kind, (int)types[i].size);
     }
     return text;
@@ -203,7 +214,7 @@ static const char *type_name(uint32_t dtype, char *text)
 
 size_t npy_make_head(const npz_array *a, char *text)
 {
-    char type[8] = "", shape[256] = "";
+    char type[32] = "", shape[256] = "";
     size_t used = 0;
     for (uint32_t i = 0; i < a->rank; i++) {
         used += (size_t)sprintf(shape + used, i > 0 ? ", %lld" : "%lld", (long long)a->dim[i]);
@@ -211,7 +222,7 @@ size_t npy_make_head(const npz_array *a, char *text)
     if (a->rank == 1) sprintf(shape + used, ",");
     size_t length =
         10 + (size_t)sprintf(text + 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                             type_name(a->dtype, type), shape);
+                             type_name(a, type), shape);
     size_t whole = (length + 1 + 63) / 64 * 64;
     memset(text + length, ' ', whole - length);
     text[whole - 1] = '\n';

@@ -7,6 +7,8 @@
 typedef struct npy_head {
     uint64_t bytes; /* of the head */
     bool fortran, swapped;
+    char text;         /* strings: 'S' bytes or 'U' code points of 4 bytes; else 0 */
+    uint64_t item;     /* bytes of an element in the file */
 } npy_head;
 
 /* Reads the head of the .npy file of `size` bytes; fills in type and dims of a, and checks that the data

@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "npy.h"
+#include "strings.h"
 
 #include <string.h>
 
@@ -35,7 +36,13 @@ static bool read_array(rt *r, const char *where, const zip_archive *z, const zip
     uint8_t *bytes = rt_alloc(r, m->size, "an array of the data");
     npy_head head;
     if (!bytes || !zip_read(z, m, bytes) || !npy_read_head(r, where, bytes, m->size, a, &head)) return false;
+    if (head.text && !strings_read(r, where, bytes, &head, a)) return false;
     size_t size = rt_dtype_size(a->dtype);
+    if (head.text) {
+        if (!head.fortran || a->rank < 2) return true;
+        bytes = a->block;
+        head = (npy_head){.fortran = true};
+    }
     char *data = (char *)bytes + head.bytes;
     if (head.bytes % 8 != 0) data = memmove(bytes, data, (size_t)(a->count * size));
     if (head.swapped) convert_swap_bytes(data, a->count, size);
@@ -87,11 +94,12 @@ bool npz_write(rt *r, const char *path, npz_array *array, uint64_t count)
     }
     for (uint64_t i = 0; i < count; i++) {
         char head[NPY_MOST_HEAD];
+        if (array[i].dtype == TFCC_STR && !strings_pack(out.r, &array[i])) break;
         size_t size = npy_make_head(&array[i], head);
         char *name = rt_printf(r, "%s.npy", array[i].name);
         if (name)
             zip_writer_add(&w, name, head, size, array[i].data,
-                           array[i].count * rt_dtype_size(array[i].dtype));
+                           array[i].count * (array[i].dtype == TFCC_STR ? array[i].item : rt_dtype_size(array[i].dtype)));
     }
     zip_writer_finish(&w);
     return output_close(&out);

@@ -14,6 +14,7 @@ typedef struct npz_array {
     uint64_t count; /* elements */
     void *data;     /* C order, this machine's byte order */
     void *block;    /* what rt_free gets to give data back */
+    uint64_t item;  /* TFCC_STR, to be written: bytes of each element at data; read: data holds addresses of word records */
 } npz_array;
 
 typedef struct npz_file {

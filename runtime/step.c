@@ -2,6 +2,7 @@
 #include "step.h"
 
 #include "convert.h"
+#include "words/words.h"
 
 #include <string.h>
 
@@ -170,6 +171,7 @@ void step_run(step *s, int64_t n, void *const *ports)
         run_loop(s, l);
         i += l->loop->loop_launches;
     }
+    if (tfcc_words_fault()) rt_wrong(s->m->r, "%s", tfcc_words_fault());
 }
 
 const void *step_output(const step *s, uint64_t index)

@@ -94,6 +94,22 @@ def _(d):
             {"a": d.i(6, 4), "b": d.f(3), "c": d.f(5, 6, 3)}, d.f(2))
 
 
+WORDS = ["a", "b", "Zebra", "caf\u00e9", "new york", "Hello, world!", "", "a b  c", "\u65e5\u672c", "x" * 40]
+
+
+@case("coverage", "preprocessing_text", n=10, batch=4, jax=False)
+def _(d):
+    s, t = keras.Input((3,), dtype="string", name="s"), keras.Input((1,), dtype="string", name="t")
+    k = keras.Input((1,), dtype="int64", name="k")
+    numbers = [L.StringLookup(vocabulary=["a", "b", "caf\u00e9"], num_oov_indices=2, mask_token="")(s),
+               L.StringLookup(vocabulary=["a", "Zebra"], output_mode="tf_idf", idf_weights=[0.5, 0.25])(s),
+               L.Hashing(7, salt=[5, 9])(s), L.Hashing(4, output_mode="one_hot")(k), L.HashedCrossing(5)([t, k])]
+    text = L.TextVectorization(vocabulary=["a", "b", "hello", "a b", "zebra"], output_sequence_length=6, ngrams=2)(t)
+    y = chain(text, L.Embedding(7, 3, mask_zero=True), L.GlobalAveragePooling1D())
+    return (make([s, t, k], L.Dense(2)(join([ops.cast(p, "float32") for p in numbers] + [y])), O.SGD(0.01)),
+            {"s": d.words(WORDS, 3), "t": d.words(WORDS, 1), "k": d.i(9, 1).astype("int64")}, d.f(2))
+
+
 @case("coverage", "augmentation_inference", n=4, batch=2, train=False, jax=False)
 def _(d):
     i = I((6, 8, 3))

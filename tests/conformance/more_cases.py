@@ -227,3 +227,60 @@ def _(d):
     i = keras.Input((7, 9, 3))
     x = chain(i, L.RandomFlip(), L.RandomRotation(0.1), L.RandomZoom(0.2), L.RandomContrast(0.2), L.Conv2D(2, 3))
     return keras.Model(i, x), d.f(7, 9, 3), None
+
+
+WORDS = ["a", "b", "Zebra", "zebra", "caf\u00e9", "new york", "Hello, world!", "", "a b  c", "\u65e5\u672c", "x" * 70, "A-b c\td"]
+
+
+@case("more", "text_lookup", n=9, batch=4, train=False, jax=False)
+def _(d):
+    s = keras.Input((3,), dtype="string")
+    v = ["a", "b", "zebra", "\u65e5\u672c"]
+    layers = [L.StringLookup(vocabulary=v, **kw) for kw in (
+        {}, {"num_oov_indices": 3}, {"num_oov_indices": 3, "salt": 133}, {"mask_token": "caf\u00e9"}, {"output_mode": "one_hot"},
+        {"output_mode": "multi_hot", "mask_token": ""}, {"output_mode": "count", "max_tokens": 9, "pad_to_max_tokens": True})]
+    parts = [L.Flatten()(ops.cast(layer(s), "float32")) for layer in layers]
+    back = L.StringLookup(vocabulary=v, invert=True)(L.StringLookup(vocabulary=v[1:])(s))
+    parts += [L.Flatten()(ops.cast(layer(s), "float32")) for layer in (
+        L.Hashing(9), L.Hashing(9, salt=[1, 2]), L.Hashing(9, mask_value=""), L.Hashing(5, output_mode="count"))]
+    moved = L.Concatenate()([L.Reshape((3, 1))(s), ops.expand_dims(ops.flip(s, 1), -1)])
+    parts.append(L.Flatten()(ops.cast(L.StringLookup(vocabulary=v)(moved), "float32")))
+    return keras.Model(s, [L.Concatenate()(parts), back, s[:, :2]]), d.words(WORDS, 3), None
+
+
+@case("more", "text_vectorization", n=9, batch=4, train=False, jax=False)
+def _(d):
+    s = keras.Input((1,), dtype="string")
+    v = ["a", "b", "zebra", "a b", "\u65e5", "hello world", "b  c"]
+    layers = [L.TextVectorization(vocabulary=v, **kw) for kw in (
+        {"output_sequence_length": 4}, {"output_sequence_length": 7, "ngrams": 2}, {"output_sequence_length": 9, "ngrams": (1, 3)},
+        {"output_sequence_length": 5, "split": "character"}, {"output_sequence_length": 5, "standardize": None},
+        {"output_sequence_length": 5, "standardize": "lower", "max_tokens": 20}, {"output_sequence_length": 5, "standardize": "strip_punctuation"},
+        {"output_mode": "multi_hot"}, {"output_mode": "count", "ngrams": 2, "max_tokens": 12, "pad_to_max_tokens": True},
+        {"output_mode": "tf_idf", "idf_weights": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]}, {"split": None})]
+    parts = [L.Reshape((-1,))(ops.cast(layer(s), "float32")) for layer in layers]
+    return keras.Model(s, [L.Concatenate()(parts[:7]), *parts[7:]]), d.words(WORDS, 1), None
+
+
+@case("more", "text_adapted", n=9, batch=4, fmt="keras", jax=False)
+def _(d):
+    s = keras.Input((1,), dtype="string")
+    data = d.words(WORDS, 4)
+    text = L.TextVectorization(max_tokens=9, output_mode="tf_idf", ngrams=2)
+    word = L.StringLookup(mask_token="", output_mode="int")
+    text.adapt(data.reshape(-1)), word.adapt(data)
+    x = L.Concatenate()([text(s[:, 0]), L.Flatten()(L.Embedding(15, 2)(word(s)))])
+    return make(s, L.Dense(2)(x), O.SGD(0.05)), d.words(WORDS, 1), d.f(2)
+
+
+@case("more", "integer_lookup", n=9, batch=4, train=False, jax=False)
+def _(d):
+    i = keras.Input((3,), dtype="int32")
+    layers = [L.IntegerLookup(vocabulary=[5, -2, 3], **kw) for kw in (
+        {}, {"num_oov_indices": 3}, {"num_oov_indices": 3, "oov_method": "farmhash"}, {"mask_token": 0, "num_oov_indices": 2},
+        {"num_oov_indices": 2, "oov_method": "farmhash", "salt": [7, 8]}, {"output_mode": "one_hot"}, {"output_mode": "count", "mask_token": 4},
+        {"output_mode": "tf_idf", "idf_weights": [0.1, 0.2, 0.3]}, {"invert": True}, {"invert": True, "mask_token": 0, "oov_token": -9})]
+    parts = [L.Flatten()(ops.cast(layer(i), "float32")) for layer in layers]
+    parts += [L.Flatten()(ops.cast(L.Hashing(6, **kw)(i), "float32")) for kw in ({}, {"mask_value": 2}, {"output_mode": "multi_hot"})]
+    parts.append(ops.cast(L.HashedCrossing(11, output_mode="one_hot")([i[:, :1], i[:, 1:2]]), "float32"))
+    return keras.Model(i, L.Concatenate()(parts)), d.i(9, 3, lo=-4), None

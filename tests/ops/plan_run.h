@@ -107,7 +107,8 @@ static inline ir_array plan_value(plan_run *r, ir_value v, ir_value root)
             r->problems++;
             printf("graph %s, kernel %zu: %%%d has no place\n", r->g->name, r->kernel_number, v);
         }
-        x.data = arena_copy(r->arena, from, from ? plan_bytes(&x.type, 1) : 0);
+        const bool stays = r->g->place[v].space == SPACE_constant; /* strings are addresses in constants */
+        x.data = stays ? (void *)(uintptr_t)from : arena_copy(r->arena, from, from ? plan_bytes(&x.type, 1) : 0);
     } else {
         const bool shape_only = n->op == OP_dimension_size;
         const bool source = n->op == OP_parameter || n->op == OP_variable;
