@@ -24,7 +24,7 @@ typedef enum ir_dtype {
     DTYPE_COUNT
 } ir_dtype;
 
-typedef enum ir_dtype_class { DTYPE_BOOL, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_TEXT, DTYPE_FLOAT } ir_dtype_class;
+typedef enum ir_dtype_class { DTYPE_BOOL, DTYPE_SIGNED, DTYPE_UNSIGNED, DTYPE_FLOAT, DTYPE_TEXT } ir_dtype_class;
 
 const char *ir_dtype_name(ir_dtype t);
 const char *ir_dtype_keras_name(ir_dtype t);
@@ -32,7 +32,7 @@ size_t ir_dtype_size(ir_dtype t); /* bytes */
 ir_dtype_class ir_dtype_class_of(ir_dtype t);
 bool ir_dtype_find(const char *name, ir_dtype *out_dtype);       /* by IR name */
 bool ir_dtype_find_keras(const char *name, ir_dtype *out_dtype); /* by Keras name */
-static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16; }
+static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16 && t != DTYPE_str; }
 
 enum { IR_MAX_RANK = 8 };
 

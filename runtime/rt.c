@@ -171,8 +171,8 @@ static const struct {
     [TFCC_I1] = {"bool", 1, 0},     [TFCC_I8] = {"int8", 1, 0},       [TFCC_I16] = {"int16", 2, 0},
     [TFCC_I32] = {"int32", 4, 0},   [TFCC_I64] = {"int64", 8, 0},     [TFCC_U8] = {"uint8", 1, 0},
     [TFCC_U16] = {"uint16", 2, 0},  [TFCC_U32] = {"uint32", 4, 0},    [TFCC_U64] = {"uint64", 8, 0},
-    [TFCC_STR] = {"string", 8, 0},  [TFCC_F16] = {"float16", 2, 1}, [TFCC_BF16] = {"bfloat16", 2, 1}, [TFCC_F32] = {"float32", 4, 1},
-    [TFCC_F64] = {"float64", 8, 1},
+    [TFCC_F16] = {"float16", 2, 1}, [TFCC_BF16] = {"bfloat16", 2, 1}, [TFCC_F32] = {"float32", 4, 1},
+    [TFCC_F64] = {"float64", 8, 1},   [TFCC_STR] = {"string", 8, 0},
 };
 
 size_t rt_dtype_size(uint32_t dtype) { return dtypes[dtype].size; }

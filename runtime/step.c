@@ -157,7 +157,7 @@ static void run_loop(const step *s, const step_launch *head)
     }
 }
 
-void step_run(step *s, int64_t n, void *const *ports)
+bool step_run(step *s, int64_t n, void *const *ports)
 {
     s->ports = ports;
     if (s->n != n) bind(s, n);
@@ -171,7 +171,11 @@ void step_run(step *s, int64_t n, void *const *ports)
         run_loop(s, l);
         i += l->loop->loop_launches;
     }
-    if (tfcc_words_fault()) rt_wrong(s->m->r, "%s", tfcc_words_fault());
+    const char *fault = words_fault_find();
+    if (!fault) return true;
+    rt_wrong(s->m->r, "%s", fault);
+    words_fault_clear();
+    return false;
 }
 
 const void *step_output(const step *s, uint64_t index)

@@ -33,7 +33,7 @@ bool step_open(step *s, model *m, const char *graph);
 bool step_time(step *s);
 void step_close(step *s); /* gives its memory back */
 /* Runs the graph over n rows; ports[i] is where the rows of port i begin. Allocates nothing. */
-void step_run(step *s, int64_t n, void *const *ports);
+bool step_run(step *s, int64_t n, void *const *ports);
 /* Where output `index` of the last run lies. */
 const void *step_output(const step *s, uint64_t index);
 double step_scalar(const step *s, uint64_t index);

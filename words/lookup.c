@@ -37,7 +37,13 @@ void words_fault_set(const words_table *t, words_text key)
     atomic_store(&fault, sentence);
 }
 
-const char *tfcc_words_fault(void) { return atomic_load(&fault); }
+const char *words_fault_find(void) { return atomic_load(&fault); }
+
+void words_fault_clear(void)
+{
+    atomic_store(&fault, NULL);
+    atomic_flag_clear(&is_faulty);
+}
 
 /* ---- lookup ----------------------------------------------------------------------------------- */
 

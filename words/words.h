@@ -76,9 +76,10 @@ typedef struct words_plan { /* i64[]: the operation's third operand */
 /* Rows [begin, end): strings a, table b, plan c. */
 void tfcc_words_tokens(const void *a, const void *b, const void *c, void *out, int64_t begin, int64_t end);
 
-/* The first fault of any thread since the program began, as a sentence: what was looked up in a closed vocabulary and is
- * not there. NULL: none. */
-const char *tfcc_words_fault(void);
+/* The first fault of any thread since the last clear, as a sentence: what was looked up in a closed vocabulary and is not
+ * there. NULL: none. */
+const char *words_fault_find(void);
+void words_fault_clear(void);
 
 /* The function of an operation ("lookup", "hash", "tokens") on operands of this kind, and its symbol. */
 words_call words_find(const char *operation, words_kind kind, const char **out_symbol);

@@ -20,8 +20,8 @@ extern "C" {
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
-    TFCC_STR, /* address of a word record, see words/words.h; 0: the empty text */
-    TFCC_F16, TFCC_BF16, TFCC_F32, TFCC_F64 /* the order of ir/dtypes.def */
+    TFCC_F16, TFCC_BF16, TFCC_F32, TFCC_F64,
+    TFCC_STR /* address of a word record, see words/words.h; 0: the empty text. The order of ir/dtypes.def */
 } tfcc_dtype;
 
 /* A shape; `batch` has bit i set when dim i is dim[i] * N (N: rows of the batch). */
