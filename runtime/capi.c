@@ -348,7 +348,7 @@ static bool predict(tfcc_model *m, int64_t rows, const tfcc_span *output, size_t
             return rt_wrong(&m->r, "\"%s\": expected room for %llu bytes, found %zu", o->name, (unsigned long long)bytes,
                             output[i].data ? output[i].bytes : (size_t)0);
     }
-    step_run(s, rows, m->ports);
+    if (!step_run(s, rows, m->ports)) return false;
     for (size_t i = 0; i < outputs; i++) memcpy(output[i].data, step_output(s, i), output[i].bytes);
     return true;
 }

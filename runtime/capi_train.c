@@ -28,7 +28,7 @@ static bool run(tfcc_model *m, capi_step which, int64_t rows, double *loss)
 {
     step *s = capi_step_get(m, which, rows);
     if (!s) return false;
-    step_run(s, rows, m->ports);
+    if (!step_run(s, rows, m->ports)) return false;
     int64_t output = step_find_output(s, "loss");
     if (loss && output >= 0) *loss = step_scalar(s, (uint64_t)output);
     return true;
@@ -128,7 +128,7 @@ static bool evaluate(tfcc_model *m, const tfcc_batch *data, int64_t batch_rows, 
     model_reset_metrics(&m->model);
     for (int64_t first = 0; first < data->rows; first += batch_rows) {
         int64_t rows = data->rows - first < batch_rows ? data->rows - first : batch_rows;
-        step_run(s, rows, m->ports);
+        if (!step_run(s, rows, m->ports)) return false;
         for (uint64_t i = 0; i < p->port_count; i++) {
             if (m->ports[i] && m->ports[i] != m->ones) m->ports[i] = (char *)m->ports[i] + rt_shape_bytes(&p->port[i].shape, rows);
         }

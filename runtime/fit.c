@@ -113,8 +113,7 @@ static bool run_steps(fit *f)
     for (int64_t i = 0; i < f->steps; i++) {
         if (session_signal()) return false;
         int64_t n = next_batch(f);
-        step_run(&f->train, n, f->batches.ports);
-        if (f->r->status) return false;
+        if (!step_run(&f->train, n, f->batches.ports)) return false;
         history_add_batch(&f->history, step_scalar(&f->train, (uint64_t)f->loss));
         if (!progress_is_due(&f->progress) || i + 1 == f->steps) continue;
         session_log_read(&f->log);

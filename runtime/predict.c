@@ -44,8 +44,7 @@ static bool predict(model *m, const dataset *data, const options *o)
     }
     batches_start(&b, 0, 0);
     for (int64_t n = batches_next(&b); n > 0; n = batches_next(&b)) {
-        step_run(&s, n, b.ports);
-        if (m->r->status) return false;
+        if (!step_run(&s, n, b.ports)) return false;
         for (uint64_t i = 0; i < count; i++) add_rows(&s, i, b.at - n, n, &array[i]);
     }
     return npz_write(m->r, o->output, array, count);

@@ -64,7 +64,9 @@ void session_evaluate(step *eval, batches *b, session_log *l)
 {
     model_reset_metrics(eval->m);
     batches_start(b, 0, 0);
-    for (int64_t n = batches_next(b); n > 0 && !caught && !eval->m->r->status; n = batches_next(b)) step_run(eval, n, b->ports);
+    for (int64_t n = batches_next(b); n > 0 && !caught; n = batches_next(b)) {
+        if (!step_run(eval, n, b->ports)) return;
+    }
     session_log_read(l);
 }
 

@@ -32,7 +32,8 @@ bool step_open(step *s, model *m, const char *graph);
 /* Later runs add each launch's time to s->seconds, which starts at 0. */
 bool step_time(step *s);
 void step_close(step *s); /* gives its memory back */
-/* Runs the graph over n rows; ports[i] is where the rows of port i begin. Allocates nothing. */
+/* Runs the graph over n rows; ports[i] is where the rows of port i begin. Allocates nothing. False after a
+ * message: a word was looked up that a closed vocabulary does not have. */
 bool step_run(step *s, int64_t n, void *const *ports);
 /* Where output `index` of the last run lies. */
 const void *step_output(const step *s, uint64_t index);
