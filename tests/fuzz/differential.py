@@ -38,7 +38,22 @@ def start_keras():
     import tensorflow as tf
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
+    add_plainly()
     return keras, tf
+
+
+def add_plainly():
+    """Keras's add on TensorFlow takes x + y for a bias along axis 1 when y has that many elements in another axis: x[N,2,2,1] +
+    y[2,1] comes out wrong. Here such sums are differences."""
+    import keras.src.backend.tensorflow.numpy as numbers
+    original = numbers.add
+
+    def add(x1, x2):
+        if len(getattr(x2, "shape", ())) < 2 or "bool" in str(x2.dtype):
+            return original(x1, x2)
+        return numbers.subtract(x1, numbers.negative(x2))
+
+    numbers.add = add
 
 
 class Oracle:
