@@ -98,12 +98,12 @@ MODELS = {
 }
 
 
-def build(name, keras):
+def build(name, keras, jit="auto"):
     """-> compiled model, (x shape, dtype, classes), (y shape, dtype, classes), batch size"""
     make, batch = MODELS[name]
     m, x, y = make(keras)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    m.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss)
+    m.compile(optimizer=keras.optimizers.Adam(1e-3), loss=loss, jit_compile=jit)
     return m, x, y, batch
 
 

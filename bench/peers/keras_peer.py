@@ -1,50 +1,50 @@
-"""Trains a model of bench/models.py with Keras (KERAS_BACKEND chooses the framework). Reads a number of seconds per line
-from standard input and answers with the milliseconds of the steps it made in that time, as a JSON list."""
-import json
+"""Runs a model of bench/models.py with Keras: `keras_peer.py NAME BATCH train|infer`. KERAS_BACKEND chooses the framework,
+BENCH_COMPILE=1 has TensorFlow compile the step with XLA. Talks as protocol.py says."""
 import os
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-threads = os.environ.get("BENCH_THREADS")
-if threads and os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+threads = int(os.environ["BENCH_THREADS"])
+tensorflow = os.environ["KERAS_BACKEND"] == "tensorflow"
+if tensorflow:
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(int(threads))
-    if threads == "1":
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    if threads == 1:
         tf.config.threading.set_inter_op_parallelism_threads(1)
 import keras
 from models import build
+from protocol import serve
 
-m, (x_shape, x_dtype, _), (y_shape, y_dtype, classes), batch = build(sys.argv[1], keras)
+# Keras's own choice, "auto", is XLA with TensorFlow too, which is the slower one on most models.
+jit = os.environ.get("BENCH_COMPILE") == "1" if tensorflow else "auto"
+name, batch, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+m, (x_shape, x_dtype, words), (y_shape, y_dtype, classes), _ = build(name, keras, jit)
 r = np.random.default_rng(0)
-x = r.standard_normal((batch, *x_shape)).astype(x_dtype)
+x = r.integers(1, words, (batch, *x_shape)).astype(x_dtype) if words else r.standard_normal((batch, *x_shape)).astype(x_dtype)
 y = r.integers(0, classes, (batch, *y_shape)).astype(y_dtype)
-if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow":
+if tensorflow:
     x, y = tf.constant(x), tf.constant(y)
-    data = tf.data.Dataset.from_tensors((x, y)).repeat()
-    iterator = iter(data)
+    batches = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
+    inputs = iter(tf.data.Dataset.from_tensors((x,)).repeat())
     m.make_train_function()
+    m.make_predict_function()
 
-    def step():
-        m.train_function(iterator)["loss"].numpy()
+    def train():
+        float(m.train_function(batches)["loss"])
+
+    def infer():
+        m.predict_function(inputs)
 else:
 
-    def step():
+    def train():
         m.train_on_batch(x, y)
 
+    def infer():
+        m.predict_on_batch(x)
 
-for _ in range(5):
-    step()
-print(json.dumps("ready"), flush=True)
-for line in sys.stdin:
-    end = time.perf_counter() + float(line)
-    times = []
-    while time.perf_counter() < end:
-        t = time.perf_counter()
-        step()
-        times.append(1e3 * (time.perf_counter() - t))
-    print(json.dumps(times), flush=True)
+
+serve(train if mode == "train" else infer)
