@@ -4,16 +4,12 @@
  * except in rows so short that they stay in registers. */
 #include "codegen/reduce.h"
 
-typedef enum part { PART_fold, PART_scalar, PART_full } part;
-
 typedef struct row {
     const ir_type *full;
     int rows;   /* how many leading dims are rows */
-    part *kind; /* per root */
-    int *pass;  /* per root: fold, full: the pass that makes it; scalar: the pass that it comes before */
+    ir_row_part *kind; /* per root */
+    int *pass;
     int passes;
-    int *level;    /* per value of the body: first pass that can read it at its own index */
-    int *moved;    /* ... at another index of the row */
     cg_fold *fold; /* per root */
     bool short_rows;
     int now; /* the pass being written */
@@ -21,47 +17,6 @@ typedef struct row {
     int fold_count; /* folds of this pass */
     const cg_value *at;
 } row;
-
-static int larger(int a, int b) { return a > b ? a : b; }
-
-static int root_of(const cg_body *b, ir_value v)
-{
-    for (int r = 0; r < b->root_count; r++) {
-        if (b->root[r] == v) return r;
-    }
-    return -1;
-}
-
-static part part_of(const cg *c, const row *x, ir_value root)
-{
-    if (ir_op_class(cg_node(c, root)->op) == CLASS_REDUCE) return PART_fold;
-    return ir_type_same_shape(cg_type(c, root), x->full) ? PART_full : PART_scalar;
-}
-
-static void find_passes(cg *c, row *x)
-{
-    const cg_body *b = c->body;
-    for (ir_value v = 0; v < (ir_value)b->graph->count; v++) {
-        const ir_node *n = cg_node(c, v);
-        int level = 0, moved = 0;
-        for (int i = 0; i < n->in_count; i++) {
-            level = larger(level, x->level[n->in[i]]);
-            moved = larger(moved, x->moved[n->in[i]]);
-        }
-        const ir_class class = ir_op_class(n->op);
-        if (class == CLASS_MOVE || class == CLASS_VIEW) level = moved;
-        const int r = root_of(b, v);
-        if (r >= 0) {
-            x->kind[r] = part_of(c, x, v);
-            x->pass[r] = level;
-            if (x->kind[r] != PART_scalar) x->passes = larger(x->passes, level + 1);
-            if (x->kind[r] == PART_fold) level = moved = level + 1;
-            if (x->kind[r] == PART_full) moved = larger(moved, level + 1);
-        }
-        x->level[v] = level;
-        x->moved[v] = moved;
-    }
-}
 
 /* The elements of one vector of columns: roots of the full shape are stored after all are computed, for one
  * may be an update in place of what another reads. */
@@ -72,8 +27,8 @@ static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void
     cg_value *sum = value + turn * x->fold_count;
     cg_value *lanes = arena_array(&c->scratch, cg_value, (size_t)b->root_count);
     for (int r = 0, k = 0; r < b->root_count; r++) {
-        if (x->pass[r] != x->now || x->kind[r] == PART_scalar) continue;
-        if (x->kind[r] == PART_full) {
+        if (x->pass[r] != x->now || x->kind[r] == ROW_PART_scalar) continue;
+        if (x->kind[r] == ROW_PART_full) {
             lanes[r] = cg_element(c, b->root[r], at);
         } else {
             sum[k] = cg_fold_add(c, &x->fold[r], sum[k], cg_element(c, x->fold[r].operand, at));
@@ -81,7 +36,7 @@ static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void
         }
     }
     for (int r = 0; r < b->root_count; r++) {
-        if (x->pass[r] != x->now || x->kind[r] != PART_full) continue;
+        if (x->pass[r] != x->now || x->kind[r] != ROW_PART_full) continue;
         cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], at, lanes[r]);
     }
 }
@@ -107,7 +62,7 @@ static void emit_scalars(cg *c, row *x)
 {
     const cg_body *b = c->body;
     for (int r = 0; r < b->root_count; r++) {
-        if (x->kind[r] != PART_scalar || x->pass[r] != x->now) continue;
+        if (x->kind[r] != ROW_PART_scalar || x->pass[r] != x->now) continue;
         cg_index at = scalar_index(c, x, b->root[r]);
         store_scalar(c, x, r, cg_element(c, b->root[r], &at));
     }
@@ -120,9 +75,9 @@ static void emit_pass(cg *c, row *x, cg_walk w)
     int fold[CG_CARRIED];
     x->fold_count = 0;
     for (int r = 0; r < b->root_count; r++) {
-        if (x->kind[r] == PART_fold && x->pass[r] == x->now) fold[x->fold_count++] = r;
+        if (x->kind[r] == ROW_PART_fold && x->pass[r] == x->now) fold[x->fold_count++] = r;
         bug_if(x->fold_count == CG_CARRIED, "%d sums of a row", b->root_count);
-        const bool read_back = x->kind[r] == PART_full && x->pass[r] < x->now && !x->short_rows;
+        const bool read_back = x->kind[r] == ROW_PART_full && x->pass[r] < x->now && !x->short_rows;
         if (read_back) cg_bind_memory(c, b->root[r], c->arg[cg_body_root_arg(b, r)], false);
     }
     while (w.unroll > 1 && w.unroll * x->fold_count > c->target->registers / 2) w.unroll /= 2;
@@ -162,14 +117,12 @@ void cg_kernel_row(cg *c)
     const cg_body *b = c->body;
     row x = {.full = cg_type(c, b->full)};
     x.rows = x.full->rank - b->columns;
-    x.kind = arena_array(&c->scratch, part, (size_t)b->root_count);
+    x.kind = arena_array(&c->scratch, ir_row_part, (size_t)b->root_count);
     x.pass = arena_array(&c->scratch, int, (size_t)b->root_count);
     x.fold = arena_array(&c->scratch, cg_fold, (size_t)b->root_count);
-    x.level = arena_array(&c->scratch, int, b->graph->count);
-    x.moved = arena_array(&c->scratch, int, b->graph->count);
-    find_passes(c, &x);
+    x.passes = ir_row_passes(b->graph, x.full, b->root_count, b->root, NULL, &c->scratch, x.kind, x.pass);
     for (int r = 0; r < b->root_count; r++) {
-        if (x.kind[r] == PART_fold) x.fold[r] = cg_fold_of(c, b->root[r]);
+        if (x.kind[r] == ROW_PART_fold) x.fold[r] = cg_fold_of(c, b->root[r]);
     }
     int dims[IR_MAX_RANK];
     for (int d = 0; d < x.full->rank; d++) dims[d] = d;

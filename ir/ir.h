@@ -206,6 +206,18 @@ typedef struct ir_graph {
     int64_t fixed_bytes, batch_bytes; /* slab sizes: fixed, and per row of the batch */
 } ir_graph;
 
+/* How a row kernel makes its roots: the columns of a row are walked in passes; a root belongs to the first pass in which
+ * all that it needs is there. */
+typedef enum ir_row_part {
+    ROW_PART_fold,   /* a reduce over the row */
+    ROW_PART_scalar, /* one element a row: made before the pass of its number */
+    ROW_PART_full    /* one element a column */
+} ir_row_part;
+/* root: ascending, of a kernel whose rows x columns are `full`. outside: per value, that it is in memory and no root; NULL:
+ * such values have no operands. Gives the part and pass of every root, and returns the number of passes. */
+int ir_row_passes(const ir_graph *g, const ir_type *full, int count, const ir_value *root, const bool *outside,
+                  arena *scratch, ir_row_part *out_part, int *out_pass);
+
 /* ---- modules ---------------------------------------------------------------------------------------- */
 
 typedef enum ir_role {

@@ -66,6 +66,7 @@ enum {
 
 /* fuse_memory.c: fills live, memory, required, uses, demand, cost and carries. */
 void fuse_choose_memory(fuse *f);
+int fuse_chain_cost(const fuse *f, ir_value v); /* of computing one element of v, down to what is in memory */
 ir_value fuse_base(const ir_graph *g, ir_value v); /* the value behind the views */
 bool fuse_is_source_memory(const ir_node *n);      /* parameter, variable or dense constant */
 

@@ -120,8 +120,9 @@ static ir_value find_carried(const fuse *f, const ir_node *n)
     return IR_NONE;
 }
 
-static int cost_of_chain(const fuse *f, const ir_node *n)
+int fuse_chain_cost(const fuse *f, ir_value v)
 {
+    const ir_node *n = &f->g->node[v];
     int cost = cost_of_op(n);
     if (n->op == OP_dimension_size) return cost;
     for (int i = 0; i < n->in_count && cost < 10 * COST_CHAIN; i++) cost += f->cost[n->in[i]];
@@ -156,7 +157,7 @@ static void choose_one(fuse *f, ir_value v)
         return;
     }
     f->carries[v] = find_carried(f, n);
-    f->cost[v] = cost_of_chain(f, n);
+    f->cost[v] = fuse_chain_cost(f, v);
     if (is_worth_memory(f, v)) {
         f->memory[v] = true;
         f->cost[v] = 1;

@@ -2,6 +2,8 @@
  * the same elements, loops of which one feeds the other. */
 #include "passes/fuse.h"
 
+#include <stdlib.h>
+
 #include <string.h>
 
 enum {
@@ -228,20 +230,37 @@ static void note_readers(fuse *f, int *readers)
             const fuse_leaves *l = fuse_leaves_of(f, item);
             for (size_t p = 0; p < l->count; p++) {
                 const fuse_leaf *leaf = &l->leaf[p];
-                const bool inside =
-                    f->group[leaf->base] == (int)i && !leaf->moved && leaf->value == leaf->base;
+                const bool aligned = !leaf->moved || f->groups[i].kind == KERNEL_row;
+                const bool inside = f->group[leaf->base] == (int)i && aligned && leaf->value == leaf->base;
                 readers[leaf->base] |= inside ? READ_INSIDE : READ_ELSEWHERE;
             }
         }
     }
 }
 
+/* In a row kernel, elements that cost little are computed again in each pass: their way to memory and back costs more. */
+static bool can_drop(fuse *f, const fuse_group *k, ir_value root)
+{
+    enum { COST_AGAIN = 16 };
+    if (k->kind != KERNEL_row) return k->kind == KERNEL_loop || k->main != IR_NONE;
+    if (ir_op_class(f->g->node[root].op) != CLASS_MAP || fuse_chain_cost(f, root) > COST_AGAIN) return false;
+    f->cost[root] = fuse_chain_cost(f, root);
+    return true;
+}
+
+static int compare_roots(const void *a, const void *b)
+{
+    const ir_value x = *(const ir_value *)a, y = *(const ir_value *)b;
+    return (x > y) - (x < y);
+}
+
 static void drop_roots(fuse *f, fuse_group *k, const int *readers)
 {
     size_t kept = 0;
+    if (k->root_count > 0) qsort(k->root, k->root_count, sizeof *k->root, compare_roots);
     for (size_t i = 0; i < k->root_count; i++) {
         const ir_value root = k->root[i];
-        if (!f->required[root] && readers[root] == READ_INSIDE) {
+        if (!f->required[root] && readers[root] == READ_INSIDE && can_drop(f, k, root)) {
             f->memory[root] = false;
             f->group[root] = -1;
         } else {
@@ -259,7 +278,6 @@ void fuse_drop_inner_roots(fuse *f)
     note_readers(f, readers);
     for (size_t i = 0; i < f->group_count; i++) {
         fuse_group *k = &f->groups[i];
-        const bool can = k->kind == KERNEL_loop || k->main != IR_NONE;
-        if (!k->gone && can) drop_roots(f, k, readers);
+        if (!k->gone) drop_roots(f, k, readers);
     }
 }

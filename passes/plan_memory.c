@@ -274,6 +274,38 @@ static bool can_write_over(const plan *p, const ir_kernel *k, int root, int over
     return true;
 }
 
+/* The rows x columns of a row kernel: the operand of one of its reduces. */
+static const ir_type *find_full(const ir_graph *g, const ir_kernel *k)
+{
+    for (int i = 0; i < k->root_count; i++)
+        if (g->node[k->root[i]].op == OP_reduce) return ir_type_of(g, g->node[k->root[i]].in[0]);
+    return NULL;
+}
+
+/* The same for a row: until its own pass ends, all roots read the block at the row and column being written. */
+static bool can_write_row_over(const plan *p, const ir_kernel *k, int root, int over, uint8_t *mark)
+{
+    const ir_graph *g = p->g;
+    const ir_type *full = find_full(g, k);
+    if (!full || !ir_type_same_shape(&g->node[k->root[root]].type, full)) return false;
+    bool *outside = arena_array(p->scratch, bool, g->count);
+    ir_row_part *part = arena_array(p->scratch, ir_row_part, (size_t)k->root_count);
+    int *pass = arena_array(p->scratch, int, (size_t)k->root_count);
+    for (int j = 0; j < k->read_count; j++) outside[k->read[j]] = true;
+    ir_row_passes(g, full, k->root_count, k->root, outside, p->scratch, part, pass);
+    for (int i = 0; i < k->root_count; i++) {
+        const ir_node *n = &g->node[k->root[i]];
+        walk_index(p, part[i] == ROW_PART_fold ? n->in[0] : k->root[i], mark);
+        for (int j = 0; j < k->read_count; j++) {
+            const ir_value read = k->read[j];
+            if (block_behind(p, read) != over || !mark[read]) continue;
+            const bool own = mark[read] == AT_INDEX && ir_type_same_shape(&g->node[read].type, full);
+            if (!own || part[i] == ROW_PART_scalar || pass[i] > pass[root]) return false;
+        }
+    }
+    return true;
+}
+
 static bool is_written_over(const plan *p, int over)
 {
     for (size_t i = 0; i < p->pool->count; i++)
@@ -309,7 +341,7 @@ static void reuse_operands(const plan *p)
     for (size_t k = 0; k < g->kernel_count; k++) {
         const ir_kernel *kernel = &g->kernel[k];
         if (p->inner[k]) reuse_operands(p->inner[k]);
-        if (kernel->kind != KERNEL_loop) continue;
+        if (kernel->kind != KERNEL_loop && kernel->kind != KERNEL_row) continue;
         for (int i = 0; i < kernel->root_count; i++) {
             const int own = p->block_of[kernel->root[i]];
             for (int j = 0; own >= 0 && j < kernel->read_count && blocks[own].reuses < 0; j++) {
@@ -318,8 +350,9 @@ static void reuse_operands(const plan *p)
                 if (ir_dtype_size(blocks[over].dtype) != ir_dtype_size(blocks[own].dtype)) continue;
                 if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch)
                     continue;
-                if (!is_written_over(p, over) && can_write_over(p, kernel, i, over, mark))
-                    blocks[own].reuses = over;
+                const bool row = kernel->kind == KERNEL_row;
+                if (is_written_over(p, over)) continue;
+                if ((row ? can_write_row_over : can_write_over)(p, kernel, i, over, mark)) blocks[own].reuses = over;
             }
         }
     }
