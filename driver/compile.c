@@ -65,6 +65,7 @@ static bool read_model(compilation *c)
         return false;
     }
     const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
+                                .gradient_transforms = o->gradient_transforms, .gradient_aggregator = o->gradient_aggregator,
                                 .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy, .dim = o->dim};
     double start = now_ms();
     c->model = frontend_read(&c->arena, o->model, &f, &c->diag);

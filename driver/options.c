@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { OPTION_TEXT, OPTION_FLAG, OPTION_INT, OPTION_LEVEL, OPTION_LIST } option_kind;
+typedef enum option_kind { OPTION_TEXT, OPTION_LINES, OPTION_FLAG, OPTION_INT, OPTION_LEVEL, OPTION_LIST } option_kind;
 
 typedef struct option {
     const char *name;
@@ -63,11 +63,29 @@ static bool refuse_unknown(char verb, const char *name)
     return false;
 }
 
+/* One more line; the lines live as long as the program. */
+static bool append(char *field, const char *value)
+{
+    const char *old;
+    memcpy(&old, field, sizeof old);
+    const size_t used = old ? strlen(old) + 1 : 0, length = strlen(value);
+    char *lines = malloc(used + length + 1);
+    if (!lines) return false;
+    if (old) {
+        memcpy(lines, old, used);
+        lines[used - 1] = '\n';
+    }
+    memcpy(lines + used, value, length + 1);
+    memcpy(field, &(const char *){lines}, sizeof(const char *));
+    return true;
+}
+
 static bool set(options *o, const option *p, const char *value)
 {
     char *field = (char *)o + p->field;
     switch (p->kind) {
     case OPTION_TEXT: memcpy(field, &value, sizeof value); return true;
+    case OPTION_LINES: return append(field, value);
     case OPTION_FLAG: memcpy(field, &(bool){true}, sizeof(bool)); return true;
     case OPTION_LEVEL: memcpy(field, &(int){p->name[2] - '0'}, sizeof(int)); return true;
     case OPTION_LIST: memcpy(field, &(const char *){p->name + strlen("--list-")}, sizeof value); return true;
@@ -98,7 +116,7 @@ static bool read_one(options *o, char verb, int argc, char **argv, int *i)
     name[length] = 0;
     const option *p = find(verb, name);
     if (!p) return refuse_unknown(verb, name);
-    bool takes = p->kind == OPTION_TEXT || p->kind == OPTION_INT;
+    bool takes = p->kind == OPTION_TEXT || p->kind == OPTION_LINES || p->kind == OPTION_INT;
     if (value && !takes) {
         fprintf(stderr, "tfcc: %s: expected no argument, found \"%s\"\n", name, value + 1);
         return false;

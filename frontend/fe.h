@@ -18,7 +18,7 @@
 typedef struct json_at {
     const struct json_at *up;
     const char *key; /* NULL for an array element */
-    int index;
+    int index;       /* -1 without a key: the root */
 } json_at;
 
 typedef struct fe_layer fe_layer;
@@ -36,7 +36,7 @@ typedef struct fe {
     map refused_policy;    /* dtype policies that were refused: each is reported once */
     bool keras2;           /* the model was written by Keras 2 */
     const char *archive;   /* path of the .keras archive that is read, or NULL */
-    map files;             /* vocabularies read: their paths, for -MD */
+    map files;             /* vocabularies and models read: their paths, for -MD */
 } fe;
 
 /* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in
@@ -255,9 +255,6 @@ void fe_mask_clear(fe_lower *l, ir_value value);
 /* A draw from the layer's SeedGenerator: its state i64[2] before the draw; the counter is advanced. Without has_seed: unseeded
  * (state is derived from --seed at run time). `h5_part`: e.g. "seed_generator". */
 ir_value fe_seed_draw(fe_lower *l, fe_layer *layer, const char *name, bool has_seed, int64_t seed);
-/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c). */
-ir_value fe_random_uniform(fe_lower *l, ir_value seed, ir_type shape);
-ir_value fe_random_normal(fe_lower *l, ir_value seed, ir_type shape);
 
 /* value = softmax(logits) or sigmoid(logits): Keras on TensorFlow computes crossentropies of such a value from its
  * logits. Told by activations.c, ops.c and the Softmax layer; asked by losses and metrics (logits.c). */

@@ -8,6 +8,8 @@
 typedef struct frontend_options {
     const char *compile_config; /* path of a JSON file, or NULL */
     const char *optimizer, *loss, *metrics; /* by name; metrics comma-separated; or NULL */
+    const char *gradient_transforms; /* in order, one a line; or NULL */
+    const char *gradient_aggregator; /* by name, or NULL */
     bool library;               /* graphs `gradients` and `apply_gradients` too */
     bool predict_only;          /* graph `predict` alone, whatever the model's compile configuration */
     const char *policy;         /* dtype policy for every layer, or NULL: the model's own */

@@ -334,7 +334,7 @@ void fe_json_print(const cJSON *j, text *to)
 
 static void put_path(const json_at *at, text *to)
 {
-    if (!at) {
+    if (!at || (!at->key && at->index < 0)) {
         text_put(to, "$", 1);
         return;
     }

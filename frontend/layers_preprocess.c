@@ -377,7 +377,7 @@ bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args,
     if (s->value == 1) return fe_layer_error(l->fe, layer, "expected a drop_path_rate below 1 for training, found 1");
     const ir_value state = fe_seed_draw(l, layer, "seed_generator", false, 0);
     if (state == IR_NONE) return false;
-    const ir_value draw = fe_random_uniform(l, state, ir_type_make(DTYPE_f32, 1, t.dim));
+    const ir_value draw = ir_build_random_uniform(l->g, state, ir_type_make(DTYPE_f32, 1, t.dim));
     const ir_value keep = ir_build_unary(g, OP_floor, ir_build_binary_scalar(g, OP_add, draw, 1 - s->value));
     int64_t rest[IR_MAX_RANK];
     for (int d = 1; d < t.rank; d++) rest[d - 1] = d;

@@ -148,7 +148,7 @@ static ir_value draw_normal(fe_lower *l, fe_layer *layer, ir_type t)
     const noise_state *s = layer->state;
     const ir_value state = fe_seed_draw(l, layer, "seed_generator", s->seed.has_seed, s->seed.seed);
     if (state == IR_NONE) return IR_NONE;
-    return ir_build_convert(l->g, fe_random_normal(l, state, ir_type_with_dtype(t, DTYPE_f32)), t.dtype);
+    return ir_build_convert(l->g, ir_build_random_normal(l->g, state, ir_type_with_dtype(t, DTYPE_f32)), t.dtype);
 }
 
 bool fe_call_gaussian_noise(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
@@ -194,7 +194,7 @@ bool fe_call_alpha_dropout(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     if (!shape_noise(l, layer, &t, &noise)) return false;
     const ir_value state = fe_seed_draw(l, layer, "seed_generator", s->seed.has_seed, s->seed.seed);
     if (state == IR_NONE) return false;
-    const ir_value u = fe_random_uniform(l, state, ir_type_with_dtype(noise, DTYPE_f32));
+    const ir_value u = ir_build_random_uniform(l->g, state, ir_type_with_dtype(noise, DTYPE_f32));
     const ir_value keep = ir_build_compare(g, "GE", u, ir_build_scalar(g, DTYPE_f32, s->rate));
     const double a = 1 / sqrt((1 - s->rate) * (1 + s->rate * low * low)), b = -a * low * s->rate;
     ir_value y = ir_build_select(g, keep, x.value, ir_build_scalar(g, t.dtype, low));

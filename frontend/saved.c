@@ -48,7 +48,8 @@ static void add_training(const fe *f, const cJSON *training, text *t)
     for (const cJSON *item = training ? training->child : NULL; item; item = item->next) {
         bool replaced = (o->optimizer && strcmp(item->string, "optimizer") == 0) ||
                         (o->loss && strcmp(item->string, "loss") == 0) ||
-                        (o->metrics && strcmp(item->string, "metrics") == 0);
+                        (o->metrics && strcmp(item->string, "metrics") == 0) ||
+                        strncmp(item->string, "gradient_", 9) == 0; /* Keras knows no transforms */
         if (!replaced) add_member(t, item);
     }
     add_text(t, "optimizer", o->optimizer);

@@ -1,6 +1,6 @@
 /* train_read.c: the structure of a compile configuration: which losses, loss weights and metrics belong to
  * which output, by position, by output name, or the same for all. */
-#include "frontend/train.h"
+#include "frontend/gradient_transforms.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -347,6 +347,7 @@ static bool read_all(reader *r, fe_config *c, const cJSON *losses)
     if (f->options->metrics != NULL) metrics = list_names(f, f->options->metrics);
     f->module->optimizer =
         fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
+    if (f->module->optimizer != NULL) f->module->optimizer = fe_gradient_transforms_read(c, f->module->optimizer);
     bool good = f->module->optimizer != NULL;
     bool has_losses = losses == NULL || read_losses(r, losses, &at_loss);
     if (has_losses && losses != NULL && weights != NULL) good = read_loss_weights(r, losses, weights, &at_weights) && good;
@@ -364,7 +365,7 @@ bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_a
         fe_config_init(&c, f, compile_config, at->up, at->key);
     else
         fe_config_init(&c, f, compile_config, NULL, NULL);
-    c.at.index = at != NULL ? at->index : 0;
+    c.at.index = at != NULL ? at->index : -1;
     const cJSON *losses = get_item(&c, "loss", f->options->loss);
     const bool is_compiled = compile_config != NULL || f->options->optimizer != NULL;
     if (losses == NULL && !(is_compiled && own_losses)) return true;

@@ -390,6 +390,9 @@ ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, 
 /* table[rows, ...] at integer indices of any shape: result shape = indices' shape + table's other dims. */
 ir_value ir_build_take_rows(ir_graph *g, ir_value table, ir_value indices);
 ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
+/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c). */
+ir_value ir_build_random_uniform(ir_graph *g, ir_value seed, ir_type shape);
+ir_value ir_build_random_normal(ir_graph *g, ir_value seed, ir_type shape);
 
 /* ---- whole graphs -------------------------------------------------------------------------------------- */
 

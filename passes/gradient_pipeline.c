@@ -1,6 +1,7 @@
 /* gradient_pipeline.c: what happens to gradients between the backward graph and the optimizer: the loss scale
- * is taken out, they are accumulated over steps and averaged, then clipped. The order is Keras's. */
-#include "passes/optimizer.h"
+ * is taken out, they are aggregated over the workers (one worker's are what they are), accumulated over steps and
+ * averaged, transformed as the user asks, or clipped. The order is Keras's. */
+#include "passes/gradient_transforms.h"
 
 static void unscale(optimizer_state *s)
 {
@@ -77,6 +78,16 @@ static void clip(optimizer_state *s)
     }
 }
 
+/* All parts of the optimizer together; with several parts none accumulates. */
+static void apply_transforms(ir_module *m, ir_graph *g)
+{
+    if (optimizer_part_count(m) == 0) return;
+    optimizer_state s;
+    optimizer_state_init(&s, m, g, 0);
+    s.record = m->optimizer;
+    gradient_transforms_apply(&s);
+}
+
 bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)o;
@@ -87,7 +98,11 @@ bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, 
         if (g->gradient[i].value != IR_NONE) g->gradient[kept++] = g->gradient[i];
     }
     g->gradient_count = kept;
-    if (kept == 0) return true;
+    const bool is_last = g == m->graph[m->graph_count - 1];
+    if (kept == 0) {
+        if (is_last) gradient_transforms_end(m);
+        return true;
+    }
     g->origin = ir_module_add_origin(m, "", "gradient_pipeline");
     for (size_t part = 0; part < optimizer_part_count(m); part++) {
         optimizer_state_init(&s, m, g, part);
@@ -95,5 +110,7 @@ bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, 
         accumulate(&s);
         clip(&s);
     }
+    apply_transforms(m, g);
+    if (is_last) gradient_transforms_end(m);
     return true;
 }

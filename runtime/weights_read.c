@@ -138,6 +138,9 @@ static bool fits(const weights_reader *w, const tfcc_variable *v, const char *pa
     return ok;
 }
 
+/* State of a gradient transform, which files of Keras do not have. */
+static bool is_of_transform(const tfcc_variable *v) { return strncmp(v->h5, "gradient_transforms/", 20) == 0; }
+
 /* Decides whether the optimizer's state is read: all of it or none. */
 static void choose_optimizer(weights_reader *w)
 {
@@ -145,7 +148,7 @@ static void choose_optimizer(weights_reader *w)
     uint64_t wanted = 0, fitting = 0;
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
-        if (v->role != TFCC_OPTIMIZER || !v->h5) continue;
+        if (v->role != TFCC_OPTIMIZER || !v->h5 || is_of_transform(v)) continue;
         wanted++;
         fitting += fits(w, v, w->path[i]);
     }
@@ -164,7 +167,8 @@ static bool read_variables(const weights_reader *w)
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
         const char *path = w->path[i];
-        if (!v->h5 || (v->role == TFCC_OPTIMIZER && w->keep_optimizer)) continue;
+        if (!v->h5) continue;
+        if (is_of_transform(v) ? !fits(w, v, path) : v->role == TFCC_OPTIMIZER && w->keep_optimizer) continue;
         if (!path || !weights_reader_has(w, path)) {
             if (v->role != TFCC_WEIGHT) continue; /* fresh state will do */
             return rt_wrong(w->r, "%s: %s is missing: expected shape %s for \"%s\" of model \"%s\"", w->name,
@@ -179,6 +183,7 @@ static bool is_known(const weights_reader *w, const char *path)
 {
     const tfcc_program *p = w->m->program;
     if (strncmp(path, "optimizer/", 10) == 0 || strstr(path, "seed_generator")) return true;
+    if (strncmp(path, "gradient_transforms/", 20) == 0) return true;
     if (strncmp(path, "metrics/", 8) == 0) return true; /* Keras 2's counters */
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];

@@ -1,11 +1,10 @@
 /* random.c: TensorFlow's stateless random numbers as IR, word for word. */
-#include "frontend/fe.h"
+#include "ir/ir.h"
 
-static ir_value build_words(fe_lower *l, ir_value seed, int rank, const ir_dim *dim)
+static ir_value build_words(ir_graph *g, ir_value seed, int rank, const ir_dim *dim)
 {
     /* Keras brings both halves of the seed into TensorFlow's int32 by a floored remainder. */
     const double modulus = 2147483646.0;
-    ir_graph *g = l->g;
     seed = ir_build_binary_scalar(g, OP_remainder, seed, modulus);
     seed = ir_build_binary_scalar(g, OP_add, seed, modulus);
     seed = ir_build_binary_scalar(g, OP_remainder, seed, modulus);
@@ -14,9 +13,8 @@ static ir_value build_words(fe_lower *l, ir_value seed, int rank, const ir_dim *
 }
 
 /* 23 bits as the mantissa of a number in [1, 2), less 1. */
-static ir_value build_unit(fe_lower *l, ir_value words)
+static ir_value build_unit(ir_graph *g, ir_value words)
 {
-    ir_graph *g = l->g;
     ir_type type = ir_type_with_dtype(*ir_type_of(g, words), DTYPE_f32);
     ir_value bits = ir_build_binary_scalar(g, OP_and, words, (double)0x7fffff);
     bits = ir_build_binary_scalar(g, OP_or, bits, (double)0x3f800000);
@@ -24,22 +22,21 @@ static ir_value build_unit(fe_lower *l, ir_value words)
     return ir_build_binary_scalar(g, OP_subtract, x, 1.0);
 }
 
-ir_value fe_random_uniform(fe_lower *l, ir_value seed, ir_type shape)
+ir_value ir_build_random_uniform(ir_graph *g, ir_value seed, ir_type shape)
 {
-    return build_unit(l, build_words(l, seed, shape.rank, shape.dim));
+    return build_unit(g, build_words(g, seed, shape.rank, shape.dim));
 }
 
 /* Box-Muller on pairs of words: pair p gives elements 2p (sine) and 2p + 1 (cosine). An odd number of
  * elements is the first half of twice as many, because the pairs of a batch cannot be cut otherwise. */
-ir_value fe_random_normal(fe_lower *l, ir_value seed, ir_type shape)
+ir_value ir_build_random_normal(ir_graph *g, ir_value seed, ir_type shape)
 {
-    ir_graph *g = l->g;
     ir_dim elements;
     bug_if(!ir_type_elements(&shape, &elements), "random numbers of a shape without a size");
     bool even = elements.count % 2 == 0;
     const ir_dim pairs = {even ? elements.count / 2 : elements.count, elements.batch};
     const ir_dim two[2] = {pairs, ir_fixed(2)};
-    ir_value u = build_unit(l, build_words(l, seed, 2, two));
+    ir_value u = build_unit(g, build_words(g, seed, 2, two));
     ir_value first = ir_build_slice_dim(g, u, 1, 0, 1), second = ir_build_slice_dim(g, u, 1, 1, 2);
     first = ir_build_binary(g, OP_maximum, first, ir_build_fill(g, *ir_type_of(g, first), 1.0e-7));
     ir_value r = ir_build_binary_scalar(g, OP_multiply, ir_build_unary(g, OP_log, first), -2.0);
