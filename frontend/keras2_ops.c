@@ -15,6 +15,12 @@ const tf_symbol *tf_symbol_find(const char *name)
     for (size_t i = 0; i < countof(symbols); i++) {
         if (strcmp(symbols[i].name, name) == 0) return &symbols[i];
     }
+    static const char v1[] = "compat.v1.", second[] = "_v2";
+    if (strncmp(name, v1, sizeof v1 - 1) == 0) return tf_symbol_find(name + sizeof v1 - 1);
+    size_t length = strlen(name), stem = length - (sizeof second - 1);
+    for (size_t i = 0; length > sizeof second && strcmp(name + stem, second) == 0 && i < countof(symbols); i++) {
+        if (strlen(symbols[i].name) == stem && strncmp(symbols[i].name, name, stem) == 0) return &symbols[i];
+    }
     return NULL;
 }
 
@@ -149,11 +155,38 @@ static bool is_zero(const fe_value *v)
     return v->kind == FE_NULL || ((v->kind == FE_BOOL || v->kind == FE_NUMBER) && v->number == 0);
 }
 
-static void put(fe_value *dict, const char *key, fe_value value)
+/* "NHWC" and its kin. */
+static bool is_last(const fe_value *v)
+{
+    return v->kind == FE_NULL || (v->kind == FE_TEXT && v->text[0] && v->text[strlen(v->text) - 1] == 'C');
+}
+
+static bool is_euclidean(const fe_value *v)
+{
+    return v->kind == FE_NULL || (v->kind == FE_TEXT && strcmp(v->text, "euclidean") == 0) ||
+           (v->kind == FE_NUMBER && v->number == 2);
+}
+
+/* [1, 2, 2, 1] -> [2, 2] */
+static void keep_spatial(fe_value *v)
+{
+    const fe_value *last = v->kind == FE_LIST && v->count > 2 ? &v->item[v->count - 1] : NULL;
+    if (!last || v->item[0].number != 1 || last->number != 1) return;
+    v->item++;
+    v->count -= 2;
+}
+
+static bool has(const fe_value *dict, const char *key)
 {
     for (int i = 0; i < dict->count; i++) {
-        if (strcmp(dict->key[i], key) == 0) return;
+        if (strcmp(dict->key[i], key) == 0) return true;
     }
+    return false;
+}
+
+static void put(fe_value *dict, const char *key, fe_value value)
+{
+    if (has(dict, key)) return;
     bug_if(dict->count == MOST_ARGUMENTS, "a row of tf_symbols.def has too many parameters");
     dict->key[dict->count] = key;
     dict->item[dict->count++] = value;
@@ -166,6 +199,10 @@ static bool take(fe_lower *l, const parameter *p, const fe_value *v, fe_value *d
     if (strcmp(p->how, "false") == 0)
         return is_zero(v) || fail(l, "argument \"%s\" is not supported", p->name);
     if (strcmp(p->how, "lower") == 0 && v->kind == FE_TEXT) value.text = make_lower(l->fe->arena, v->text);
+    if (strcmp(p->how, "last") == 0) return is_last(v) || fail(l, "only channels last is supported as \"%s\"", p->name);
+    if (strcmp(p->how, "euclidean") == 0)
+        return is_euclidean(v) || fail(l, "only the euclidean norm is supported as \"%s\"", p->name);
+    if (strcmp(p->how, "spatial") == 0) keep_spatial(&value);
     if (strcmp(p->how, "sizes") == 0 && !resolve_sizes(l, p->name, &value)) return false;
     if (value.kind != FE_NULL) put(dict, arena_strdup(l->fe->arena, p->key), value);
     return true;
@@ -198,7 +235,7 @@ static bool check_names(fe_lower *l, const tf_symbol *s, const fe_args *args)
 /* Operands have no default. */
 static bool is_operand(const char *key)
 {
-    static const char *const operands[] = {"x", "x1", "x2", "xs", "variable", "indices"};
+    static const char *const operands[] = {"x", "x1", "x2", "xs", "variable", "indices", "inputs", "images"};
     for (size_t i = 0; i < countof(operands); i++) {
         if (strcmp(operands[i], key) == 0) return true;
     }
@@ -215,9 +252,13 @@ bool tf_args_rename(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_arg
     if (!check_names(l, s, args)) return false;
     for (int i = 0; next_parameter(&at, &p); i++) {
         const fe_value *v = fe_args_find(args, i, p.name);
-        if (!v && is_operand(p.key)) return fail(l, "expected an argument \"%s\", found none", p.name);
         if (v && !take(l, &p, v, dict)) return false;
     }
-    put_settings(l, s->settings, dict);
+    at = s->parameters;
+    while (next_parameter(&at, &p)) {
+        if (is_operand(p.key) && !has(dict, p.key))
+            return fail(l, "expected an argument \"%s\", found none", p.name);
+    }
+    if (s->build != tf_build_formula) put_settings(l, s->settings, dict);
     return true;
 }

@@ -44,6 +44,9 @@ static bool build_product(op_use *u, ir_value a, ir_value b, ir_value *out)
     ir_type ta = op_type(u, a), tb = op_type(u, b);
     if (!ir_dim_equal(ta.dim[ta.rank - 1], tb.dim[tb.rank - 2])) return fail_matmul(u, a, b);
     if (ta.dim[ta.rank - 1].batch) return op_error(u, "products over the batch are not supported");
+    ir_type result = ta;
+    result.dim[ta.rank - 1] = tb.dim[tb.rank - 1];
+    if (!op_check_type(u, &result)) return false;
     if (tb.rank == 2) {
         *out = ir_build_dot(u->l->g, a, b);
         return true;

@@ -233,6 +233,20 @@ bool op_build_view(op_use *u, fe_value *out)
 
 /* ---- activations ------------------------------------------------------------------------- */
 
+/* The settings of an activation, which stand among the arguments of a call or in the constructor's. */
+static bool add_settings(op_use *u, const fe_value *dict, ir_record *r)
+{
+    for (int i = 0; dict->kind == FE_DICT && i < dict->count; i++) {
+        const fe_value *v = &dict->item[i];
+        const char *key = dict->key[i];
+        if (strcmp(key, "x") == 0 || strcmp(key, "name") == 0 || strcmp(key, "dtype") == 0 || v->kind == FE_NULL)
+            continue;
+        if (v->kind != FE_NUMBER && v->kind != FE_BOOL) return op_error(u, "expected a number as \"%s\"", key);
+        ir_record_add_number(u->l->fe->arena, r, key, v->number);
+    }
+    return true;
+}
+
 bool op_build_activation(op_use *u, fe_value *out)
 {
     ir_value x;
@@ -240,14 +254,7 @@ bool op_build_activation(op_use *u, fe_value *out)
     if (!op_find_real(u, "x", &x)) return false;
     ir_record *r = ir_record_new(f->arena, fe_snake_case(f, u->op->name));
     if (u->op->word[0] && !op_find(u, u->op->word)) ir_record_add_number(f->arena, r, u->op->word, 1.0);
-    for (int i = 0; u->config->kind == FE_DICT && i < u->config->count; i++) {
-        const fe_value *v = &u->config->item[i];
-        const char *key = u->config->key[i];
-        if (strcmp(key, "name") == 0 || strcmp(key, "dtype") == 0 || v->kind == FE_NULL) continue;
-        if (v->kind != FE_NUMBER && v->kind != FE_BOOL)
-            return op_error(u, "expected a number as \"%s\"", key);
-        ir_record_add_number(f->arena, r, key, v->number);
-    }
+    if (!add_settings(u, &u->args->kwarg, r) || !add_settings(u, u->config, r)) return false;
     if (!fe_activation_check(f, r, u->l->layer->at)) return false;
     return op_finish(u, fe_activation_build(u->l, r, x), out);
 }

@@ -1,0 +1,74 @@
+"""Models of Keras 2 made of functions of TensorFlow, trained: their gradients count too.
+Run: python corpus.py build2 keras2_function_cases.py --out more, then tol."""
+from corpus import case
+import numpy as np
+import tensorflow as tf
+import tf_keras as k
+l = k.layers
+O = k.optimizers
+K = k.backend
+
+
+def fin(i, x, rate=0.01):
+    m = k.Model(i, x)
+    m.compile(O.SGD(rate), "mse")
+    return m
+
+
+def C(name, **kw):
+    return case("more", "keras2_" + name, keras2=True, **kw)
+
+
+def const(*shape):
+    return tf.constant(np.random.default_rng(7).standard_normal(shape).astype("float32") * 0.3)
+
+
+@C("functions_arithmetic", n=6, batch=3)
+def _(d):
+    i = k.Input((5, 4))
+    x = l.Dense(4, name="first")(i)
+    p = tf.nn.softplus(x) + 0.2
+    parts = [tf.nn.softmax(x, axis=1), tf.nn.log_softmax(x, axis=1), tf.nn.gelu(x, approximate=True), tf.nn.leaky_relu(x, alpha=0.3),
+             tf.math.xlogy(x, p), tf.math.xlog1py(x, p), tf.math.xdivy(x, p), tf.math.reciprocal_no_nan(p), tf.math.erfc(x),
+             tf.cumsum(x, axis=1, exclusive=True), tf.cumsum(x, axis=1, reverse=True), tf.math.cumprod(x, axis=2, reverse=True, exclusive=True),
+             tf.sort(x, axis=1, direction="DESCENDING"), tf.roll(x, shift=2, axis=1), tf.truncatediv(x * 3.0, p), tf.math.scalar_mul(1.5, x),
+             tf.nn.batch_normalization(x, const(4), tf.abs(const(4)) + 0.5, const(4), None, 1e-3), tf.clip_by_norm(x, 1.0, axes=[1, 2]),
+             tf.linalg.normalize(x, axis=-1)[0], tf.nn.moments(x, axes=[1], keepdims=True)[1] * x, tf.slice(x, [0, 1, 0], [-1, 3, 4])[:, :1] + x,
+             tf.broadcast_to(x[:, :1], [tf.shape(x)[0], 5, 4]), tf.ones([tf.shape(x)[0], 5, 4]) * x, tf.nn.crelu(x)[..., :4],
+             tf.nn.sigmoid_cross_entropy_with_logits(labels=tf.nn.sigmoid(p), logits=x), tf.math.reduce_euclidean_norm(x, axis=1, keepdims=True) * p,
+             tf.linalg.band_part(tf.matmul(x, x, transpose_a=True), 1, 0)[:, :1] * x, tf.linalg.diag(x[:, 0])[:, :1] + x,
+             tf.linalg.set_diag(tf.matmul(x, x, transpose_a=True), x[:, 0])[:, 1:2] + x, tf.nn.local_response_normalization(x[:, None], depth_radius=1, alpha=0.5)[:, 0],
+             K.softmax(x, axis=1), K.hard_sigmoid(x), K.l2_normalize(x, axis=1)]
+    return fin(i, l.Dense(2)(l.Flatten()(tf.add_n(parts))), 0.0005), d.f(5, 4), d.f(2)
+
+
+@C("functions_images", n=4, batch=2, train=False)
+def _(d):
+    i = k.Input((6, 6, 3))
+    x = tf.nn.sigmoid(l.Conv2D(3, 3, padding="same")(i))
+    a = tf.nn.conv2d(x, const(3, 3, 3, 4), strides=[1, 2, 2, 1], padding="SAME")
+    b = tf.nn.depthwise_conv2d(x, const(3, 3, 3, 1), strides=[1, 1, 1, 1], padding="SAME")
+    c = tf.nn.separable_conv2d(x, const(3, 3, 3, 2), const(1, 1, 6, 3), strides=[1, 1, 1, 1], padding="SAME")
+    e = tf.nn.max_pool2d(x, 2, 2, "VALID")
+    f = tf.nn.avg_pool2d(x, ksize=[1, 3, 3, 1], strides=[1, 2, 2, 1], padding="SAME")
+    g = tf.concat([a, e, f], -1)
+    same = [tf.image.flip_left_right(x), tf.image.flip_up_down(x), tf.image.transpose(x), tf.image.rot90(x), tf.image.adjust_brightness(x, 0.2),
+            tf.image.adjust_contrast(x, 1.5), tf.image.adjust_gamma(x, 1.7, 0.9), tf.image.per_image_standardization(x), tf.image.rgb_to_yuv(x),
+            tf.image.yiq_to_rgb(x), tf.image.grayscale_to_rgb(tf.image.rgb_to_grayscale(x)), tf.image.resize(tf.image.resize(x, (9, 8)), (6, 6)),
+            tf.image.pad_to_bounding_box(tf.image.crop_to_bounding_box(x, 1, 2, 3, 4), 1, 1, 6, 6), b, c]
+    y = tf.nn.space_to_depth(tf.add_n(same), 2)
+    total = tf.image.total_variation(x)[:, None]
+    return fin(i, l.Dense(2)(l.Concatenate()([l.Flatten()(g), l.Flatten()(y), total])), 0.001), d.f(6, 6, 3), d.f(2)
+
+
+@C("functions_indices", n=6, batch=3)
+def _(d):
+    i = k.Input((5, 4))
+    j = k.Input((3,), dtype="int32", name="j")
+    x = l.Dense(4)(i)
+    first = tf.squeeze(j[:, :1], axis=1)
+    parts = [tf.gather(x, j, axis=1, batch_dims=1), tf.gather(x, first, axis=1, batch_dims=1)[:, None] + x[:, :3], tf.gather(x, [0, 2, 2], axis=1),
+             tf.one_hot(j, 4, on_value=2.0, off_value=-1.0),
+             tf.cast(tf.bitwise.bitwise_xor(j, 1), tf.float32)[..., None] * x[:, :3], tf.sequence_mask(first, 3, dtype=tf.float32)[..., None] * x[:, 1:4]]
+    loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=first, logits=x[:, 0])
+    return fin([i, j], l.Dense(2)(l.Concatenate()([l.Flatten()(tf.add_n(parts)), loss[:, None]])), 0.005), {i.name: d.f(5, 4), "j": d.i(4, 3)}, d.f(2)
