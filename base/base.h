@@ -12,9 +12,11 @@
 #if defined(__GNUC__)
 #define BASE_PRINTF(text, rest) __attribute__((format(printf, text, rest)))
 #define BASE_NORETURN __attribute__((noreturn))
+#define BASE_WEAK __attribute__((weak)) /* a function that need not be there: its address is then NULL */
 #else
 #define BASE_PRINTF(text, rest)
 #define BASE_NORETURN
+#define BASE_WEAK
 #endif
 
 /* Ends the program: a bug in tfcc. Prints the position, the text, and asks for a report; exit status 70. */

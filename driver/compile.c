@@ -147,10 +147,11 @@ static bool link_objects(compilation *c, emit_kind kind, const codegen_objects *
     const options *o = c->options;
     const library *l = &c->library;
     const link_shared_options shared = {.cc = o->cc, .output = l->file, .symbol = l->symbol, .predict_only = o->predict_only};
-    if (kind == EMIT_EXE) return link_executable(&c->arena, o->cc, made->count, made->path, o->output, &c->diag);
+    const link_inputs in = {made->count, made->path, ir_module_has_op(c->model->module, OP_custom_call)};
+    if (kind == EMIT_EXE) return link_executable(&c->arena, o->cc, &in, o->output, &c->diag);
     return library_write_header(&c->arena, l, c->model->module, o->predict_only, &c->diag) &&
-           (l->shared ? link_shared(&c->arena, &shared, made->count, made->path, &c->diag)
-                      : link_library(&c->arena, made->count, made->path, l->file, &c->diag));
+           (l->shared ? link_shared(&c->arena, &shared, &in, &c->diag)
+                      : link_library(&c->arena, &in, l->file, &c->diag));
 }
 
 static bool write_linked(compilation *c, emit_kind kind, const codegen_options *g)
@@ -174,6 +175,17 @@ static bool write_linked(compilation *c, emit_kind kind, const codegen_options *
     return ok;
 }
 
+/* Who links the output must know what else it needs. */
+static bool note_libraries(compilation *c, emit_kind kind)
+{
+    if ((kind != EMIT_LIB && kind != EMIT_OBJ) || c->library.shared || !ir_module_has_op(c->model->module, OP_custom_call)) return true;
+    const char *words = link_linalg_words(&c->arena, &c->diag);
+    if (!words) return false;
+    fprintf(stderr, "%s: note: programs with it are linked with %s\n", c->options->output,
+            kind == EMIT_LIB ? strchr(words, ' ') + 1 : words);
+    return true;
+}
+
 /* Code generation and linking. */
 static bool write_code(compilation *c, emit_kind kind)
 {
@@ -189,6 +201,7 @@ static bool write_code(compilation *c, emit_kind kind)
         .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
     if (kind == EMIT_LIB) g.summary = NULL;
     if (o->predict_only) g.config = g.metadata = NULL;
+    if (!note_libraries(c, kind)) return false;
     if (kind == EMIT_EXE || kind == EMIT_LIB) return write_linked(c, kind, &g);
     return codegen_write(m, &g, emits[kind].codegen, o->output, &c->diag);
 }

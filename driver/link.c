@@ -1,5 +1,6 @@
 /* link.c: see link.h. The runtime lies at ../lib/tfcc relative to the tfcc program, in the build tree as after
- * installation: libtfcc_rt.a, tfcc_rt.h, and link.txt, the libraries that a trainer needs. */
+ * installation: libtfcc_rt.a, tfcc_rt.h, and link.txt, the libraries that a trainer needs; libtfcc_linalg.a and
+ * link_linalg.txt the same for programs that decompose matrices. */
 #include "link.h"
 #include "base/text.h"
 
@@ -80,23 +81,37 @@ static bool move(const char *from, const char *to, diag *d)
     return false;
 }
 
-bool link_executable(arena *a, const char *cc, size_t objects, char **object, const char *output, diag *d)
+/* The words of a file of the runtime. NULL with an error. */
+static char *read_words(arena *a, const char *name, diag *d)
 {
-    char *library = link_runtime_file(a, "libtfcc_rt.a", d);
-    char *list = link_runtime_file(a, "link.txt", d);
-    if (!library || !list) return false;
-    text words = {0};
-    if (!text_read_file(&words, list, 1 << 16)) {
-        return diag_failed(d, list, "cannot read: %s", strerror(errno));
-    }
+    char *list = link_runtime_file(a, name, d);
+    if (!list) return NULL;
+    text t = {0};
+    char *words = text_read_file(&t, list, 1 << 16) ? arena_strdup(a, text_get(&t)) : NULL;
+    text_done(&t);
+    if (!words) diag_failed(d, list, "cannot read: %s", strerror(errno));
+    return words;
+}
+
+char *link_linalg_words(arena *a, diag *d)
+{
+    char *library = link_runtime_file(a, "libtfcc_linalg.a", d), *words = read_words(a, "link_linalg.txt", d);
+    return library && words ? arena_printf(a, "%s %.*s", library, (int)strcspn(words, "\n"), words) : NULL;
+}
+
+bool link_executable(arena *a, const char *cc, const link_inputs *o, const char *output, diag *d)
+{
+    char *library = link_runtime_file(a, "libtfcc_rt.a", d), *words = read_words(a, "link.txt", d);
+    char *linalg = o->linalg ? link_linalg_words(a, d) : arena_strdup(a, "");
+    if (!library || !words || !linalg) return false;
     char *temporary = link_temporary(a, output, ".tmp");
     char *argv[MOST_ARGUMENTS] = {arena_strdup(a, cc ? cc : "cc"), arena_strdup(a, "-o"), temporary};
     int count = 3;
-    bug_if(objects > MOST_ARGUMENTS / 2, "%zu objects", objects);
-    for (size_t i = 0; i < objects; i++) argv[count++] = object[i];
+    bug_if(o->count > MOST_ARGUMENTS / 2, "%zu objects", o->count);
+    for (size_t i = 0; i < o->count; i++) argv[count++] = o->object[i];
     argv[count++] = library;
-    count = add_words(argv, count, arena_strdup(a, text_get(&words)));
-    text_done(&words);
+    count = add_words(argv, count, linalg);
+    count = add_words(argv, count, words);
     argv[count] = NULL;
     if (!run("linker", argv, NULL, d)) {
         remove(temporary);
@@ -105,15 +120,17 @@ bool link_executable(arena *a, const char *cc, size_t objects, char **object, co
     return move(temporary, output, d);
 }
 
-bool link_library(arena *a, size_t count, char **object, const char *output, diag *d)
+bool link_library(arena *a, const link_inputs *o, const char *output, diag *d)
 {
     char *library = link_runtime_file(a, "libtfcc_rt.a", d);
-    if (!library) return false;
+    char *linalg = o->linalg ? link_runtime_file(a, "libtfcc_linalg.a", d) : NULL;
+    if (!library || (o->linalg && !linalg)) return false;
     char *temporary = link_temporary(a, output, ".tmp");
     char *script = link_temporary(a, output, ".mri");
     text t = {0};
     text_add(&t, "create %s\naddlib %s\n", temporary, library);
-    for (size_t i = 0; i < count; i++) text_add(&t, "addmod %s\n", object[i]);
+    if (linalg) text_add(&t, "addlib %s\n", linalg);
+    for (size_t i = 0; i < o->count; i++) text_add(&t, "addmod %s\n", o->object[i]);
     text_add(&t, "delete main.c.o\nsave\nend\n"); /* the caller has a main of its own */
     bool ok = text_write_file(&t, script);
     text_done(&t);
@@ -152,26 +169,25 @@ static bool write_exports(const char *path, const char *symbol, bool predict_onl
     return ok;
 }
 
-bool link_shared(arena *a, const link_shared_options *o, size_t objects, char **object, diag *d)
+bool link_shared(arena *a, const link_shared_options *o, const link_inputs *in, diag *d)
 {
-    char *library = link_runtime_file(a, "libtfcc_rt.a", d), *list = link_runtime_file(a, "link.txt", d);
+    char *library = link_runtime_file(a, "libtfcc_rt.a", d), *words = read_words(a, "link.txt", d);
+    char *linalg = in->linalg ? link_linalg_words(a, d) : arena_strdup(a, "");
     char *temporary = link_temporary(a, o->output, ".tmp"), *exports = link_temporary(a, o->output, ".map");
     char *argv[MOST_ARGUMENTS] = {arena_strdup(a, o->cc ? o->cc : "cc"), arena_strdup(a, "-shared"), arena_strdup(a, "-o"), temporary,
                                   arena_strdup(a, "-Wl,--gc-sections,-Bsymbolic,-s,-z,noseparate-code,--hash-style=gnu,--build-id=none")};
-    text words = {0};
     int count = 5;
-    if (!library || !list || !write_exports(exports, o->symbol, o->predict_only, d)) return false;
-    bool ok = text_read_file(&words, list, 1 << 16) || diag_failed(d, list, "cannot read: %s", strerror(errno));
+    if (!library || !words || !linalg || !write_exports(exports, o->symbol, o->predict_only, d)) return false;
     argv[count++] = arena_printf(a, "-Wl,--version-script=%s", exports);
     for (size_t i = 0; i < countof(interface); i++) {
         if (!interface[i] && o->predict_only) break;
         if (interface[i]) argv[count++] = arena_printf(a, "-Wl,-u,%s", interface[i]);
     }
-    for (size_t i = 0; i < objects; i++) argv[count++] = object[i];
+    for (size_t i = 0; i < in->count; i++) argv[count++] = in->object[i];
     argv[count++] = library;
-    count = add_words(argv, count, arena_strdup(a, text_get(&words)));
-    text_done(&words);
-    ok = ok && run("linker", argv, NULL, d);
+    count = add_words(argv, count, linalg);
+    count = add_words(argv, count, words);
+    const bool ok = run("linker", argv, NULL, d);
     remove(exports);
     if (ok) return move(temporary, o->output, d);
     remove(temporary);

@@ -95,7 +95,7 @@ ir_value op_fill(op_use *u, ir_value like, double number);   /* of the type of `
 ir_value op_truth(op_use *u, ir_value x);                    /* i1: x != 0 */
 ir_value op_is_nan(op_use *u, ir_value x);
 ir_value op_floor_mod(op_use *u, ir_value a, ir_value b);   /* the remainder has b's sign */
-ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype); /* as tf.cast: bool is x != 0 */
+ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype); /* as tf.cast: bool is x != 0; floats to u32 wrap */
 /* All elements as one row. The type was checked by op_check_type. */
 ir_value op_flatten(op_use *u, ir_value x);
 ir_value op_move_axis(op_use *u, ir_value x, int64_t from, int64_t to);
@@ -115,6 +115,9 @@ ir_value op_take_along(op_use *u, ir_value x, ir_value indices, int64_t axis);
 ir_value op_scatter(op_use *u, const char *kind, ir_value x, ir_value indices, ir_value updates);
 /* x sorted along `axis`; with out_order also where each element was, i32. */
 ir_value op_sort(op_use *u, ir_value x, int64_t axis, bool descending, ir_value *out_order);
+/* The norm of the matrices in two axes by a reduction ("add", "maximum", "minimum") of their singular values (ops_linalg.c).
+ * IR_NONE after a diagnostic. */
+ir_value op_spectral_norm(op_use *u, ir_value x, const int64_t axis[2], const char *kind, bool keep_dims);
 /* a and b summed over pairs of axes; the other dims of a, then of b. IR_NONE after a diagnostic. */
 ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis,
                      const int64_t *b_axis);

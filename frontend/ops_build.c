@@ -119,6 +119,7 @@ ir_value op_floor_mod(op_use *u, ir_value a, ir_value b)
 
 ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype)
 {
+    if (dtype == DTYPE_u32 && ir_dtype_is_float(op_type(u, x).dtype)) x = ir_build_convert(u->l->g, x, DTYPE_i64);
     return dtype == DTYPE_i1 ? op_truth(u, x) : ir_build_convert(u->l->g, x, dtype);
 }
 

@@ -171,15 +171,19 @@ bool op_build_norm(op_use *u, fe_value *out)
     const fe_value *v = op_find(u, "ord");
     if (!op_find_reduction(u, "x", "axis", &r) || !op_find_ints(u, "axis", &count, axis)) return false;
     const bool plain = !v || (v->kind == FE_TEXT && strcmp(v->text, "fro") == 0 && r.count == 2);
-    if (!plain && v->kind == FE_TEXT) return op_error(u, "the norm \"%s\" is not supported", v->text);
-    if (!plain && !op_find_number(u, "ord", &order)) return false;
+    const bool nuclear = v && v->kind == FE_TEXT && strcmp(v->text, "nuc") == 0;
+    if (!plain && !nuclear && v->kind == FE_TEXT) return op_error(u, "the norm \"%s\" is not supported", v->text);
+    if (!plain && !nuclear && !op_find_number(u, "ord", &order)) return false;
     ir_value x = ir_build_convert(u->l->g, r.x, op_real(op_type(u, r.x).dtype));
     if (plain || r.count == 1) return op_finish(u, build_vector_norm(u, &r, x, order), out);
-    if (r.count != 2 || !(fabs(order) == 1 || isinf(order)))
-        return op_error(
-            u, "expected a norm of vectors, or of order 1 or infinite of matrices, found order %g", order);
+    if (r.count != 2 || !(fabs(order) == 1 || fabs(order) == 2 || isinf(order)))
+        return op_error(u, "expected a norm of vectors, or of order 1, 2 or infinite of matrices, found order %g", order);
     if (count < 0) axis[0] = 0, axis[1] = 1;
     if (!op_resolve_axes(u, op_type(u, x).rank, 2, axis)) return false;
+    if (fabs(order) == 2) {
+        const char *kind = nuclear ? "add" : order > 0 ? "maximum" : "minimum";
+        return op_finish(u, op_spectral_norm(u, x, axis, kind, r.keep_dims), out);
+    }
     return op_finish(u, build_matrix_norm(u, x, axis, order, r.keep_dims), out);
 }
 

@@ -216,6 +216,7 @@ bool op_build_cast(op_use *u, fe_value *out)
         if (own_high > high || ir_dtype_is_float(op_type(u, x).dtype))
             x = op_map_number(u, OP_minimum, x, high);
     }
+    if (strcmp(u->op->word, "saturate") == 0 && dtype == DTYPE_i1) x = op_compare_number(u, "GT", op_convert(u, x, DTYPE_f32), 0);
     return op_finish(u, op_convert(u, x, dtype), out);
 }
 
@@ -251,7 +252,13 @@ bool op_build_activation(op_use *u, fe_value *out)
 {
     ir_value x;
     fe *f = u->l->fe;
-    if (!op_find_real(u, "x", &x)) return false;
+    if (!op_find_tensor(u, "x", &x)) return false;
+    const ir_dtype own = op_type(u, x).dtype;
+    if (u->op->op == OP_maximum && !ir_dtype_is_float(own) && own != DTYPE_i1) { /* Relu and Relu6 stay whole numbers */
+        x = op_map_number(u, OP_maximum, x, 0);
+        return op_finish(u, strcmp(u->op->name, "Relu6") == 0 ? op_map_number(u, OP_minimum, x, 6) : x, out);
+    }
+    x = ir_build_convert(u->l->g, x, op_real(own));
     ir_record *r = ir_record_new(f->arena, fe_snake_case(f, u->op->name));
     if (u->op->word[0] && !op_find(u, u->op->word)) ir_record_add_number(f->arena, r, u->op->word, 1.0);
     if (!add_settings(u, &u->args->kwarg, r) || !add_settings(u, u->config, r)) return false;

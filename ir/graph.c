@@ -32,6 +32,26 @@ ir_graph *ir_module_find_graph(const ir_module *m, const char *name)
     return NULL;
 }
 
+static bool has_op(const ir_graph *g, ir_op op)
+{
+    for (size_t v = 0; v < g->count; v++) {
+        const ir_node *n = &g->node[v];
+        if (n->op == op) return true;
+        for (int i = 0; i < n->attr_count; i++) {
+            if (ir_attr_kind_of(n->attr[i].name) == ATTR_GRAPH && has_op(n->attr[i].graph, op)) return true;
+        }
+    }
+    return false;
+}
+
+bool ir_module_has_op(const ir_module *m, ir_op op)
+{
+    for (size_t i = 0; i < m->graph_count; i++) {
+        if (has_op(m->graph[i], op)) return true;
+    }
+    return false;
+}
+
 static bool is_letter(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';

@@ -73,6 +73,7 @@ void interp_nest_hash(const interp *c);
 void interp_nest_tokens(const interp *c);
 void interp_nest_while(const interp *c);
 void interp_nest_scan(const interp *c);
+void interp_nest_custom_call(const interp *c);
 
 /* The values of attribute `name`, one per dim; `otherwise` for each when the node has none. */
 void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise,

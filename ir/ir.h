@@ -86,6 +86,16 @@ ir_precision ir_op_precision(ir_op op);
 bool ir_op_find(const char *name, ir_op *out_op);
 bool ir_op_has_attr(ir_op op, int attr, bool *out_required);
 
+/* Targets of custom_call. */
+typedef enum ir_call {
+#define CALL(name, ...) CALL_##name,
+#include "ir/calls.def"
+    CALL_COUNT
+} ir_call;
+const char *ir_call_name(ir_call call);
+int ir_call_arity(ir_call call);
+bool ir_call_find(const char *name, ir_call *out_call);
+
 typedef enum ir_attr_name {
 #define ATTR(name, kind) ATTR_##name,
 #include "ir/attrs.def"
@@ -304,6 +314,7 @@ typedef struct ir_module {
 ir_module *ir_module_new(arena *a, const char *name);
 ir_graph *ir_module_add_graph(ir_module *m, const char *name);
 ir_graph *ir_module_find_graph(const ir_module *m, const char *name); /* NULL when absent */
+bool ir_module_has_op(const ir_module *m, ir_op op); /* in a graph or a body */
 /* Adds a copy of v; its name is made unique by a suffix. Returns its number. */
 int ir_module_add_variable(ir_module *m, ir_variable v);
 int ir_module_add_port(ir_module *m, ir_port p);
@@ -393,6 +404,16 @@ ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
 /* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c). */
 ir_value ir_build_random_uniform(ir_graph *g, ir_value seed, ir_type shape);
 ir_value ir_build_random_normal(ir_graph *g, ir_value seed, ir_type shape);
+
+/* A custom_call: rows, columns and flags of one of its matrices. */
+typedef struct ir_call_sizes {
+    ir_call call;
+    int64_t m, n, k; /* of operand 0, columns of operand 1 or 0 */
+    bool lower, transpose, full;
+} ir_call_sizes;
+ir_value ir_build_call(ir_graph *g, ir_call_sizes s, const ir_value *in); /* m, n and k are found */
+ir_call_sizes ir_call_sizes_of(const ir_graph *g, const ir_node *n);
+int64_t ir_call_scratch(const ir_call_sizes *s); /* elements of working memory for one matrix */
 
 /* ---- whole graphs -------------------------------------------------------------------------------------- */
 

@@ -143,6 +143,40 @@ def _(d):
     return make([i, k], L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
 
 
+@case("coverage", "operations_fourier", n=5, batch=3, jax=False, note="istft of Keras on JAX gives other numbers")
+def _(d):
+    i = I((4, 6), name="x")
+    x = L.Dense(6)(i)
+    row = ops.reshape(L.Dense(70)(ops.reshape(x, (-1, 24))), (-1, 70))
+    parts = [ops.fft((x, i)), ops.fft((row, row * row)), ops.fft2((x, i)), ops.ifft2((i, x)), ops.rfft(x), ops.rfft(row),
+             ops.irfft((x, i)), ops.stft(row, 12, 5, 16), ops.stft(row, 8, 3, 8, window="hamming", center=False),
+             ops.istft((x, i), 8, 3, 10), ops.istft((x, i), 9, 4, 10, length=15, window="hamming")]
+    parts = [ops.tanh(L.Flatten()(p) * 0.1) for part in parts for p in (part if isinstance(part, (list, tuple)) else [part])]
+    return make(i, L.Dense(2)(join(parts)), O.SGD(1e-3)), d.f(4, 6), d.f(2)
+
+
+@case("coverage", "operations_linalg", n=5, batch=5, jax=False, note="vectors of factors are known up to their signs only")
+def _(d):
+    i = I((4, 6), name="x")
+    x = ops.tanh(L.Dense(6)(i))
+    square = x[:, :, :4] * 0.3 + 2 * ops.eye(4)
+    spd = ops.matmul(x, ops.transpose(x, (0, 2, 1))) + ops.reshape(ops.arange(1.0, 5.0), (4, 1)) * ops.eye(4)
+    wide, deep = ops.sum(x, axis=0), ops.transpose(ops.sum(x, axis=0))
+    u, s, v = ops.svd(square, full_matrices=False)
+    w, e = ops.eigh(spd)
+    q, r = ops.qr(x)
+    sign, size = ops.slogdet(square)
+    batched = [ops.cholesky(spd), ops.cholesky(spd, upper=True), ops.linalg.cholesky_inverse(ops.tril(square)), ops.det(square), sign, size,
+               ops.logdet(spd), ops.inv(square), ops.solve(square, x), ops.solve(square, x[:, :, 0]), ops.solve_triangular(square, i, lower=True),
+               ops.solve_triangular(square, x), ops.abs(u), s, ops.abs(v), ops.svd(x, compute_uv=False), w, ops.abs(e), ops.abs(q), ops.abs(r),
+               ops.abs(ops.qr(ops.transpose(x, (0, 2, 1)))[0]), ops.linalg.pinv(x), ops.linalg.matrix_rank(x),
+               ops.norm(x, ord="nuc", axis=(1, 2)), ops.norm(x, ord=2, axis=(1, 2)), ops.norm(x, ord=-2, axis=(1, 2))]
+    single = [*ops.lu_factor(ops.stop_gradient(ops.sum(square, axis=0))), ops.lstsq(deep, deep), ops.lstsq(wide, wide[:, 0])]
+    parts = [ops.reshape(ops.cast(p, "float32"), (-1, math.prod(p.shape[1:]))) for p in batched]
+    parts += [ops.zeros_like(x[:, 0, :1]) + ops.reshape(ops.cast(p, "float32"), (1, math.prod(p.shape))) for p in single]
+    return make(i, L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), d.f(4, 6), d.f(2)
+
+
 # ------------------------------------------------------------------ activations, initializers, regularizers, constraints
 
 ACTIVATIONS = ("celu", "hard_shrink", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid", "soft_shrink",
