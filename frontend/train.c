@@ -157,6 +157,19 @@ static const char *tracker_key(fe *f, const fe_target *t)
     return arena_printf(f->arena, "%s_loss", t->loss_name);
 }
 
+/* Of the accumulators: outputs of one layer share a key in the log, not these. */
+static const char *tracker_slot(fe *f, const fe_target *t) { return arena_printf(f->arena, "%s_loss", t->name); }
+
+/* The last of the losses with one key is in the log. */
+static bool is_shown(const fe_train *train, size_t index)
+{
+    const fe_target *t = train->target;
+    for (size_t i = index + 1; i < train->target_count; i++) {
+        if (t[i].loss_count > 0 && strcmp(t[i].loss_name, t[index].loss_name) == 0) return false;
+    }
+    return t[index].loss_count > 0;
+}
+
 static ir_value count_rows(fe_lower *l)
 {
     for (size_t i = 0; i < l->fe->module->port_count; i++) {
@@ -184,7 +197,7 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     if (shape.rank > 0 && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
-        track(l, tracker_key(l->fe, t), value,
+        track(l, tracker_slot(l->fe, t), value,
               l->fe->keras2 || train->eager ? count_rows(l) : ir_build_scalar(l->g, DTYPE_f32, 1));
     if (loss->weight != 1) value = ir_build_binary_scalar(l->g, OP_multiply, value, loss->weight);
     *total = *total == IR_NONE ? value : ir_build_binary(l->g, OP_add, *total, value);
@@ -303,8 +316,8 @@ static size_t build_results(fe *f, ir_graph *g, const fe_train *train, result *o
     out[count++] = (result){"loss", read_tracker(f, g, "loss")};
     for (size_t i = 0; i < train->target_count; i++) {
         const fe_target *t = &train->target[i];
-        if (train->has_trackers && t->loss_count > 0)
-            out[count++] = (result){tracker_key(f, t), read_tracker(f, g, tracker_key(f, t))};
+        if (train->has_trackers && is_shown(train, i))
+            out[count++] = (result){tracker_key(f, t), read_tracker(f, g, tracker_slot(f, t))};
         for (size_t k = 0; k < t->metric_count; k++) {
             const fe_metric *metric = &t->metric[k];
             fe_metric_call c = {.fe = f, .g = g, .metric = metric, .settings = metric->settings};

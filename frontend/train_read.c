@@ -117,7 +117,8 @@ static void name_targets(reader *r, const fe_value *v, const char *path, bool fl
             continue;
         }
         fe_target *target = &r->train->target[(*next)++];
-        if (v->kind == FE_LIST) step = target->name;
+        if (v->kind == FE_LIST && !r->fe->keras2) step = r->model->call[item->node].layer->name;
+        if (v->kind == FE_LIST && r->fe->keras2) step = target->name;
         target->loss_name = arena_printf(a, "%s%s", path, step);
         if (flat) target->prefix = step;
     }
