@@ -87,7 +87,8 @@ static void choose(const cg *c, blocking *q)
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     choose_run(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? ROW_STRIDE : 0;
-    q->a_room = t->mr * (q->stride ? q->stride : q->kc);
+    /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
+    q->a_room = q->stride ? t->mr * q->stride : t->mr * q->kc + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
 }
 

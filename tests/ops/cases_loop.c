@@ -237,6 +237,14 @@ static const ops_case cases[] = {
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1),
          INTS(rhs_contracting, 0), INT(splits, 2)),
      .expect = EXPECT(5, 20)},
+    /* several panels of rows, whole vectors of which reach into the next panel */
+    {.name = "dot_panels", .op = OP_dot_general,
+     .in = {
+         {"f32[24,48]", -2, 2, 0, NULL},
+         {"f32[24,20]", -2, 2, 0, NULL},
+     },
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 0),
+         INTS(rhs_contracting, 0))},
     {.name = "dot_f16", .op = OP_dot_general,
      .in = {
          {"f16[N,3]", -2, 2, VALUES(-3, -0.0, 3, -1.5, 1.5, -0.5)},
