@@ -179,6 +179,7 @@ static void write_part(void *context, size_t i)
     compilation *c = context;
     const size_t part = c->order[i];
     cg_write(&c->part[part], c->kind, c->path[part]);
+    cg_release(&c->part[part]); /* the largest modules are written first: their memory serves the rest */
 }
 
 static bool report_problems(const compilation *c, diag *d)

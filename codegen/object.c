@@ -162,15 +162,26 @@ void cg_open(cg *c, const cg_platform *p, map *helpers)
     make_scope(c);
 }
 
-void cg_close(cg *c)
+void cg_release(cg *c)
 {
     if (c->b) LLVMDisposeBuilder(c->b);
     if (c->module) LLVMDisposeModule(c->module);
     if (c->layout) LLVMDisposeTargetData(c->layout);
     if (c->machine) LLVMDisposeTargetMachine(c->machine);
     if (c->context) LLVMContextDispose(c->context);
-    free(c->problem);
+    c->b = NULL;
+    c->module = NULL;
+    c->layout = NULL;
+    c->machine = NULL;
+    c->context = NULL;
     arena_done(&c->scratch);
+}
+
+void cg_close(cg *c)
+{
+    cg_release(c);
+    free(c->problem);
+    c->problem = NULL;
 }
 
 void cg_verify(cg *c, cg_value fn)

@@ -35,6 +35,7 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
 /* A module, with a context of its own. helpers: those of all modules of the program, or NULL when it has only this
  * one. */
 void cg_open(cg *c, const cg_platform *p, map *helpers);
+void cg_release(cg *c); /* all of LLVM's; problem stays */
 void cg_close(cg *c);
 void cg_verify(cg *c, cg_value fn); /* a function just written; a mistake in it is a bug of tfcc */
 /* Modules may be written at the same time. On failure c->problem says why. */
