@@ -200,7 +200,8 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
                    cg_body *out_body)
 {
     if (!is_supported(g, k, d)) return false;
-    builder b = {.a = a, .from = g, .memory = memory, .kernel = k, .map = arena_array(a, ir_value, g->count)};
+    arena scratch = {0}; /* the map is as long as the graph, and there are thousands of bodies */
+    builder b = {.a = a, .from = g, .memory = memory, .kernel = k, .map = arena_array(&scratch, ir_value, g->count)};
     for (size_t v = 0; v < g->count; v++) b.map[v] = IR_NONE;
     b.to = arena_new(a, ir_graph);
     b.to->arena = a;
@@ -218,6 +219,7 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
                           .arg = b.arg,
                           .arg_count = (int)b.arg_count};
     out_body->main = k->main == IR_NONE ? IR_NONE : b.map[k->main];
+    arena_done(&scratch);
     out_body->arg_shared = find_shared(&b);
     out_body->full = k->kind == KERNEL_row ? find_full(out_body) : IR_NONE;
     /* a MOVE op that was given a kernel of its own is a loop like any other */
