@@ -125,7 +125,7 @@ static bool take_key(indexing *x, const fe_value *key, int left)
         const fe_value number = {.kind = FE_NUMBER, .integer = index};
         return take_index(x, &number);
     }
-    return op_error(x->u, "indexing by tensors or lists is not supported");
+    return op_error(x->u, "indexing by tensors or lists fails in TensorFlow: keras.ops.take picks by them");
 }
 
 static ir_value build_indexing(indexing *x, ir_value value)

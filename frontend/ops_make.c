@@ -74,6 +74,13 @@ bool op_build_linspace(op_use *u, fe_value *out)
         return false;
     if (!op_find_dtype(u, "dtype", op_type(u, start).dtype, &dtype)) return false;
     if (!op_find_number_or(u, "base", 10, &base)) return false;
+    const bool geometric = strcmp(u->op->word, "geometric") == 0;
+    ir_value sign = IR_NONE;
+    if (geometric) {
+        sign = op_map1(u, OP_sign, start);
+        start = op_map_number(u, OP_multiply, op_map1(u, OP_log, op_map1(u, OP_abs, start)), 1 / log(10));
+        stop = op_map_number(u, OP_multiply, op_map1(u, OP_log, op_map1(u, OP_abs, stop)), 1 / log(10));
+    }
     const ir_value span = op_map2(u, OP_subtract, stop, start);
     ir_type t = op_type(u, span), one = t;
     if (num < 1 || num > INT32_MAX || t.rank == IR_MAX_RANK)
@@ -92,7 +99,11 @@ bool op_build_linspace(op_use *u, fe_value *out)
         ir_build_reshape(u->l->g, ir_build_broadcast_to(u->l->g, start, &whole), one.rank, one.dim);
     ir_value y = op_map2(u, OP_multiply, share, ir_build_reshape(u->l->g, span, one.rank, one.dim));
     y = op_map2(u, OP_add, y, from);
-    if (strcmp(u->op->word, "log") == 0) y = op_map2(u, OP_power, op_number(u, y, base), y);
+    if (geometric || strcmp(u->op->word, "log") == 0) y = op_map2(u, OP_power, op_number(u, y, base), y);
+    if (geometric) {
+        sign = ir_build_reshape(u->l->g, ir_build_broadcast_to(u->l->g, sign, &whole), one.rank, one.dim);
+        y = op_map2(u, OP_multiply, y, sign);
+    }
     if (!ir_dtype_is_float(dtype)) y = op_map1(u, OP_floor, y);
     const ir_value result[] = {ir_build_convert(u->l->g, y, dtype), op_map_number(u, OP_divide, span, parts)};
     return step ? op_finish_list(u, 2, result, out) : op_finish(u, result[0], out);

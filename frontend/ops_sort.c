@@ -155,6 +155,44 @@ static ir_value build_quantile(op_use *u, ir_value sorted, double q, const char 
                    op_map_number(u, OP_multiply, pick(u, sorted, low), part));
 }
 
+/* The element of each row at a place of its own, f64. */
+static ir_value pick_at(op_use *u, ir_value sorted, ir_value at, ir_value last)
+{
+    const int axis = op_type(u, sorted).rank - 1;
+    at = op_map_number(u, OP_maximum, op_map2(u, OP_minimum, at, last), 0);
+    ir_value index = op_insert_dim(u, ir_build_convert(u->l->g, at, DTYPE_i32), axis);
+    return op_drop_dim(u, op_take_along(u, sorted, index, axis), axis);
+}
+
+/* The same of the first numbers of each row, whose positions end at `last`; behind them are NaN. */
+static ir_value build_own_quantile(op_use *u, ir_value sorted, ir_value last, double q, const char *method)
+{
+    ir_value at = op_map_number(u, OP_multiply, last, q);
+    ir_value low = op_map1(u, OP_floor, at), high = op_map1(u, OP_ceil, at);
+    if (strcmp(method, "lower") == 0) return pick_at(u, sorted, low, last);
+    if (strcmp(method, "higher") == 0) return pick_at(u, sorted, high, last);
+    if (strcmp(method, "nearest") == 0) return pick_at(u, sorted, op_map1(u, OP_round_nearest_even, at), last);
+    if (strcmp(method, "midpoint") == 0) {
+        ir_value sum = op_map2(u, OP_add, pick_at(u, sorted, low, last), pick_at(u, sorted, high, last));
+        return op_map_number(u, OP_multiply, sum, 0.5);
+    }
+    low = op_map_number(u, OP_maximum, op_map_number(u, OP_subtract, high, 1), 0);
+    high = op_map2(u, OP_minimum, op_map_number(u, OP_add, low, 1), last);
+    ir_value part = ir_build_convert(u->l->g, op_map2(u, OP_subtract, high, at), op_type(u, sorted).dtype);
+    ir_value rest = op_map2(u, OP_subtract, op_number(u, part, 1), part);
+    return op_map2(u, OP_add, op_map2(u, OP_multiply, pick_at(u, sorted, high, last), rest),
+                   op_map2(u, OP_multiply, pick_at(u, sorted, low, last), part));
+}
+
+/* Where the last number of each row stands, f64; -1: there is none. */
+static ir_value find_last(op_use *u, ir_value x)
+{
+    const int axis = op_type(u, x).rank - 1;
+    ir_value is = ir_build_convert(u->l->g, op_compare(u, "EQ", x, x), DTYPE_i32);
+    ir_value count = ir_build_convert(u->l->g, op_reduce(u, "add", is, axis, false), DTYPE_f64);
+    return op_map_number(u, OP_subtract, count, 1);
+}
+
 /* What one quantile leaves of the tensor, with the axes kept when asked for. */
 static ir_value shape_quantile(op_use *u, const op_reduction *r, ir_value y)
 {
@@ -163,25 +201,26 @@ static ir_value shape_quantile(op_use *u, const op_reduction *r, ir_value y)
     return r->keep_dims ? ir_build_reshape(u->l->g, y, t.rank, t.dim) : y;
 }
 
-/* As an operation of a model, Keras's Quantile has no method but the linear one. */
+/* As an operation of a model, Keras's Quantile has no method but the linear one. Word "nan": NaN does not count. */
 bool op_build_quantile(op_use *u, fe_value *out)
 {
     enum { MOST = 64 };
     op_reduction r;
     const char *method = "";
-    const bool percent = strcmp(u->op->word, "percent") == 0;
+    const bool own = strncmp(u->op->word, "nan", 3) == 0, percent = strstr(u->op->word, "percent") != NULL;
     double q[MOST];
     int count, rank;
-    if (!op_find_reduction(u, "x", "axis", &r) || (percent && !op_find_text(u, "method", &method)))
+    if (!op_find_reduction(u, "x", "axis", &r) || ((own || percent) && !op_find_text(u, "method", &method)))
         return false;
     if (!read_quantiles(u, percent ? 100 : 1, MOST, &count, &rank, q)) return false;
     ir_value x = ir_build_convert(u->l->g, r.x, op_real(op_type(u, r.x).dtype)), y[MOST];
     ir_value nan = ir_build_reduce(u->l->g, "or", op_is_nan(u, x), r.count, r.axis, false);
     if (!flatten_axes(u, &r, &x)) return false;
     const int last = op_type(u, x).rank - 1;
-    ir_value sorted = op_sort(u, x, last, false, NULL);
+    ir_value sorted = op_sort(u, x, last, false, NULL), end = own ? find_last(u, x) : IR_NONE;
+    if (own) nan = op_compare_number(u, "LT", end, 0);
     for (int i = 0; i < count; i++) {
-        y[i] = build_quantile(u, sorted, q[i], method);
+        y[i] = own ? build_own_quantile(u, sorted, end, q[i], method) : build_quantile(u, sorted, q[i], method);
         y[i] = shape_quantile(u, &r, op_choose(u, nan, op_number(u, y[i], NAN), y[i]));
         if (rank > 0 && op_type(u, y[i]).rank == IR_MAX_RANK) return op_error(u, "expected fewer dimensions");
         if (rank > 0) y[i] = op_insert_dim(u, y[i], 0);

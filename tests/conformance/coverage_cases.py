@@ -177,6 +177,40 @@ def _(d):
     return make(i, L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), d.f(4, 6), d.f(2)
 
 
+@case("coverage", "operations_numbers", n=5, batch=5, jax=False)
+def _(d):
+    i, k = I((4, 6), name="x"), I((4,), dtype="int32", name="k")
+    x = ops.tanh(L.Dense(6)(i))
+    whole = ops.sum(x, axis=0)
+    gaps = ops.where(whole > 0.5, float("nan"), whole)
+    batched = [ops.gcd(k * 6, k + 8), ops.lcm(k * 6, k + 8), ops.i0(x * 4), ops.nextafter(ops.stop_gradient(x), i),
+               ops.image.scale_and_translate(ops.reshape(x, (-1, 4, 6, 1)), (5, 6, 5, 1), np.array([1.4, 0.7], "float32"), np.array([0.2, -0.3], "float32"),
+                                             (1, 2), "cubic")]
+    single = [ops.geomspace(ops.abs(whole[0]) + 0.5, 5.0, 4), ops.nanmedian(gaps), ops.nanquantile(gaps, 0.3), ops.nanpercentile(gaps, 65.0, method="midpoint"),
+              ops.correlate(whole[0], whole[1, :3]), ops.correlate(whole[0], whole[1, :3], "same"), ops.correlate(whole[2], whole[3], "full"),
+              ops.argpartition(ops.cast(whole[0] * 9, "int32"), 2),
+              ops.image.map_coordinates(whole, ops.reshape(ops.abs(whole[:2, :4]) * 2, (2, 4)), 1, "reflect"),
+              ops.image.map_coordinates(whole, ops.reshape(whole[:2, :4] * 3, (2, 4)), 0, "constant", 0.5)]
+    parts = [ops.reshape(ops.cast(p, "float32"), (-1, math.prod(p.shape[1:]))) for p in batched]
+    parts += [ops.zeros_like(x[:, 0, :1]) + ops.reshape(ops.cast(p, "float32"), (1, math.prod(p.shape))) for p in single]
+    return make([i, k], L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
+
+
+@case("coverage", "spectrograms", n=4, batch=4, jax=False)
+def _(d):
+    i = I((90, 2), name="x")
+    x = L.Conv1D(2, 3, padding="same")(i)
+    flat = lambda t: L.Flatten()(ops.tanh(t * 0.1))
+    parts = [L.STFTSpectrogram("log", 16, 8)(x), L.STFTSpectrogram("magnitude", 12, 6, 16, window="hamming", periodic=True, padding="same")(x),
+             L.STFTSpectrogram("psd", 16, 7, scaling="spectrum", expand_dims=True)(x), L.STFTSpectrogram("real", 10, 5, window=None, scaling=None)(x),
+             L.STFTSpectrogram("imag", 10, 5, window="blackman")(x), L.STFTSpectrogram("stft", 8, 4, 16)(x),
+             L.STFTSpectrogram("log", 8, 4, data_format="channels_first")(ops.transpose(x, (0, 2, 1))),
+             L.STFTSpectrogram("real", 8, 4, data_format="channels_first", expand_dims=True)(ops.transpose(x, (0, 2, 1))),
+             L.MelSpectrogram(32, 16, sampling_rate=800, num_mel_bins=6, min_freq=10.0)(x[:, :, 0]),
+             L.MelSpectrogram(32, 12, 24, "hamming", 800, 5, 10.0, 300.0, power_to_db=False, mag_exp=1.0)(x[:, :, 1])]
+    return make(i, L.Dense(2)(join([flat(p) for p in parts])), O.SGD(1e-3)), d.f(90, 2), d.f(2)
+
+
 # ------------------------------------------------------------------ activations, initializers, regularizers, constraints
 
 ACTIVATIONS = ("celu", "hard_shrink", "hard_silu", "hard_tanh", "leaky_relu", "log_sigmoid", "soft_shrink",

@@ -118,6 +118,8 @@ def differs(got, want, rtol, atol):
 
 
 def tolerance(name):
+    if "bfloat16" in name:
+        return 2e-2, 1e-2
     return (2e-3, 2e-3) if "float16" in name else (2e-4, 2e-5)
 
 
