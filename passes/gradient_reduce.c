@@ -95,7 +95,11 @@ RULE(cumulative)
     } else if (strcmp(kind, "multiply") == 0) {
         const ir_value sum =
             ir_build_cumulative(c->g, "add", adj_mul(c, v, dy), dimension, !reverse, exclusive);
-        adj_add(c, n->in[0], adj_div(c, sum, n->in[0]));
+        /* As TensorFlow has it: 0 for an element that is 0. */
+        const ir_type type = adj_type(c, n->in[0]);
+        const ir_value zero = adj_zeros(c, &type), none = ir_build_compare(c->g, "EQ", n->in[0], zero);
+        const ir_value divisor = ir_build_select(c->g, none, ir_build_fill(c->g, type, 1), n->in[0]);
+        adj_add(c, n->in[0], ir_build_select(c->g, none, zero, adj_div(c, sum, divisor)));
     } else {
         adj_refuse(c, n, "running maxima and minima have none");
     }
