@@ -29,6 +29,7 @@ static LLVMTypeRef dtype_type(const cg *c, ir_dtype t, bool memory)
     case DTYPE_i64:
     case DTYPE_u64:
     case DTYPE_str:
+    case DTYPE_row:
         return c->i64;
     case DTYPE_f16:
         return c->f16;

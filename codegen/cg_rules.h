@@ -78,5 +78,6 @@ void cg_nest_scatter(cg *c);
 void cg_nest_sort(cg *c);
 void cg_nest_words(cg *c);
 void cg_nest_custom_call(cg *c);
+void cg_nest_sparse(cg *c);
 
 #endif

@@ -30,7 +30,7 @@ static bool lower_graph(lowering *job, const char *name, bool training)
     fe_tensor *in = arena_array(f->arena, fe_tensor, m->input_count + 1);
     fe_tensor *out = arena_array(f->arena, fe_tensor, m->output_count + 1);
     for (size_t i = 0; i < m->input_count; i++) {
-        in[i] = (fe_tensor){ir_build_parameter(l.g, ((fe_input *)m->input[i]->state)->port), IR_NONE};
+        in[i] = (fe_tensor){fe_input_value(l.g, m->input[i]->state), IR_NONE};
     }
     fe_value result;
     if (!fe_model_call(&l, m, m->input_count, in, &result)) return false;

@@ -66,9 +66,22 @@ static bool add_input(fe *f, const fe_layer *top, size_t index, const size_place
     ir_dim elements;
     if (!ir_type_elements(&port.type, &elements)) return fe_layer_error(f, layer, "the input is too large");
     input->type = port.type;
+    if (input->sparse) {
+        port.classes = port.type.dim[1].count;
+        port.type = ir_type_make(DTYPE_row, 1, port.type.dim);
+    }
     input->type.dim[0] = ir_fixed(-1);
     input->port = ir_module_add_port(f->module, port);
     return true;
+}
+
+ir_value fe_input_value(ir_graph *g, const fe_input *input)
+{
+    const ir_value x = ir_build_parameter(g, input->port);
+    if (!input->sparse) return x;
+    ir_type dense = input->type;
+    dense.dim[0] = ir_batch(1);
+    return ir_build(g, OP_sparse_dense, 1, &x, 0, NULL, &dense);
 }
 
 static bool add_all(fe *f, const fe_layer *top, const size_place *guess)
@@ -116,7 +129,7 @@ static bool fits(fe *f, const cJSON *root, const size_place *guess, size_t *work
         fe_tensor *in = arena_array(&scratch, fe_tensor, m->input_count + 1);
         fe_value result;
         for (size_t i = 0; i < m->input_count; i++)
-            in[i] = (fe_tensor){ir_build_parameter(l.g, ((fe_input *)m->input[i]->state)->port), IR_NONE};
+            in[i] = (fe_tensor){fe_input_value(l.g, m->input[i]->state), IR_NONE};
         ok = fe_model_call(&l, m, m->input_count, in, &result) && !diag_has_errors(&silent);
         *work += m->call_count + l.g->count;
     }

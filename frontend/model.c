@@ -38,15 +38,16 @@ bool fe_read_input_layer(fe *f, fe_layer *layer, fe_config *config)
     const cJSON *shape = fe_config_item(config, "batch_shape");
     const json_at shape_at = fe_key(config, "batch_shape"), dtype_at = fe_key(config, "dtype");
     ok = fe_config_text_or(config, "dtype", "float32", &dtype) && ok;
-    if (ok && !ir_dtype_find_keras(dtype, &input->type.dtype)) {
+    if (ok && (!ir_dtype_find_keras(dtype, &input->type.dtype) || input->type.dtype == DTYPE_row)) {
         ok = fe_error(f, &dtype_at, "expected a dtype, found \"%s\"", dtype);
     }
     ok = read_shape(f, shape, &shape_at, &input->type) && ok;
     ok = fe_config_bool_or(config, "sparse", false, &sparse) &&
          fe_config_bool_or(config, "ragged", false, &ragged) && ok;
-    if (ok && (sparse || ragged)) {
-        ok = fe_error(f, &config->at, "%s inputs are not supported", sparse ? "sparse" : "ragged");
-    }
+    input->sparse = sparse;
+    if (ok && ragged) ok = fe_error(f, &config->at, "ragged inputs are not supported: pad them, with Masking or mask_zero");
+    if (ok && sparse && (input->type.rank != 2 || input->type.dtype != DTYPE_f32))
+        ok = fe_error(f, &config->at, "expected sparse inputs to be matrices of float32");
     fe_config_ignore(config, "optional input_tensor");
     return fe_config_done(config) && ok;
 }

@@ -50,9 +50,13 @@ bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype
 typedef struct fe_input {
     ir_type type;
     bool any; /* a Sequential without InputLayer: takes what comes */
+    bool sparse; /* its port takes sparse rows */
     int port; /* module port of an input of the outermost model, else -1 */
 } fe_input;
 fe_input *fe_layer_input(const fe_layer *layer); /* NULL: not an InputLayer */
+
+/* The input as a value of a graph. */
+ir_value fe_input_value(ir_graph *g, const fe_input *input);
 
 /* FE_DICT keys are read in sorted order, as Keras flattens them. */
 void fe_value_sort_keys(fe *f, fe_value *dict);

@@ -74,6 +74,7 @@ void ir_element_print(ir_dtype dtype, const void *bytes, text *to)
     case DTYPE_u16:
     case DTYPE_u32:
     case DTYPE_str:
+    case DTYPE_row:
     case DTYPE_u64: text_add(to, "%" PRIu64, bits); return;
     case DTYPE_f64:
         if (isnan(e.f64))

@@ -28,6 +28,7 @@ interp_cell interp_load(const ir_array *x, int64_t at)
         return (interp_cell){.u = ((const uint32_t *)x->data)[at]};
     case DTYPE_u64:
     case DTYPE_str:
+    case DTYPE_row:
         return (interp_cell){.u = ((const uint64_t *)x->data)[at]};
     case DTYPE_f16:
         return interp_float((double)ir_f16_to_f32(((const uint16_t *)x->data)[at]));
@@ -64,6 +65,7 @@ void interp_store(ir_array *x, int64_t at, interp_cell value)
     case DTYPE_i64:
     case DTYPE_u64:
     case DTYPE_str:
+    case DTYPE_row:
         ((uint64_t *)x->data)[at] = value.u;
         return;
     case DTYPE_f16:

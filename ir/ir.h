@@ -32,7 +32,7 @@ size_t ir_dtype_size(ir_dtype t); /* bytes */
 ir_dtype_class ir_dtype_class_of(ir_dtype t);
 bool ir_dtype_find(const char *name, ir_dtype *out_dtype);       /* by IR name */
 bool ir_dtype_find_keras(const char *name, ir_dtype *out_dtype); /* by Keras name */
-static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16 && t != DTYPE_str; }
+static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16 && t <= DTYPE_f64; }
 
 enum { IR_MAX_RANK = 8 };
 

@@ -2,6 +2,7 @@
 #include "columns.h"
 
 #include "convert.h"
+#include "sparse_data.h"
 
 #include <string.h>
 
@@ -117,6 +118,7 @@ bool column_read(rt *r, const char *path, const tfcc_port *port, npz_array *a, d
     if (!same && is_indexed(port, a)) return read_indexed(r, path, port, a, out_column);
     bool narrow = !same && is_narrow(port, a);
     bool spread = !same && port->kind == TFCC_PORT_SAMPLE_WEIGHT && is_one_per_row(a);
+    if (port->shape.dtype == TFCC_ROW) return sparse_read_dense(r, path, port, a, out_column);
     if ((a->dtype == TFCC_STR) != (port->shape.dtype == TFCC_STR))
         return rt_wrong(r, "%s: array \"%s\": expected %s, found %s", path, a->name,
                         a->dtype == TFCC_STR ? "numbers" : "strings (NumPy's dtype U or S)", rt_dtype_name(a->dtype));

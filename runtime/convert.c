@@ -76,6 +76,7 @@ static void load_doubles(double *wide, const void *from, uint32_t dtype, size_t 
         PLAIN_TYPES(ROW)
 #undef ROW
     case TFCC_STR: /* no number */
+    case TFCC_ROW:
         for (size_t i = 0; i < count; i++) wide[i] = 0;
         return;
     case TFCC_I1:
@@ -102,6 +103,7 @@ static void store_doubles(void *to, uint32_t dtype, const double *wide, size_t c
         PLAIN_TYPES(ROW)
 #undef ROW
     case TFCC_STR:
+    case TFCC_ROW:
         memset(to, 0, count * sizeof(uint64_t));
         return;
     case TFCC_I1:
@@ -131,6 +133,7 @@ static size_t find_misfit(const double *wide, uint32_t dtype, size_t count)
 #undef ROW
     case TFCC_I1:
     case TFCC_STR:
+    case TFCC_ROW:
     case TFCC_F16:
     case TFCC_BF16:
         break;

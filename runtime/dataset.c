@@ -4,6 +4,7 @@
 #include "columns.h"
 #include "convert.h"
 #include "philox.h"
+#include "sparse_data.h"
 #include "strings.h"
 
 #include <string.h>
@@ -53,7 +54,9 @@ static bool is_wanted(const void *context, const char *name)
     const selection *s = context;
     const tfcc_program *p = s->r->program;
     for (uint64_t i = 0; i < p->port_count; i++) {
-        if (is_used(&p->port[i], s->use) && key_names_port(p, name, &p->port[i])) return true;
+        sparse_member member;
+        if (!is_used(&p->port[i], s->use)) continue;
+        if (key_names_port(p, name, &p->port[i]) || sparse_key(p, &p->port[i], name, &member)) return true;
     }
     return false;
 }
@@ -117,12 +120,20 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
 {
     const tfcc_program *p = r->program;
     const char *first = NULL;
+    sparse_parts *parts = rt_alloc_many(r, p->port_count, sizeof *parts, "a data set");
+    if (!parts) return false;
     for (uint64_t k = 0; k < f->count; k++) {
         npz_array *a = &f->array[k];
         bool known = (use == DATASET_INPUTS && is_target_key(a->name)) || is_idle_output(r, a->name);
         bool plain_weight = strcmp(a->name, "sample_weight") == 0;
         for (uint64_t i = 0; i < p->port_count; i++) {
-            if (!is_used(&p->port[i], use) || !key_names_port(p, a->name, &p->port[i])) continue;
+            sparse_member member;
+            if (!is_used(&p->port[i], use)) continue;
+            if (sparse_key(p, &p->port[i], a->name, &member)) {
+                parts[i].member[member] = a;
+                known = true;
+            }
+            if (!key_names_port(p, a->name, &p->port[i])) continue;
             if (d->column[i].data) return rt_wrong(r, "%s: array \"%s\" is given twice", path, a->name);
             npz_array copy = *a;
             if (plain_weight && !p->single_output && !keep_copy(r, a, &copy)) return false;
@@ -131,6 +142,15 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
             known = true;
         }
         if (!known) return refuse_key(r, path, a->name);
+    }
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        int64_t rows;
+        if (!sparse_has_parts(&parts[i])) continue;
+        const char *key = show_key(r, &p->port[i]);
+        if (d->column[i].data) return rt_wrong(r, "%s: array \"%s\" is given twice", path, key);
+        if (!sparse_read(r, path, key, &p->port[i], &parts[i], &rows, &d->column[i])) return false;
+        const npz_array all = {.name = (char *)(uintptr_t)key, .rank = 1, .dim = {rows}};
+        if (!check_rows(r, path, &all, d, &first)) return false;
     }
     return true;
 }
@@ -171,6 +191,10 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
     for (uint64_t i = 0; i < p->port_count; i++) {
         const tfcc_port *port = &p->port[i];
         if (!is_used(port, use)) continue;
+        if (port->shape.dtype == TFCC_ROW) {
+            if (!sparse_make(r, port, rows, &d->column[i])) return false;
+            continue;
+        }
         if (!column_fill_ones(r, port, rows, &d->column[i])) return false;
         if (port->kind == TFCC_PORT_SAMPLE_WEIGHT) continue;
         uint64_t count = rt_shape_row_elements(&port->shape) * (uint64_t)rows;

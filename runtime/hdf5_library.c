@@ -108,6 +108,7 @@ hid_t hdf5_memory_type(const hdf5 *h, uint32_t dtype)
     case TFCC_U32:
         return h->H5Tcopy(*h->H5T_NATIVE_UINT32_g);
     case TFCC_STR: /* no variable is text */
+    case TFCC_ROW:
         break;
     case TFCC_U64:
         return h->H5Tcopy(*h->H5T_NATIVE_UINT64_g);

@@ -173,6 +173,7 @@ static const struct {
     [TFCC_U16] = {"uint16", 2, 0},  [TFCC_U32] = {"uint32", 4, 0},    [TFCC_U64] = {"uint64", 8, 0},
     [TFCC_F16] = {"float16", 2, 1}, [TFCC_BF16] = {"bfloat16", 2, 1}, [TFCC_F32] = {"float32", 4, 1},
     [TFCC_F64] = {"float64", 8, 1},   [TFCC_STR] = {"string", 8, 0},
+    [TFCC_ROW] = {"sparse rows", 8, 0},
 };
 
 size_t rt_dtype_size(uint32_t dtype) { return dtypes[dtype].size; }

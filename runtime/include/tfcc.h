@@ -33,8 +33,10 @@ typedef enum tfcc_result {
 typedef enum tfcc_type {
     TFCC_TYPE_BOOL, TFCC_TYPE_INT8, TFCC_TYPE_INT16, TFCC_TYPE_INT32, TFCC_TYPE_INT64, TFCC_TYPE_UINT8, TFCC_TYPE_UINT16,
     TFCC_TYPE_UINT32, TFCC_TYPE_UINT64, TFCC_TYPE_FLOAT16, TFCC_TYPE_BFLOAT16, TFCC_TYPE_FLOAT32, TFCC_TYPE_FLOAT64,
-    TFCC_TYPE_STRING /* an address: of a uint32_t, the length in bytes, with the bytes behind it; NULL is the empty string.
+    TFCC_TYPE_STRING, /* an address: of a uint32_t, the length in bytes, with the bytes behind it; NULL is the empty string.
                         Inputs must live during the call; those of results are in the program or in the inputs */
+    TFCC_TYPE_SPARSE_ROW /* an address: of a uint32_t, the number of entries, with that many uint32_t columns, ascending, and
+                            floats behind it; NULL is a row of zeros */
 } tfcc_type;
 
 /* ---- making and ending models -------------------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ extern "C" {
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
     TFCC_F16, TFCC_BF16, TFCC_F32, TFCC_F64,
-    TFCC_STR /* address of a word record, see words/words.h; 0: the empty text. The order of ir/dtypes.def */
+    TFCC_STR, /* address of a word record, see words/words.h; 0: the empty text */
+    TFCC_ROW  /* address of a row of a sparse matrix, see sparse/sparse.h; 0: no entries. The order of ir/dtypes.def */
 } tfcc_dtype;
 
 /* A shape; `batch` has bit i set when dim i is dim[i] * N (N: rows of the batch). */
@@ -114,7 +115,7 @@ typedef struct tfcc_port {
     uint32_t kind; /* tfcc_port_kind */
     uint32_t has_ignored;
     tfcc_shape shape;
-    int64_t classes; /* > 0: integers that must lie in 0 .. classes - 1 (or be `ignored`) */
+    int64_t classes; /* > 0: integers that must lie in 0 .. classes - 1 (or be `ignored`); of TFCC_ROW: columns */
     int64_t ignored;
     uint32_t padded;  /* 1: data may be narrower in the last dim: it is filled up with 0 */
     uint32_t indexed; /* 1: data may be class indices without the last dim: each becomes a row with one 1 */
