@@ -118,7 +118,7 @@ static bool read_constant(fe_arg_reader *r, const cJSON *config, const json_at *
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-static bool read_items(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *out)
+bool fe_arg_read_items(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out)
 {
     int count = cJSON_GetArraySize(j), i = 0;
     bool ok = true, keyed = cJSON_IsObject(j);
@@ -128,23 +128,28 @@ static bool read_items(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_v
     for (const cJSON *item = j->child; item; item = item->next, i++) {
         const json_at item_at = {.up = at, .key = keyed ? item->string : NULL, .index = i};
         if (keyed) out->key[i] = item->string;
-        ok = fe_arg_read(r, item, &item_at, &out->item[i]) && ok;
+        ok = each(r, context, item, &item_at, &out->item[i]) && ok;
     }
     if (keyed) fe_value_sort_keys(r->fe, out);
     return ok;
 }
 
-static bool read_slice(fe_arg_reader *r, const cJSON *config, const json_at *at, fe_value *out)
+bool fe_arg_read_slice(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out)
 {
     static const char *const part[3] = {"start", "stop", "step"};
     *out = (fe_value){.kind = FE_SLICE, .count = 3, .item = arena_array(r->fe->arena, fe_value, 3)};
     for (int i = 0; i < 3; i++) {
         const json_at part_at = {.up = at, .key = part[i]};
-        const cJSON *j = cJSON_GetObjectItemCaseSensitive(config, part[i]);
-        if (!j) continue;
-        if (!fe_arg_read(r, j, &part_at, &out->item[i])) return false;
+        const cJSON *item = cJSON_GetObjectItemCaseSensitive(j, part[i]);
+        if (item && !each(r, context, item, &part_at, &out->item[i])) return false;
     }
     return true;
+}
+
+static bool read_each(fe_arg_reader *r, const void *context, const cJSON *j, const json_at *at, fe_value *out)
+{
+    (void)context;
+    return fe_arg_read(r, j, at, out);
 }
 
 static bool read_object(fe_arg_reader *r, const char *name, const cJSON *j, const json_at *at, fe_value *out)
@@ -158,7 +163,7 @@ static bool read_object(fe_arg_reader *r, const char *name, const cJSON *j, cons
     if (strcmp(name, "__numpy__") == 0 || strcmp(name, "__tensor__") == 0) {
         return read_constant(r, config, &config_at, out);
     }
-    if (strcmp(name, "__slice__") == 0) return read_slice(r, config, &config_at, out);
+    if (strcmp(name, "__slice__") == 0) return fe_arg_read_slice(r, read_each, NULL, config, &config_at, out);
     if (strcmp(name, "__ellipsis__") == 0) {
         *out = (fe_value){.kind = FE_ELLIPSIS};
         return true;
@@ -196,7 +201,7 @@ bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *
     }
     const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
     if (cJSON_IsObject(j) && cJSON_IsString(name)) return read_object(r, name->valuestring, j, at, out);
-    return read_items(r, j, at, out);
+    return fe_arg_read_items(r, read_each, NULL, j, at, out);
 }
 
 /* ---- taking apart ----------------------------------------------------------------------------------------

@@ -102,57 +102,25 @@ static bool read_array(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_v
     return fe_arg_read_array(r, j, dtype, at, out);
 }
 
-static bool read_argument(fe_arg_reader *r, bool arrays, const cJSON *j, const json_at *at, fe_value *out);
-
-static bool read_items(fe_arg_reader *r, bool arrays, const cJSON *j, const json_at *at, fe_value *out)
+/* A leaf is a tensor and, when `context` points to true, a list of numbers a constant. */
+static bool read_argument(fe_arg_reader *r, const void *context, const cJSON *j, const json_at *at, fe_value *out)
 {
-    int count = cJSON_GetArraySize(j), i = 0;
-    bool ok = true, keyed = cJSON_IsObject(j);
-    *out = (fe_value){.kind = keyed ? FE_DICT : FE_LIST, .count = count};
-    out->item = arena_array(r->fe->arena, fe_value, (size_t)count + 1);
-    if (keyed) out->key = arena_array(r->fe->arena, const char *, (size_t)count + 1);
-    for (const cJSON *item = j->child; item; item = item->next, i++) {
-        const json_at item_at = {.up = at, .key = keyed ? item->string : NULL, .index = i};
-        if (keyed) out->key[i] = item->string;
-        ok = read_argument(r, arrays, item, &item_at, &out->item[i]) && ok;
-    }
-    if (keyed) fe_value_sort_keys(r->fe, out);
-    return ok;
-}
-
-static bool read_slice(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *out)
-{
-    static const char *const part[3] = {"start", "stop", "step"};
-    *out = (fe_value){.kind = FE_SLICE, .count = 3, .item = arena_array(r->fe->arena, fe_value, 3)};
-    for (int i = 0; i < 3; i++) {
-        const json_at part_at = {.up = at, .key = part[i]};
-        const cJSON *item = cJSON_GetObjectItemCaseSensitive(j, part[i]);
-        if (!read_argument(r, false, item, &part_at, &out->item[i])) return false;
-    }
-    return true;
-}
-
-/* A leaf is a tensor and, with `arrays`, a list of numbers a constant. */
-static bool read_argument(fe_arg_reader *r, bool arrays, const cJSON *j, const json_at *at, fe_value *out)
-{
+    static const bool yes = true, no = false;
+    const bool arrays = *(const bool *)context;
     if (is_leaf(j) && strcmp(j->child->valuestring, "_CONSTANT_VALUE") == 0) {
         const json_at value_at = {.up = at, .index = 2};
-        return read_argument(r, true, j->child->next->next, &value_at, out);
+        return read_argument(r, &yes, j->child->next->next, &value_at, out);
     }
     if (is_leaf(j) && fe_arg_is_history(j)) return fe_arg_link(r, j, at, out);
     if (arrays && is_array(j)) return read_array(r, j, at, out);
     if (cJSON_IsObject(j) && cJSON_GetArraySize(j) == 3 && cJSON_GetObjectItemCaseSensitive(j, "start") &&
         cJSON_GetObjectItemCaseSensitive(j, "stop") && cJSON_GetObjectItemCaseSensitive(j, "step")) {
-        return read_slice(r, j, at, out);
+        return fe_arg_read_slice(r, read_argument, &no, j, at, out);
     }
     bool plain =
         !cJSON_IsArray(j) && (!cJSON_IsObject(j) || cJSON_GetObjectItemCaseSensitive(j, "class_name"));
-    if (plain && j) return fe_arg_read(r, j, at, out);
-    if (!j) {
-        *out = (fe_value){.kind = FE_NULL};
-        return true;
-    }
-    return read_items(r, arrays, j, at, out);
+    if (plain) return fe_arg_read(r, j, at, out);
+    return fe_arg_read_items(r, read_argument, context, j, at, out);
 }
 
 /* The first leaf of the structure; NULL when it has none. */
@@ -208,8 +176,9 @@ bool fe_keras2_call_read(fe_arg_reader *r, const fe_layer *layer, const cJSON *j
     out->arg = (fe_value){.kind = FE_LIST, .count = 1, .item = arena_new(f->arena, fe_value)};
     if (rest && !cJSON_IsObject(rest))
         return fe_error(f, at, "expected an object of arguments, found %s", fe_json_show(f, rest));
-    bool ok = read_argument(r, true, j, at, &out->arg.item[0]);
-    if (rest) ok = read_items(r, !op, rest, &rest_at, &out->kwarg) && ok;
+    const bool arrays = true, keyword_arrays = !op;
+    bool ok = read_argument(r, &arrays, j, at, &out->arg.item[0]);
+    if (rest) ok = fe_arg_read_items(r, read_argument, &keyword_arrays, rest, &rest_at, &out->kwarg) && ok;
     fe_value *first = out->arg.item;
     if (ok && !op && first->kind == FE_LIST && first->count == 1) *first = first->item[0];
     if (ok && layer) split_states(f, layer, out);

@@ -43,6 +43,10 @@ bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *
 /* ["layer", call, tensor], or its parts. */
 bool fe_arg_link(fe_arg_reader *r, const cJSON *history, const json_at *at, fe_value *out);
 bool fe_arg_is_history(const cJSON *j);
+/* Lists and dicts of arguments, and slices (objects with start, stop and step): `each` reads what is in them. */
+typedef bool (*fe_arg_each)(fe_arg_reader *r, const void *context, const cJSON *j, const json_at *at, fe_value *out);
+bool fe_arg_read_items(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out);
+bool fe_arg_read_slice(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out);
 /* Nested lists of numbers: FE_CONSTANT. */
 bool fe_arg_read_array(fe_arg_reader *reader, const cJSON *value, ir_dtype dtype, const json_at *at, fe_value *out);
 

@@ -20,9 +20,9 @@ static bool is_special(const char *path)
 
 bool weights_check_name(rt *r, const char *path)
 {
-    if (!path || is_special(path) || ends_in(path, ".h5")) return true;
+    if (!path || is_special(path) || ends_in(path, ".weights.h5")) return true;
     if (!ends_in(path, ".keras"))
-        return rt_wrong(r, "%s: expected a name that ends in .weights.h5, .h5 or .keras", path);
+        return rt_wrong(r, "%s: expected a name that ends in .weights.h5 or .keras", path);
     return r->program->config || rt_wrong(r, "%s: this program was made without the model's configuration, which a "
                                              ".keras archive holds; save to a name that ends in .weights.h5", path);
 }

@@ -64,7 +64,7 @@ def data(work, program):
     def case(name, patterns, **arrays):
         path = work / f"{name}.npz"
         np.savez(path, **arrays)
-        refused(name, (program, "fit", "--data", path, "--epochs", 1, "--save", work / "w.h5"), 1, *patterns, leaves=work / "w.h5")
+        refused(name, (program, "fit", "--data", path, "--epochs", 1, "--save", work / "w.weights.h5"), 1, *patterns, leaves=work / "w.weights.h5")
 
     case("no_x", [r'"x"'], y=y)
     case("no_y", [r'"y"'], x=x)
@@ -111,7 +111,7 @@ def weights(work, program):
             r"layers/dense/vars/1", r"7", r"128")
     refused("output on a full disk", (program, "fit", "--data", train, "--epochs", 1, "--history", "/dev/full"), 2, r"/dev/full")
     refused("weights on a full disk", (program, "fit", "--data", train, "--epochs", 1, "--save", "/dev/full"), 2, r"/dev/full")
-    refused("output in no folder", (program, "fit", "--data", train, "--epochs", 1, "--save", work / "none" / "w.h5"), 2, r"none/w\.h5")
+    refused("output in no folder", (program, "fit", "--data", train, "--epochs", 1, "--save", work / "none" / "w.weights.h5"), 2, r"none/w\.weights\.h5")
     refused("predictions on a full disk", (program, "predict", "--data", work / "x.npz", "--output", "/dev/full"), 2, r"/dev/full")
     refused("unknown verb", (program, "trian"), 1, r"trian")
     refused("unknown option", (program, "fit", "--data", train, "--epoch", 3), 1, r"--epoch.*--epochs")

@@ -138,7 +138,7 @@ with folder() as work:
         f.attrs["layer_names"] = [n.encode() for n in names if n != "first"]
     p = run(program, "predict", "--data", work / "x.npz", "--output", work / "p.npz", "--weights", work / "w.h5", ok=False)
     check(p.returncode == 1 and "w.h5: " in p.stderr and "expected" in p.stderr, f"a layer is missing: {p.returncode} {p.stderr}")
-    for bad in ("s.pb", "s.hdf5", "weights"):
+    for bad in ("s.pb", "s.h5", "weights"):
         p = run(program, "fit", "--data", work / "d.npz", "--save", work / bad, ok=False)
         check(p.returncode == 1 and "expected a name that ends in" in p.stderr and not (work / bad).exists(), f"--save {bad}: {p.stderr}")
     # damage never brings the compiler or a program down

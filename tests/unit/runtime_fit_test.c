@@ -68,12 +68,12 @@ static void check_training(void)
 {
     char text[8192];
     expect(
-        "fit --data d.npz --epochs 30 --batch-size 8 --no-shuffle --save a.h5 --history a.json --threads 1",
+        "fit --data d.npz --epochs 30 --batch-size 8 --no-shuffle --save a.weights.h5 --history a.json --threads 1",
         0, "");
     expect(
-        "fit --data d.npz --epochs 30 --batch-size 8 --no-shuffle --save b.h5 --history b.json --threads 4",
+        "fit --data d.npz --epochs 30 --batch-size 8 --no-shuffle --save b.weights.h5 --history b.json --threads 4",
         0, "");
-    TEST_CHECK(same_files("a.h5", "b.h5") && same_files("a.json", "b.json"), "threads change the result");
+    TEST_CHECK(same_files("a.weights.h5", "b.weights.h5") && same_files("a.json", "b.json"), "threads change the result");
     expect("fit --data d.npz --epochs 2 --batch-size 8 --seed 1 --history a.json --csv-log a.csv", 0, "");
     expect("fit --data d.npz --epochs 2 --batch-size 8 --seed 1 --history b.json", 0, "");
     TEST_CHECK(same_files("a.json", "b.json"), "one seed gives two orders");
@@ -82,7 +82,7 @@ static void check_training(void)
     read_text("a.csv", text, sizeof text);
     TEST_CHECK(strncmp(text, "epoch,loss\n0,", 13) == 0, "csv: %s", text);
     outcome before = run_program("evaluate --data d.npz --json", 0);
-    outcome after = run_program("evaluate --data d.npz --json --weights a.h5", 0);
+    outcome after = run_program("evaluate --data d.npz --json --weights a.weights.h5", 0);
     TEST_CHECK(after.status == 0 && strtod(after.out + 9, NULL) < 0.8 * strtod(before.out + 9, NULL),
                "before %s after %s", before.out, after.out);
     expect("fit --data d.npz --validation-split 0.25 --history v.json --steps-per-epoch 7 --epochs 3 "
@@ -100,14 +100,14 @@ static void check_predict(void)
     rt r;
     input in;
     npz_file f = {.count = 0};
-    expect("predict --data d.npz --weights a.h5 --output p.npz --batch-size 5", 0, "");
+    expect("predict --data d.npz --weights a.weights.h5 --output p.npz --batch-size 5", 0, "");
     rt_init(&r, "test", &fixture);
     bool read = input_open(&in, &r, "p.npz") && npz_read(&f, &in, NULL, NULL);
     TEST_CHECK(read && f.count == 1 && strcmp(f.array[0].name, "y") == 0, "no predictions");
     TEST_CHECK(read && f.array[0].dim[0] == ROW_COUNT && f.array[0].dim[1] == OUTPUTS, "wrong shape");
     if (read) input_close(&in);
     rt_done(&r);
-    expect("predict --data d.npz --weights a.h5 --output q.npz --batch-size 37 --threads 3", 0, "");
+    expect("predict --data d.npz --weights a.weights.h5 --output q.npz --batch-size 37 --threads 3", 0, "");
     TEST_CHECK(same_files("p.npz", "q.npz"), "the batch size changes predictions");
 }
 
@@ -122,8 +122,9 @@ static void check_errors(void)
     expect("fit --data d.npz --validation-data wide.npz", 1, "wide.npz");
     expect("fit --data d.npz --weights d.npz", 1, "model.weights.h5");
     expect("fit --data d.npz --save s.pb", 1, "s.pb: expected a name that ends in .weights.h5");
+    expect("fit --data d.npz --save s.h5", 1, "s.h5: expected a name that ends in .weights.h5");
     expect("fit --data d.npz --save s.keras", 1, "s.keras: this program was made without");
-    expect("fit --data d.npz --save none/s.h5", 2, "none/s.h5");
+    expect("fit --data d.npz --save none/s.weights.h5", 2, "none/s.weights.h5");
     expect("fit --data d.npz --save /dev/full", 2, "/dev/full: cannot write");
     expect("fit --data d.npz --history /dev/full", 2, "/dev/full: cannot write");
     expect("predict --data d.npz --output /dev/full", 2, "/dev/full: cannot write");
@@ -136,10 +137,10 @@ static void check_errors(void)
 static void check_interrupt(void)
 {
     outcome o =
-        run_program("fit --data d.npz --epochs 100000000 --verbose 0 --save i.h5 --history i.json", 300);
+        run_program("fit --data d.npz --epochs 100000000 --verbose 0 --save i.weights.h5 --history i.json", 300);
     TEST_CHECK(o.status == 130, "status %d: %s", o.status, o.error);
-    TEST_CHECK(access("i.h5", R_OK) == 0 && access("i.json", R_OK) == 0, "nothing was saved");
-    expect("evaluate --data d.npz --weights i.h5", 0, "");
+    TEST_CHECK(access("i.weights.h5", R_OK) == 0 && access("i.json", R_OK) == 0, "nothing was saved");
+    expect("evaluate --data d.npz --weights i.weights.h5", 0, "");
 }
 
 static void check_bench(void)
@@ -153,8 +154,8 @@ static void check_bench(void)
 
 int main(void)
 {
-    static const char *const files[] = {"d.npz", "int.npz", "wide.npz", "a.h5",    "b.h5",
-                                        "i.h5",  "a.json",  "b.json",   "v.json",  "i.json",
+    static const char *const files[] = {"d.npz", "int.npz", "wide.npz", "a.weights.h5",    "b.weights.h5",
+                                        "i.weights.h5",  "a.json",  "b.json",   "v.json",  "i.json",
                                         "a.csv", "p.npz",   "q.npz",    "run.out", "run.err"};
     char folder[] = "runtime_fit_XXXXXX";
     if (!mkdtemp(folder) || chdir(folder) != 0) return 99;
