@@ -49,6 +49,10 @@ const tf_symbol *tf_symbol_find(const char *name); /* NULL: unknown */
 /* The arguments of a call under the names of keras.ops: all in out->kwarg. */
 bool tf_args_rename(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_args *out);
 
+/* TensorFlowOpLayer (keras2_node.c, keras2_nodes.def). */
+bool tf_node_read(fe *f, fe_layer *layer, fe_config *c);
+bool tf_node_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
+
 /* keras.ops by name on arguments that are made here (keras2_build.c). */
 typedef struct tf_arg {
     const char *name;

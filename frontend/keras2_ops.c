@@ -59,9 +59,7 @@ static const fe_layer_class classes[] = {
     {.name = "ClassMethod", .refusal = "it makes ragged tensors"},
     {.name = "InstanceMethod", .refusal = "it works on ragged or sparse tensors"},
     {.name = "InstanceProperty", .refusal = "it works on ragged or sparse tensors"},
-    {.name = "TensorFlowOpLayer",
-     .refusal = "TensorFlow 2.3 and older write operations as parts of its own graph; load the "
-                "model in TensorFlow 2.4 or newer and write it again with model.to_json()"},
+    {.name = "TensorFlowOpLayer", .read = tf_node_read, .call = tf_node_call},
 };
 
 const fe_layer_class *fe_keras2_op_class(const char *class_name)
@@ -74,7 +72,10 @@ const fe_layer_class *fe_keras2_op_class(const char *class_name)
 
 const fe_layer_class *fe_keras2_class_at(size_t i) { return i < countof(classes) ? &classes[i] : NULL; }
 
-bool fe_keras2_is_op(const fe_layer *layer) { return layer->class->call == call_lambda; }
+bool fe_keras2_is_op(const fe_layer *layer)
+{
+    return layer->class->call == call_lambda || layer->class->call == tf_node_call;
+}
 
 /* ---- arguments -------------------------------------------------------------------------------------- */
 
