@@ -255,6 +255,8 @@ void fe_mask_clear(fe_lower *l, ir_value value);
 /* A draw from the layer's SeedGenerator: its state i64[2] before the draw; the counter is advanced. Without has_seed: unseeded
  * (state is derived from --seed at run time). `h5_part`: e.g. "seed_generator". */
 ir_value fe_seed_draw(fe_lower *l, fe_layer *layer, const char *name, bool has_seed, int64_t seed);
+/* keras.random.beta with both parameters alpha, f32[N], from a stateless seed (random_gamma.c). */
+ir_value fe_random_beta(fe_lower *l, ir_value seed, ir_value alpha);
 
 /* value = softmax(logits) or sigmoid(logits): Keras on TensorFlow computes crossentropies of such a value from its
  * logits. Told by activations.c, ops.c and the Softmax layer; asked by losses and metrics (logits.c). */

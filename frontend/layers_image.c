@@ -1,5 +1,4 @@
-/* layers_image.c: preprocessing of images: Resizing, CenterCrop, and the random augmentations, which do
- * nothing at inference. */
+/* layers_image.c: preprocessing of images: Resizing and CenterCrop. */
 #include "frontend/layers.h"
 
 #include <math.h>
@@ -81,25 +80,4 @@ bool fe_call_center_crop(fe_lower *l, fe_layer *layer, const fe_args *args, fe_v
     for (int i = 0; i < 2; i++)
         x.value = ir_build_slice_dim(l->g, x.value, first + i, start[i], start[i] + s->size[i]);
     return fe_finish(l, x.value, IR_NONE, out);
-}
-
-/* ---- augmentation ------------------------------------------------------------------------ */
-
-/* Nothing of the settings matters at inference. */
-bool fe_read_augmentation(fe *f, fe_layer *layer, fe_config *c)
-{
-    (void)f, (void)layer;
-    for (const cJSON *j = c->object ? c->object->child : NULL; j; j = j->next) fe_config_ignore(c, j->string);
-    return fe_config_done(c);
-}
-
-bool fe_call_augmentation(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    fe_tensor x;
-    if (!fe_input_get(l, layer, args, 3, 4, &x)) return false;
-    if (l->training && !l->discard)
-        return fe_layer_error(l->fe, layer,
-                              "training with image augmentation is not supported: its random numbers "
-                              "are drawn by the framework");
-    return fe_finish(l, ir_build_convert(l->g, x.value, layer->compute_dtype), IR_NONE, out);
 }

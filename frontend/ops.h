@@ -122,6 +122,10 @@ ir_value op_spectral_norm(op_use *u, ir_value x, const int64_t axis[2], const ch
 ir_value op_contract(op_use *u, ir_value a, ir_value b, int count, const int64_t *a_axis,
                      const int64_t *b_axis);
 
+/* Images with three colours in the last dim (ops_image.c). */
+ir_value op_rgb_to_hsv(op_use *u, ir_value x);
+ir_value op_hsv_to_rgb(op_use *u, ir_value x);
+
 #define OP(class, family, ...) bool op_build_##family(op_use *u, fe_value *out);
 #define REFUSED(class, reason)
 #include "frontend/ops.def"

@@ -133,11 +133,8 @@ static ir_value divide_or_zero(op_use *u, ir_value a, ir_value b)
     return op_choose(u, none, op_number(u, y, 0), y);
 }
 
-bool op_build_rgb_to_hsv(op_use *u, fe_value *out)
+ir_value op_rgb_to_hsv(op_use *u, ir_value x)
 {
-    ir_value x;
-    bool channels_first;
-    if (!find_colours(u, &x, &channels_first)) return false;
     ir_value r = channel(u, x, 0), g = channel(u, x, 1), b = channel(u, x, 2);
     ir_value most = op_map2(u, OP_maximum, r, op_map2(u, OP_maximum, g, b));
     ir_value least = op_map2(u, OP_minimum, r, op_map2(u, OP_minimum, g, b));
@@ -150,17 +147,21 @@ bool op_build_rgb_to_hsv(op_use *u, fe_value *out)
     hue = op_choose(u, op_compare_number(u, "LT", hue, 0), op_map_number(u, OP_add, hue, 1), hue);
     hue = op_choose(u, op_compare_number(u, "GT", range, 0), hue, op_number(u, hue, 0));
     const ir_value part[] = {hue, divide_or_zero(u, range, most), most};
-    const int last = op_type(u, x).rank - 1;
-    return finish_images(u, ir_build_concatenate(u->l->g, 3, part, last), channels_first, out);
+    return ir_build_concatenate(u->l->g, 3, part, op_type(u, x).rank - 1);
+}
+
+bool op_build_rgb_to_hsv(op_use *u, fe_value *out)
+{
+    ir_value x;
+    bool channels_first;
+    return find_colours(u, &x, &channels_first) && finish_images(u, op_rgb_to_hsv(u, x), channels_first, out);
 }
 
 /* Each colour is a tent over the hue, clipped to 0 .. 1. */
-bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
+ir_value op_hsv_to_rgb(op_use *u, ir_value x)
 {
     static const double centre[] = {3, 2, 4}, slope[] = {1, -1, -1}, offset[] = {-1, 2, 2};
-    ir_value x, part[3];
-    bool channels_first;
-    if (!find_colours(u, &x, &channels_first)) return false;
+    ir_value part[3];
     ir_value hue = op_map_number(u, OP_multiply, channel(u, x, 0), 6), s = channel(u, x, 1),
              v = channel(u, x, 2);
     for (int i = 0; i < 3; i++) {
@@ -170,8 +171,14 @@ bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
         ir_value pale = op_map2(u, OP_subtract, op_number(u, s, 1), s);
         part[i] = op_map2(u, OP_multiply, op_map2(u, OP_add, pale, op_map2(u, OP_multiply, s, tent)), v);
     }
-    const int last = op_type(u, x).rank - 1;
-    return finish_images(u, ir_build_concatenate(u->l->g, 3, part, last), channels_first, out);
+    return ir_build_concatenate(u->l->g, 3, part, op_type(u, x).rank - 1);
+}
+
+bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
+{
+    ir_value x;
+    bool channels_first;
+    return find_colours(u, &x, &channels_first) && finish_images(u, op_hsv_to_rgb(u, x), channels_first, out);
 }
 
 /* ---- neighbourhoods ---------------------------------------------------------------------- */

@@ -401,7 +401,10 @@ ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, 
 /* table[rows, ...] at integer indices of any shape: result shape = indices' shape + table's other dims. */
 ir_value ir_build_take_rows(ir_graph *g, ir_value table, ir_value indices);
 ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
-/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c). */
+/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c); uniform in
+ * low .. high in the dtype of the shape (f32, f16 or bf16), and the u32 words under all of them. */
+ir_value ir_build_random_words(ir_graph *g, ir_value seed, ir_type shape);
+ir_value ir_build_random_between(ir_graph *g, ir_value seed, ir_type shape, double low, double high);
 ir_value ir_build_random_uniform(ir_graph *g, ir_value seed, ir_type shape);
 ir_value ir_build_random_normal(ir_graph *g, ir_value seed, ir_type shape);
 
