@@ -1,4 +1,5 @@
-/* augment_affine.c: rotation, translation, zoom, shear and perspective of images: the numbers of their projections. */
+/* augment_affine.c: rotation, translation, zoom, shear and perspective of images: the numbers of their
+ * projections. */
 #include "frontend/augment.h"
 
 #include <math.h>
@@ -29,7 +30,8 @@ static ir_value shift_centre(augment *a, double centre, ir_value first, ir_value
     return augment_subtract(a, shift, op_map_number(&a->u, OP_multiply, second, 0.5 * (rows_of(a) - 1)));
 }
 
-bool augment_apply_rotation(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_rotation(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                            ir_value *out)
 {
     const ir_value cosine = op_map1(&a->u, OP_cosine, draw[0]), sine = op_map1(&a->u, OP_sine, draw[0]);
     const ir_value minus = op_map1(&a->u, OP_negate, sine);
@@ -51,7 +53,8 @@ bool augment_draw_translation(augment *a, const augment_state *s, ir_value *draw
     return true;
 }
 
-bool augment_apply_translation(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_translation(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                               ir_value *out)
 {
     const augment_projection p = {.a = {fill_rows(a, 1), IR_NONE, op_map1(&a->u, OP_negate, draw[1])},
                                   .b = {IR_NONE, fill_rows(a, 1), op_map1(&a->u, OP_negate, draw[0])},
@@ -122,7 +125,8 @@ bool augment_draw_perspective(augment *a, const augment_state *s, ir_value *draw
     if (!augment_draw_invert(a, s, draw)) return false;
     const ir_value factor = augment_uniform(a, t, -0.5 * s->amount, 0.5 * s->amount);
     ir_value start = ir_build_constant(a->l->g, ir_type_make(DTYPE_f32, 2, dim + 1), corner);
-    start = ir_build_broadcast_in_dim(a->l->g, ir_build_convert(a->l->g, start, t.dtype), &t, (int64_t[]){1, 2});
+    start =
+        ir_build_broadcast_in_dim(a->l->g, ir_build_convert(a->l->g, start, t.dtype), &t, (int64_t[]){1, 2});
     draw[1] = augment_add(a, start, augment_multiply(a, start, factor));
     draw[1] = ir_build_convert(a->l->g, draw[1], DTYPE_f32);
     return true;
@@ -181,10 +185,13 @@ static ir_value solve(augment *a, ir_value m)
     for (int k = 0; k < 8; k++) {
         m = exchange_rows(a, m, k);
         const ir_value row = op_slice_dim(u, m, 1, k, k + 1);
-        const ir_value below = op_compare_number(u, "GT", ir_build_iota(a->l->g, ir_type_with_dtype(t, DTYPE_i32), 1), k);
-        ir_value factor = op_map2(u, OP_divide, op_slice_dim(u, m, 2, k, k + 1), op_slice_dim(u, row, 2, k, k + 1));
-        const ir_value less = augment_subtract(a, m, augment_multiply(a, ir_build_broadcast_to(a->l->g, factor, &t),
-                                                                      ir_build_broadcast_to(a->l->g, row, &t)));
+        const ir_value below =
+            op_compare_number(u, "GT", ir_build_iota(a->l->g, ir_type_with_dtype(t, DTYPE_i32), 1), k);
+        ir_value factor =
+            op_map2(u, OP_divide, op_slice_dim(u, m, 2, k, k + 1), op_slice_dim(u, row, 2, k, k + 1));
+        const ir_value less = augment_subtract(a, m,
+                                               augment_multiply(a, ir_build_broadcast_to(a->l->g, factor, &t),
+                                                                ir_build_broadcast_to(a->l->g, row, &t)));
         m = op_choose(u, below, less, m);
     }
     ir_value solution[8];
@@ -192,13 +199,15 @@ static ir_value solve(augment *a, ir_value m)
         const ir_value row = op_drop_dim(u, op_slice_dim(u, m, 1, k, k + 1), 1);
         ir_value sum = op_slice_dim(u, row, 1, 8, 9);
         for (int j = 7; j > k; j--)
-            sum = augment_subtract(a, sum, augment_multiply(a, op_slice_dim(u, row, 1, j, j + 1), solution[j]));
+            sum =
+                augment_subtract(a, sum, augment_multiply(a, op_slice_dim(u, row, 1, j, j + 1), solution[j]));
         solution[k] = op_map2(u, OP_divide, sum, op_slice_dim(u, row, 1, k, k + 1));
     }
     return ir_build_concatenate(a->l->g, 8, solution, 1);
 }
 
-bool augment_apply_perspective(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_perspective(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                               ir_value *out)
 {
     const ir_value all = solve(a, build_system(a, draw[1]));
     ir_value number[8], y;

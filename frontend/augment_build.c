@@ -114,8 +114,9 @@ bool augment_untrained_check(augment *a, ir_value x)
         const ir_node *n = ir_node_of(g, v);
         if (!needed[v] || n->op == OP_stop_gradient) continue;
         if (reads_trained(a, n))
-            return op_error(&a->u, "training layers before this one is not supported: TensorFlow's gradient of warped "
-                                   "images is no gradient; put it before the trained layers");
+            return op_error(
+                &a->u, "training layers before this one is not supported: TensorFlow's gradient of warped "
+                       "images is no gradient; put it before the trained layers");
         for (int i = 0; i < n->in_count; i++) needed[n->in[i]] = true;
     }
     return true;

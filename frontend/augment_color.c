@@ -20,7 +20,8 @@ bool augment_draw_brightness(augment *a, const augment_state *s, ir_value *draw)
     return draw_factor(a, s, draw);
 }
 
-bool augment_apply_brightness(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_brightness(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                              ir_value *out)
 {
     const ir_value delta = op_map_number(&a->u, OP_multiply, draw[0], whole(s));
     *out = augment_clip(a, augment_add(a, x, augment_spread(a, delta, x)), s->range[0], s->range[1]);
@@ -34,7 +35,8 @@ bool augment_draw_contrast(augment *a, const augment_state *s, ir_value *draw)
     return true;
 }
 
-bool augment_apply_contrast(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_contrast(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                            ir_value *out)
 {
     const int64_t plane[] = {1, 2};
     const ir_value mean = fe_spread(a->l, ir_build_mean(a->l->g, x, 2, plane, false), a->type, 2, plane);
@@ -55,7 +57,8 @@ bool augment_draw_degeneration(augment *a, const augment_state *s, ir_value *dra
     return draw_factor(a, s, draw);
 }
 
-bool augment_apply_degeneration(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_degeneration(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                                ir_value *out)
 {
     const ir_value gray = augment_grayscale(a, x);
     if (gray == IR_NONE) return false;
@@ -69,7 +72,8 @@ bool augment_draw_grayscale(augment *a, const augment_state *s, ir_value *draw)
     return true;
 }
 
-bool augment_apply_grayscale(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_grayscale(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                             ir_value *out)
 {
     (void)s;
     const ir_value gray = augment_grayscale(a, x);
@@ -95,7 +99,8 @@ bool augment_draw_saturation(augment *a, const augment_state *s, ir_value *draw)
     return true;
 }
 
-bool augment_apply_saturation(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_saturation(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                              ir_value *out)
 {
     if (!augment_colours_check(a)) return false;
     const ir_value hsv = op_rgb_to_hsv(&a->u, x);
@@ -110,7 +115,8 @@ bool augment_apply_saturation(augment *a, const augment_state *s, ir_value x, co
 static ir_value draw_sign(augment *a, ir_type shape)
 {
     const ir_value u = augment_uniform(a, shape, 0, 1);
-    return op_choose(&a->u, op_compare_number(&a->u, "GT", u, 0.5), op_fill(&a->u, u, -1), op_fill(&a->u, u, 1));
+    return op_choose(&a->u, op_compare_number(&a->u, "GT", u, 0.5), op_fill(&a->u, u, -1),
+                     op_fill(&a->u, u, 1));
 }
 
 bool augment_draw_hue(augment *a, const augment_state *s, ir_value *draw)
@@ -127,7 +133,8 @@ bool augment_apply_hue(augment *a, const augment_state *s, ir_value x, const ir_
     const ir_value hsv = op_rgb_to_hsv(&a->u, augment_range(a, x, s->range, unit));
     ir_value hue = op_slice_dim(&a->u, hsv, 3, 0, 1);
     hue = augment_add(a, hue, augment_spread(a, draw[0], hue));
-    hue = op_choose(&a->u, op_compare_number(&a->u, "GT", hue, 1), op_map_number(&a->u, OP_subtract, hue, 1), hue);
+    hue = op_choose(&a->u, op_compare_number(&a->u, "GT", hue, 1), op_map_number(&a->u, OP_subtract, hue, 1),
+                    hue);
     hue = op_choose(&a->u, op_compare_number(&a->u, "LT", hue, 0), op_map_number(&a->u, OP_add, hue, 1), hue);
     x = augment_clip(a, op_hsv_to_rgb(&a->u, put_channel(a, hsv, 0, hue)), 0, 1);
     *out = augment_range(a, x, unit, s->range);
@@ -171,7 +178,8 @@ bool augment_draw_posterization(augment *a, const augment_state *s, ir_value *dr
     return true;
 }
 
-bool augment_apply_posterization(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_posterization(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                                 ir_value *out)
 {
     x = ir_build_convert(a->l->g, augment_range(a, x, s->range, bytes), DTYPE_u8);
     x = ir_build_convert(a->l->g, x, DTYPE_i32);
@@ -188,7 +196,8 @@ bool augment_draw_solarization(augment *a, const augment_state *s, ir_value *dra
     return true;
 }
 
-bool augment_apply_solarization(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_solarization(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                                ir_value *out)
 {
     x = augment_range(a, x, s->range, bytes);
     x = augment_clip(a, augment_add(a, x, augment_spread(a, draw[0], x)), 0, 255);
@@ -208,8 +217,8 @@ static ir_value filter(augment *a, ir_value x, ir_value kernel, const int64_t si
                        .strides = {1, 1},
                        .dilation = {1, 1},
                        .padding = FE_PADDING_same};
-    const ir_type shape =
-        ir_type_make(a->type.dtype, 4, (ir_dim[]){ir_fixed(size[0]), ir_fixed(size[1]), a->type.dim[3], ir_fixed(1)});
+    const ir_type shape = ir_type_make(
+        a->type.dtype, 4, (ir_dim[]){ir_fixed(size[0]), ir_fixed(size[1]), a->type.dim[3], ir_fixed(1)});
     kernel = ir_build_broadcast_in_dim(a->l->g, ir_build_convert(a->l->g, kernel, a->type.dtype), &shape,
                                        (int64_t[]){0, 1});
     return fe_conv_depthwise_build(a->l, a->layer, &c, x, kernel);
@@ -223,7 +232,8 @@ bool augment_draw_sharpness(augment *a, const augment_state *s, ir_value *draw)
     return true;
 }
 
-bool augment_apply_sharpness(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_sharpness(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                             ir_value *out)
 {
     const float edge = 1 / 13.0f, middle = 5 / 13.0f;
     const float number[] = {edge, edge, edge, edge, middle, edge, edge, edge, edge};
@@ -246,7 +256,8 @@ bool augment_draw_blur(augment *a, const augment_state *s, ir_value *draw)
 {
     const ir_dim two = ir_fixed(2);
     if (!augment_draw_invert(a, s, draw)) return false;
-    const ir_value sigma = augment_uniform(a, ir_type_make(a->type.dtype, 1, &two), s->factor[1][0], s->factor[1][1]);
+    const ir_value sigma =
+        augment_uniform(a, ir_type_make(a->type.dtype, 1, &two), s->factor[1][0], s->factor[1][1]);
     draw[1] = op_map_number(&a->u, OP_add, sigma, 1e-6);
     return true;
 }

@@ -20,8 +20,9 @@ static ir_value cover_box(augment *a, const ir_value x[2], const ir_value y[2])
     ir_value inside = IR_NONE;
     for (int i = 0; i < 2; i++) {
         const ir_value at = ir_build_iota(a->l->g, a->type, 1 + i);
-        const ir_value here = op_map2(&a->u, OP_and, op_compare(&a->u, "GE", at, augment_spread(a, bound[i][0], at)),
-                                      op_compare(&a->u, "LT", at, augment_spread(a, bound[i][1], at)));
+        const ir_value here =
+            op_map2(&a->u, OP_and, op_compare(&a->u, "GE", at, augment_spread(a, bound[i][0], at)),
+                    op_compare(&a->u, "LT", at, augment_spread(a, bound[i][1], at)));
         inside = i == 0 ? here : op_map2(&a->u, OP_and, inside, here);
     }
     return inside;
@@ -45,7 +46,8 @@ bool augment_read_fill(fe_config *c, augment_state *s)
         ok = cJSON_IsNumber(item);
         if (ok) s->fill_value[i] = item->valuedouble;
     }
-    return ok || fe_error(c->fe, &at, "expected a number or a list of three, found %s", fe_json_show(c->fe, j));
+    return ok ||
+           fe_error(c->fe, &at, "expected a number or a list of three, found %s", fe_json_show(c->fe, j));
 }
 
 static bool build_fill(augment *a, const augment_state *s, ir_value *out)
@@ -65,7 +67,10 @@ static bool build_fill(augment *a, const augment_state *s, ir_value *out)
     } else {
         const float number[] = {(float)s->fill_value[0], (float)s->fill_value[1], (float)s->fill_value[2]};
         const ir_dim three = ir_fixed(3);
-        if (s->channels_first) return op_error(&a->u, "three fill values with channels first are not supported: Keras takes them for columns");
+        if (s->channels_first)
+            return op_error(
+                &a->u,
+                "three fill values with channels first are not supported: Keras takes them for columns");
         if (!augment_colours_check(a)) return false;
         fill = ir_build_constant(a->l->g, ir_type_make(DTYPE_f32, 1, &three), number);
         fill = ir_build_broadcast_to(a->l->g, ir_build_convert(a->l->g, fill, t.dtype), &t);
@@ -77,7 +82,8 @@ static bool build_fill(augment *a, const augment_state *s, ir_value *out)
 bool augment_draw_erasing(augment *a, const augment_state *s, ir_value *draw)
 {
     const ir_dim dim[] = {a->type.dim[0], ir_fixed(2)};
-    ir_value ratio = augment_uniform(a, ir_type_make(a->type.dtype, 2, dim), s->factor[1][0], s->factor[1][1]);
+    ir_value ratio =
+        augment_uniform(a, ir_type_make(a->type.dtype, 2, dim), s->factor[1][0], s->factor[1][1]);
     ir_value bound[2][2];
     ratio = op_map1(&a->u, OP_sqrt, ratio);
     for (int i = 0; i < 2; i++) {
@@ -88,7 +94,8 @@ bool augment_draw_erasing(augment *a, const augment_state *s, ir_value *draw)
     return augment_draw_invert(a, s, draw) && build_fill(a, s, &draw[2]);
 }
 
-bool augment_apply_erasing(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_erasing(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                           ir_value *out)
 {
     (void)s;
     *out = augment_choose(a, draw[0], op_choose(&a->u, draw[1], draw[2], x), x);
@@ -97,7 +104,8 @@ bool augment_apply_erasing(augment *a, const augment_state *s, ir_value x, const
 
 /* ---- permutations ------------------------------------------------------------------------ */
 
-/* A pass of a radix sort along the batch: the order [N] that brings digits [N] in 0 .. 63 together, stable. */
+/* A pass of a radix sort along the batch: the order [N] that brings digits [N] in 0 .. 63 together, stable.
+ */
 static ir_value order_digits(augment *a, ir_value digit)
 {
     enum { DIGITS = 64 };
@@ -105,9 +113,11 @@ static ir_value order_digits(augment *a, ir_value digit)
     const ir_dim dim[] = {a->type.dim[0], ir_fixed(DIGITS)};
     const ir_type t = ir_type_make(DTYPE_i32, 2, dim);
     const ir_value spread = ir_build_broadcast_in_dim(a->l->g, digit, &t, (int64_t[]){0});
-    const ir_value hit = ir_build_convert(a->l->g, op_compare(u, "EQ", spread, ir_build_iota(a->l->g, t, 1)), DTYPE_i32);
+    const ir_value hit =
+        ir_build_convert(a->l->g, op_compare(u, "EQ", spread, ir_build_iota(a->l->g, t, 1)), DTYPE_i32);
     const ir_value before = ir_build_cumulative(a->l->g, "add", hit, 0, false, true);
-    const ir_value start = ir_build_cumulative(a->l->g, "add", op_reduce(u, "add", hit, 0, false), 0, false, true);
+    const ir_value start =
+        ir_build_cumulative(a->l->g, "add", op_reduce(u, "add", hit, 0, false), 0, false, true);
     const ir_value place = augment_add(a, before, ir_build_broadcast_to(a->l->g, start, &t));
     const ir_value own = op_reduce(u, "add", augment_multiply(a, place, hit), 1, false);
     const ir_value index = ir_build_iota(a->l->g, augment_rows(a, DTYPE_i32), 0);
@@ -119,7 +129,8 @@ static ir_value draw_order(augment *a)
 {
     op_use *u = &a->u;
     const ir_value words = ir_build_random_words(a->l->g, augment_seed(a), augment_rows(a, DTYPE_u32));
-    ir_value key = ir_build_convert(a->l->g, op_map_number(u, OP_and, words, 0x7fffff), DTYPE_i32), order = IR_NONE;
+    ir_value key = ir_build_convert(a->l->g, op_map_number(u, OP_and, words, 0x7fffff), DTYPE_i32),
+             order = IR_NONE;
     for (int shift = 0; shift < 24; shift += 6) {
         ir_value digit = op_map_number(u, OP_and, op_map_number(u, OP_shift_right_logical, key, shift), 63);
         const ir_value pass = order_digits(a, digit);
@@ -160,7 +171,8 @@ bool augment_draw_cut_mix(augment *a, const augment_state *s, ir_value *draw)
 {
     op_use *u = &a->u;
     const ir_type rows = augment_rows(a, a->type.dtype);
-    ir_value alpha = augment_uniform(a, ir_type_scalar(rows.dtype), s->factor[0][0], s->factor[0][1]), bound[2][2];
+    ir_value alpha = augment_uniform(a, ir_type_scalar(rows.dtype), s->factor[0][0], s->factor[0][1]),
+             bound[2][2];
     alpha = ir_build_broadcast_to(a->l->g, op_map_number(u, OP_add, alpha, 1e-6), &rows);
     const ir_value mix = fe_random_beta(a->l, augment_seed(a), ir_build_convert(a->l->g, alpha, DTYPE_f32));
     ir_value ratio = ir_build_convert(a->l->g, mix, rows.dtype);
@@ -171,7 +183,8 @@ bool augment_draw_cut_mix(augment *a, const augment_state *s, ir_value *draw)
     return true;
 }
 
-bool augment_apply_cut_mix(augment *a, const augment_state *s, ir_value x, const ir_value *draw, ir_value *out)
+bool augment_apply_cut_mix(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                           ir_value *out)
 {
     (void)s;
     *out = op_choose(&a->u, draw[0], ir_build_take_rows(a->l->g, x, draw[1]), x);

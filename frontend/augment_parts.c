@@ -1,5 +1,5 @@
-/* augment_parts.c: RandomColorJitter and RandAugment, which are made of other classes and let them draw from their
- * own seeds. */
+/* augment_parts.c: RandomColorJitter and RandAugment, which are made of other classes and let them draw from
+ * their own seeds. */
 #include "frontend/augment.h"
 
 enum { MOST_PARTS = 11, DRAWS_OF_PART = 2 };
@@ -21,15 +21,20 @@ bool augment_read_jitter(fe_config *c, augment_state *s)
     const json_at at = fe_key(c, "data_format");
     s->part = part;
     for (size_t i = 0; i < countof(jitters); i++) {
-        const augment_factor row = {jitters[i].key, jitters[i].least, jitters[i].most,
-                                    jitters[i].least < 0 ? AUGMENT_BOTH_WAYS : AUGMENT_FROM_ZERO, true, 0};
+        const augment_factor row = {jitters[i].key,
+                                    jitters[i].least,
+                                    jitters[i].most,
+                                    jitters[i].least < 0 ? AUGMENT_BOTH_WAYS : AUGMENT_FROM_ZERO,
+                                    true,
+                                    0};
         double factor[2];
         bool has;
         if (!augment_factor_read(c, &row, factor, &has)) return false;
         if (!has) continue;
         if (s->channels_first && jitters[i].plane)
-            return fe_error(c->fe, &at, "\"channels_first\" is not supported: Keras takes the last dimension for the "
-                                        "channels whatever the layer is told; permute the images");
+            return fe_error(c->fe, &at,
+                            "\"channels_first\" is not supported: Keras takes the last dimension for the "
+                            "channels whatever the layer is told; permute the images");
         part[s->part_count++] = augment_part_make(jitters[i].name, s, factor[0], factor[1]);
     }
     return true;
@@ -54,10 +59,17 @@ bool augment_apply_jitter(augment *a, const augment_state *s, ir_value x, const 
 
 /* ---- RandAugment ------------------------------------------------------------------------- */
 
-static const char *const choices[MOST_PARTS] = {
-    "RandomShear",    "RandomTranslation", "RandomRotation",      "RandomBrightness", "RandomColorDegeneration",
-    "RandomContrast", "RandomSharpness",   "RandomPosterization", "Solarization",     "AutoContrast",
-    "Equalization"};
+static const char *const choices[MOST_PARTS] = {"RandomShear",
+                                                "RandomTranslation",
+                                                "RandomRotation",
+                                                "RandomBrightness",
+                                                "RandomColorDegeneration",
+                                                "RandomContrast",
+                                                "RandomSharpness",
+                                                "RandomPosterization",
+                                                "Solarization",
+                                                "AutoContrast",
+                                                "Equalization"};
 
 bool augment_read_rand(fe_config *c, augment_state *s)
 {
@@ -68,7 +80,8 @@ bool augment_read_rand(fe_config *c, augment_state *s)
     augment_state *part = arena_array(c->fe->arena, augment_state, MOST_PARTS);
     if (!fe_config_choice(c, "interpolation", interpolations, &which)) return false;
     if (!fe_config_int_or(c, "num_ops", 0, 2, &s->count)) return false;
-    if (s->count > MOST_OPERATIONS) return fe_error(c->fe, &at, "expected at most %d operations", MOST_OPERATIONS);
+    if (s->count > MOST_OPERATIONS)
+        return fe_error(c->fe, &at, "expected at most %d operations", MOST_OPERATIONS);
     s->bilinear = which == 0;
     for (int i = 0; i < MOST_PARTS; i++) {
         part[i] = augment_part_make(choices[i], s, s->factor[0][0], s->factor[0][1]);

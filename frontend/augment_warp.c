@@ -187,14 +187,17 @@ static ir_value project_sum(augment *a, const ir_type *grid, const ir_value part
     return augment_add(a, sum, ir_build_broadcast_in_dim(a->l->g, last, grid, first));
 }
 
-bool augment_project(augment *a, const augment_state *s, ir_value x, const augment_projection *p, ir_value *out)
+bool augment_project(augment *a, const augment_state *s, ir_value x, const augment_projection *p,
+                     ir_value *out)
 {
     op_use *u = &a->u;
     const ir_type grid = ir_type_make(DTYPE_f32, 3, a->type.dim);
-    ir_value at[2] = {project_sum(a, &grid, p->a, p->a[2]), project_sum(a, &grid, p->b, p->b[2])}, flat = IR_NONE;
+    ir_value at[2] = {project_sum(a, &grid, p->a, p->a[2]), project_sum(a, &grid, p->b, p->b[2])},
+             flat = IR_NONE;
     if (!augment_untrained_check(a, x)) return false;
     if (p->c[0] != IR_NONE) {
-        const ir_value below = project_sum(a, &grid, p->c, ir_build_fill(a->l->g, augment_rows(a, DTYPE_f32), 1));
+        const ir_value below =
+            project_sum(a, &grid, p->c, ir_build_fill(a->l->g, augment_rows(a, DTYPE_f32), 1));
         flat = op_compare_number(u, "EQ", below, 0);
         const ir_value safe = op_choose(u, flat, op_number(u, below, 1), below);
         for (int i = 0; i < 2; i++) at[i] = op_map2(u, OP_divide, at[i], safe);

@@ -9,59 +9,77 @@
 #define FIXED(name) .apply = augment_apply_##name, .always = true
 
 /* The row of a factor: key, bounds, what one number means, its default unless it must be there. */
-#define NEEDED(key, least, most, mirror) {key, least, most, AUGMENT_##mirror, false, 0}
-#define OPTIONAL(key, least, most, mirror, otherwise) {key, least, most, AUGMENT_##mirror, true, otherwise}
+#define NEEDED(key, least, most, mirror)                                                                     \
+    {                                                                                                        \
+        key, least, most, AUGMENT_##mirror, false, 0                                                         \
+    }
+#define OPTIONAL(key, least, most, mirror, otherwise)                                                        \
+    {                                                                                                        \
+        key, least, most, AUGMENT_##mirror, true, otherwise                                                  \
+    }
 
 static const augment_kind kinds[] = {
-    {"RandomBrightness", IMAGES, AUGMENT_CAST_NEVER, .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)}, BUILD(brightness)},
-    {"RandomContrast", IMAGES, AUGMENT_CAST_TRAINING, .factor = {NEEDED("factor", 0, 1, FROM_ZERO)}, BUILD(contrast)},
+    {"RandomBrightness", IMAGES, AUGMENT_CAST_NEVER, .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)},
+     BUILD(brightness)},
+    {"RandomContrast", IMAGES, AUGMENT_CAST_TRAINING, .factor = {NEEDED("factor", 0, 1, FROM_ZERO)},
+     BUILD(contrast)},
     {"RandomColorDegeneration", IMAGES, AUGMENT_CAST_TRAINING, .idle = 1,
      .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)}, BUILD(degeneration)},
-    {"RandomSaturation", IMAGES, AUGMENT_CAST_NEVER, .idle = 1, .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)},
-     BUILD(saturation)},
-    {"RandomHue", IMAGES, AUGMENT_CAST_TRAINING, .idle = 2, .factor = {NEEDED("factor", 0, 1, FROM_ZERO)}, BUILD(hue)},
-    {"RandomGrayscale", AUGMENT_SEED, AUGMENT_CAST_NEVER, .idle = 1, .factor = {OPTIONAL("factor", 0, 1, ALONE, 0.5)},
-     BUILD(grayscale)},
-    {"RandomInvert", IMAGES, AUGMENT_CAST_TRAINING, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1)}, BUILD(invert)},
-    {"RandomPosterization", IMAGES, AUGMENT_CAST_TRAINING, .idle = 1, .factor = {NEEDED("factor", 1, 8, FROM_ZERO)},
-     BUILD(posterization)},
+    {"RandomSaturation", IMAGES, AUGMENT_CAST_NEVER, .idle = 1,
+     .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)}, BUILD(saturation)},
+    {"RandomHue", IMAGES, AUGMENT_CAST_TRAINING, .idle = 2, .factor = {NEEDED("factor", 0, 1, FROM_ZERO)},
+     BUILD(hue)},
+    {"RandomGrayscale", AUGMENT_SEED, AUGMENT_CAST_NEVER, .idle = 1,
+     .factor = {OPTIONAL("factor", 0, 1, ALONE, 0.5)}, BUILD(grayscale)},
+    {"RandomInvert", IMAGES, AUGMENT_CAST_TRAINING, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1)},
+     BUILD(invert)},
+    {"RandomPosterization", IMAGES, AUGMENT_CAST_TRAINING, .idle = 1,
+     .factor = {NEEDED("factor", 1, 8, FROM_ZERO)}, BUILD(posterization)},
     {"RandomSharpness", IMAGES, AUGMENT_CAST_ALWAYS, .idle = 1, .factor = {NEEDED("factor", 0, 1, FROM_ZERO)},
      BUILD(sharpness)},
     {"RandomGaussianBlur", IMAGES, AUGMENT_CAST_ALWAYS,
      .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1), OPTIONAL("sigma", 0, 1, FROM_ZERO, 1)},
      .read = augment_read_blur, BUILD(blur)},
     {"Solarization", IMAGES, AUGMENT_CAST_ALWAYS,
-     .factor = {OPTIONAL("addition_factor", 0, 1, FROM_ZERO, 0), OPTIONAL("threshold_factor", 0, 1, FROM_ZERO, 0)},
+     .factor = {OPTIONAL("addition_factor", 0, 1, FROM_ZERO, 0),
+                OPTIONAL("threshold_factor", 0, 1, FROM_ZERO, 0)},
      BUILD(solarization)},
     {"RandomFlip", AUGMENT_SEED, AUGMENT_CAST_ALWAYS, .read = augment_read_flip, BUILD(flip)},
     {"RandomCrop", AUGMENT_SEED | AUGMENT_SIZE, AUGMENT_CAST_TRAINING, BUILD(crop)},
-    {"RandomRotation", WARPS | AUGMENT_FILL_MODE, AUGMENT_CAST_ALWAYS, .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)},
-     BUILD(rotation)},
+    {"RandomRotation", WARPS | AUGMENT_FILL_MODE, AUGMENT_CAST_ALWAYS,
+     .factor = {NEEDED("factor", -1, 1, BOTH_WAYS)}, BUILD(rotation)},
     {"RandomTranslation", WARPS | AUGMENT_FILL_MODE, AUGMENT_CAST_ALWAYS,
-     .factor = {NEEDED("height_factor", -1, 1, BOTH_WAYS), NEEDED("width_factor", -1, 1, BOTH_WAYS)}, BUILD(translation)},
+     .factor = {NEEDED("height_factor", -1, 1, BOTH_WAYS), NEEDED("width_factor", -1, 1, BOTH_WAYS)},
+     BUILD(translation)},
     {"RandomZoom", WARPS | AUGMENT_FILL_MODE, AUGMENT_CAST_ALWAYS,
-     .factor = {NEEDED("height_factor", -1, 1, BOTH_WAYS), OPTIONAL("width_factor", -1, 1, BOTH_WAYS, 0)}, BUILD(zoom)},
+     .factor = {NEEDED("height_factor", -1, 1, BOTH_WAYS), OPTIONAL("width_factor", -1, 1, BOTH_WAYS, 0)},
+     BUILD(zoom)},
     {"RandomShear", WARPS | AUGMENT_FILL_MODE, AUGMENT_CAST_ALWAYS,
-     .factor = {OPTIONAL("x_factor", 0, 1, BOTH_WAYS, 0), OPTIONAL("y_factor", 0, 1, BOTH_WAYS, 0)}, BUILD(shear)},
+     .factor = {OPTIONAL("x_factor", 0, 1, BOTH_WAYS, 0), OPTIONAL("y_factor", 0, 1, BOTH_WAYS, 0)},
+     BUILD(shear)},
     {"RandomPerspective", WARPS, AUGMENT_CAST_ALWAYS, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1)},
      .read = augment_read_perspective, BUILD(perspective)},
     {"RandomElasticTransform", WARPS | AUGMENT_FILL_MODE | AUGMENT_RANGE, AUGMENT_CAST_ALWAYS,
-     .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1), OPTIONAL("scale", 0, 1, FROM_ZERO, 1)}, BUILD(elastic)},
+     .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1), OPTIONAL("scale", 0, 1, FROM_ZERO, 1)},
+     BUILD(elastic)},
     {"RandomErasing", IMAGES, AUGMENT_CAST_ALWAYS,
      .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1), OPTIONAL("scale", 0, 1, FROM_ZERO, 0)},
      .read = augment_read_fill, BUILD(erasing)},
     {"MixUp", AUGMENT_SEED, AUGMENT_CAST_TRAINING, .idle = 2, .read = augment_read_alpha, BUILD(mix_up)},
-    {"CutMix", AUGMENT_SEED, AUGMENT_CAST_ALWAYS, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1)}, BUILD(cut_mix)},
+    {"CutMix", AUGMENT_SEED, AUGMENT_CAST_ALWAYS, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 1)},
+     BUILD(cut_mix)},
     {"RandomColorJitter", IMAGES, AUGMENT_CAST_TRAINING, .read = augment_read_jitter, BUILD(jitter)},
     {"RandAugment", IMAGES, AUGMENT_CAST_ALWAYS, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 0.5)},
      .read = augment_read_rand, BUILD(rand)},
     {"AutoContrast", AUGMENT_RANGE, AUGMENT_CAST_ALWAYS, FIXED(auto_contrast)},
-    {"Equalization", AUGMENT_RANGE, AUGMENT_CAST_TRAINING, .read = augment_read_bins, .apply = augment_apply_equalization},
-    {"ContrastLimitedAdaptiveHistogramEqualization", AUGMENT_RANGE, AUGMENT_CAST_NEVER, .read = augment_read_tiles,
-     FIXED(tiles)},
+    {"Equalization", AUGMENT_RANGE, AUGMENT_CAST_TRAINING, .read = augment_read_bins,
+     .apply = augment_apply_equalization},
+    {"ContrastLimitedAdaptiveHistogramEqualization", AUGMENT_RANGE, AUGMENT_CAST_NEVER,
+     .read = augment_read_tiles, FIXED(tiles)},
     {"AugMix", IMAGES, AUGMENT_CAST_ALWAYS, .factor = {OPTIONAL("factor", 0, 1, FROM_ZERO, 0.3)},
      .read = augment_read_aug_mix,
-     .refusal = "it chooses its operations with Python's random numbers, whatever its seed; RandAugment has seeds"},
+     .refusal =
+         "it chooses its operations with Python's random numbers, whatever its seed; RandAugment has seeds"},
 };
 
 const augment_kind *augment_kind_find(const char *name)
@@ -78,7 +96,8 @@ static bool read_pair(fe_config *c, const char *key, double *low, double *high)
 {
     const json_at at = fe_key(c, key);
     const cJSON *j = fe_config_item(c, key);
-    if (!cJSON_IsArray(j) || cJSON_GetArraySize(j) != 2 || !cJSON_IsNumber(j->child) || !cJSON_IsNumber(j->child->next))
+    if (!cJSON_IsArray(j) || cJSON_GetArraySize(j) != 2 || !cJSON_IsNumber(j->child) ||
+        !cJSON_IsNumber(j->child->next))
         return fe_error(c->fe, &at, "expected a list of two numbers, found %s", fe_json_show(c->fe, j));
     const double first = j->child->valuedouble, second = j->child->next->valuedouble;
     *low = first < second ? first : second;
@@ -104,8 +123,8 @@ bool augment_factor_read(fe_config *c, const augment_factor *row, double out[2],
     }
     const double low = cJSON_IsArray(j) ? out[0] : number, high = cJSON_IsArray(j) ? out[1] : number;
     if (low >= row->least && high <= row->most) return true;
-    return fe_error(c->fe, &at, "expected a number or a list of two in %g .. %g, found %s", row->least, row->most,
-                    fe_json_show(c->fe, j));
+    return fe_error(c->fe, &at, "expected a number or a list of two in %g .. %g, found %s", row->least,
+                    row->most, fe_json_show(c->fe, j));
 }
 
 static bool read_warp(fe_config *c, augment_state *s)
@@ -125,7 +144,8 @@ static bool read_fill_mode(fe_config *c, augment_state *s)
     if (!fe_config_choice(c, "fill_mode", modes, &which)) return false;
     s->fill_mode = modes[which];
     return which < 4 || strcmp(s->kind->name, "RandomElasticTransform") == 0 ||
-           fe_error(c->fe, &at, "expected \"reflect\", \"wrap\", \"constant\" or \"nearest\", found \"mirror\"");
+           fe_error(c->fe, &at,
+                    "expected \"reflect\", \"wrap\", \"constant\" or \"nearest\", found \"mirror\"");
 }
 
 static bool read_fields(fe_config *c, augment_state *s)
@@ -185,14 +205,16 @@ static const int64_t to_last[] = {0, 2, 3, 1}, to_first[] = {0, 3, 1, 2};
 static const char *find_problem(const fe_lower *l, const augment_state *s, const ir_type *t)
 {
     if (l->fe->keras2)
-        return "training with image augmentation of Keras 2 is not supported: its random numbers depend on all layers "
+        return "training with image augmentation of Keras 2 is not supported: its random numbers depend on "
+               "all layers "
                "before; write the model with Keras 3";
     if (s->kind->refusal)
         return arena_printf(l->fe->arena, "training with it is not supported: %s", s->kind->refusal);
     bool fits = t->rank == 4 && (s->kind->cast != AUGMENT_CAST_NEVER || ir_dtype_is_float(t->dtype));
     for (int d = 1; fits && d < 4; d++) fits = !t->dim[d].batch;
     if (fits) return NULL;
-    return arena_printf(l->fe->arena, "expected a batch of images of floating numbers and a fixed size, found %s",
+    return arena_printf(l->fe->arena,
+                        "expected a batch of images of floating numbers and a fixed size, found %s",
                         fe_shape_show(l->fe, t));
 }
 
@@ -229,5 +251,6 @@ bool fe_call_augmentation(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
         x.value = ir_build_convert(l->g, x.value, layer->compute_dtype);
     if (works && !build_images(l, layer, x.value, &x.value)) return false;
     if (!works && !l->training) skip_seeds(l, layer, s);
-    return fe_finish(l, works ? ir_build_convert(l->g, x.value, layer->compute_dtype) : x.value, IR_NONE, out);
+    return fe_finish(l, works ? ir_build_convert(l->g, x.value, layer->compute_dtype) : x.value, IR_NONE,
+                     out);
 }

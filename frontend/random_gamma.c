@@ -1,17 +1,17 @@
-/* random_gamma.c: TensorFlow's stateless gamma numbers and Keras's beta numbers as IR. A number is found by rejection:
- * each try takes a normal and a uniform number, all in double precision, from blocks of the generator that are its
- * own, two numbers a block. Nineteen of twenty tries or more are taken; after the last one here the number is kept
- * as it is, which happens once in 10^13. */
+/* random_gamma.c: TensorFlow's stateless gamma numbers and Keras's beta numbers as IR. A number is found by
+ * rejection: each try takes a normal and a uniform number, all in double precision, from blocks of the
+ * generator that are its own, two numbers a block. Nineteen of twenty tries or more are taken; after the last
+ * one here the number is kept as it is, which happens once in 10^13. */
 #include "frontend/fe.h"
 
 enum { TRIES = 10, BLOCKS = 12, WORDS_OF_ONE = 1024 };
 
 typedef struct gamma {
     ir_graph *g;
-    ir_type one;                /* f64[N] */
-    ir_value normal[2], unit[2]; /* f64[N, BLOCKS]: what each block holds, read as either */
-    ir_value next;              /* block, i32[N] */
-    ir_value normals, units;    /* how many numbers are left of the last block of each kind */
+    ir_type one;                     /* f64[N] */
+    ir_value normal[2], unit[2];     /* f64[N, BLOCKS]: what each block holds, read as either */
+    ir_value next;                   /* block, i32[N] */
+    ir_value normals, units;         /* how many numbers are left of the last block of each kind */
     ir_value held_normal, held_unit; /* the one left */
 } gamma;
 
@@ -20,7 +20,10 @@ static ir_value fill(const gamma *s, ir_dtype dtype, double x)
     return ir_build_fill(s->g, ir_type_with_dtype(s->one, dtype), x);
 }
 
-static ir_value map2(const gamma *s, ir_op op, ir_value a, ir_value b) { return ir_build_binary(s->g, op, a, b); }
+static ir_value map2(const gamma *s, ir_op op, ir_value a, ir_value b)
+{
+    return ir_build_binary(s->g, op, a, b);
+}
 static ir_value map_number(const gamma *s, ir_op op, ir_value a, double b)
 {
     return ir_build_binary_scalar(s->g, op, a, b);
@@ -39,16 +42,19 @@ static ir_value build_unit(ir_graph *g, ir_value high, ir_value low)
     bits = ir_build_binary_scalar(g, OP_shift_left, bits, 32);
     bits = ir_build_binary(g, OP_or, bits, ir_build_convert(g, low, DTYPE_u64));
     const ir_type type = ir_type_with_dtype(*ir_type_of(g, bits), DTYPE_f64);
-    return ir_build_binary_scalar(g, OP_subtract, ir_build(g, OP_bitcast_convert, 1, &bits, 0, NULL, &type), 1);
+    return ir_build_binary_scalar(g, OP_subtract, ir_build(g, OP_bitcast_convert, 1, &bits, 0, NULL, &type),
+                                  1);
 }
 
 static void read_blocks(gamma *s, fe_lower *l, ir_value seed)
 {
     ir_graph *g = s->g;
-    const ir_dim all[] = {s->one.dim[0], ir_fixed(WORDS_OF_ONE)}, few[] = {s->one.dim[0], ir_fixed(BLOCKS), ir_fixed(4)};
+    const ir_dim all[] = {s->one.dim[0], ir_fixed(WORDS_OF_ONE)},
+                 few[] = {s->one.dim[0], ir_fixed(BLOCKS), ir_fixed(4)};
     ir_value words = ir_build_random_words(l->g, seed, ir_type_make(DTYPE_u32, 2, all)), word[4];
     words = ir_build_reshape(g, ir_build_slice_dim(g, words, 1, 0, 4 * BLOCKS), 3, few);
-    for (int i = 0; i < 4; i++) word[i] = ir_build_reshape(g, ir_build_slice_dim(g, words, 2, i, i + 1), 2, few);
+    for (int i = 0; i < 4; i++)
+        word[i] = ir_build_reshape(g, ir_build_slice_dim(g, words, 2, i, i + 1), 2, few);
     for (int i = 0; i < 2; i++) s->unit[i] = build_unit(g, word[2 * i], word[2 * i + 1]);
     ir_value radius = ir_build_binary_scalar(g, OP_maximum, s->unit[0], 1.0e-7);
     radius = ir_build_binary_scalar(g, OP_multiply, ir_build_unary(g, OP_log, radius), -2);
@@ -66,7 +72,8 @@ static ir_value read_block(const gamma *s, ir_value table)
     const int64_t first = 0, block = 1;
     const ir_value at = ir_build_broadcast_in_dim(s->g, s->next, &t, &first);
     const ir_value here = ir_build_compare(s->g, "EQ", at, ir_build_iota(s->g, t, 1));
-    return ir_build_reduce(s->g, "add", ir_build_select(s->g, here, table, ir_build_fill(s->g, masked, 0)), 1, &block, false);
+    return ir_build_reduce(s->g, "add", ir_build_select(s->g, here, table, ir_build_fill(s->g, masked, 0)), 1,
+                           &block, false);
 }
 
 /* The next number of a kind where `taken`: the second of a new block, or the first of the last one. */
