@@ -108,6 +108,27 @@ typedef struct fe_einsum_dense {
     fe_weight_config kernel, bias;
 } fe_einsum_dense;
 
+/* ---- batch renormalization (layers_renorm.c) ------------------------------------------------ */
+
+typedef struct fe_moments {
+    ir_value mean, variance; /* without the reduced dims */
+} fe_moments;
+typedef struct fe_renorm {
+    bool on;
+    bool has_clip[3];
+    double clip[3];  /* least and largest factor, largest shift */
+    double momentum; /* of its own statistics */
+    double epsilon, moving_momentum;
+    fe_weight_config mean, variance; /* of the moving ones */
+} fe_renorm;
+bool fe_renorm_read(fe_config *c, fe_renorm *s);
+/* moving_stddev, renorm_mean and renorm_stddev. */
+bool fe_renorm_weights_get(fe_lower *l, fe_layer *layer, const fe_renorm *s, fe_shape shape, ir_dtype dtype,
+                           ir_value out[3]);
+/* Updates all statistics; the shift as mean and the factor as variance. */
+fe_moments fe_renorm_build(fe_lower *l, fe_layer *layer, const fe_renorm *s, ir_value moving_mean,
+                           const fe_moments *batch, const ir_value weight[3]);
+
 /* ---- windows (layers_conv.c, layers_pool.c) ----------------------------------------------- */
 
 typedef enum fe_padding { FE_PADDING_valid, FE_PADDING_same, FE_PADDING_causal } fe_padding;

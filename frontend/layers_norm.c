@@ -11,11 +11,8 @@ typedef struct norm_state {
     bool center, scale, rms_scaling;
     int64_t groups;
     fe_weight_config gamma, beta, moving_mean, moving_variance;
+    fe_renorm renorm;
 } norm_state;
-
-typedef struct moments {
-    ir_value mean, variance; /* without the reduced dims */
-} moments;
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
@@ -50,22 +47,21 @@ static bool check_one_axis(fe_config *c, const norm_state *s)
     return s->axis_count == 1 || fe_error(c->fe, &at, "expected one axis, found %d", s->axis_count);
 }
 
+/* `synchronized` takes the statistics of all workers together; a program is one. */
 bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
 {
     norm_state *s = make_state(f, layer);
-    const json_at renorm_at = fe_key(c, "renorm"), synchronized_at = fe_key(c, "synchronized");
-    bool renorm = false, synchronized = false;
+    const json_at renorm_at = fe_key(c, "renorm");
     bool ok = read_common(c, s, 1e-3) && check_one_axis(c, s);
     ok = read_affine(c, s) && ok;
     ok = fe_config_number_or(c, "momentum", 0.99, &s->momentum) && ok;
     ok = fe_weight_config_read(c, "moving_mean", "zeros", &s->moving_mean) && ok;
     ok = fe_weight_config_read(c, "moving_variance", "ones", &s->moving_variance) && ok;
-    ok = fe_config_bool_or(c, "renorm", false, &renorm) && ok;
-    ok = fe_config_bool_or(c, "synchronized", false, &synchronized) && ok;
-    fe_config_ignore(c, "renorm_clipping renorm_momentum");
-    if (renorm) ok = fe_error(f, &renorm_at, "batch renormalization is not supported");
-    if (synchronized)
-        ok = fe_error(f, &synchronized_at, "statistics over several replicas are not supported");
+    s->renorm = (fe_renorm){.epsilon = s->epsilon, .moving_momentum = s->momentum, .mean = s->moving_mean,
+                            .variance = s->moving_variance};
+    ok = fe_renorm_read(c, &s->renorm) && ok;
+    fe_config_ignore(c, "synchronized");
+    if (s->renorm.on && f->keras2) ok = fe_error(f, &renorm_at, "batch renormalization of Keras 2 is not supported");
     return fe_config_done(c) && ok;
 }
 
@@ -104,14 +100,14 @@ bool fe_read_unit_normalization(fe *f, fe_layer *layer, fe_config *c)
 
 static ir_dtype statistics_dtype(ir_dtype t) { return t == DTYPE_f64 ? DTYPE_f64 : DTYPE_f32; }
 
-static moments build_moments(fe_lower *l, ir_value x, int count, const int64_t *dims)
+static fe_moments build_moments(fe_lower *l, ir_value x, int count, const int64_t *dims)
 {
     ir_graph *g = l->g;
     const ir_value mean = ir_build_mean(g, x, count, dims, false);
     const ir_value fixed =
         fe_spread(l, ir_build_unary(g, OP_stop_gradient, mean), fe_type(l, x), count, dims);
     const ir_value distance = ir_build_binary(g, OP_subtract, x, fixed);
-    return (moments){mean, ir_build_mean(g, fe_square(l, distance), count, dims, false)};
+    return (fe_moments){mean, ir_build_mean(g, fe_square(l, distance), count, dims, false)};
 }
 
 static ir_value build_inverse(fe_lower *l, ir_value variance, double epsilon)
@@ -158,7 +154,7 @@ typedef struct batch_norm {
 } batch_norm;
 
 /* Statistics of what the mask keeps; Keras adds its epsilon to the count. */
-static moments build_masked_moments(fe_lower *l, const batch_norm *b)
+static fe_moments build_masked_moments(fe_lower *l, const batch_norm *b)
 {
     const double fuzz = 1e-7;
     ir_graph *g = l->g;
@@ -176,7 +172,7 @@ static moments build_masked_moments(fe_lower *l, const batch_norm *b)
     const ir_value centre = fe_spread(l, mean, b->type, b->count, b->dims);
     const ir_value distance = ir_build_select(g, keep, ir_build_binary(g, OP_subtract, b->x, centre), zero);
     const ir_value squares = ir_build_reduce(g, "add", fe_square(l, distance), b->count, b->dims, false);
-    return (moments){mean, ir_build_binary(g, OP_divide, squares, count)};
+    return (fe_moments){mean, ir_build_binary(g, OP_divide, squares, count)};
 }
 
 static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_value old, ir_value batch)
@@ -212,17 +208,25 @@ static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value varian
 }
 
 /* The statistics to normalize with; in training also the update of the moving ones. */
-static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_shape shape, moments *out)
+static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_shape shape, fe_moments *out,
+                        fe_moments *out_correction)
 {
     const norm_state *s = layer->state;
+    ir_value renorm_weight[3];
+    *out_correction = (fe_moments){IR_NONE, IR_NONE};
     ir_value mean = fe_layer_weight_kept(l, layer, "moving_mean", &s->moving_mean, shape, false);
     ir_value variance = fe_layer_weight_kept(l, layer, "moving_variance", &s->moving_variance, shape, false);
     if (mean == IR_NONE || variance == IR_NONE) return false;
     mean = ir_build_convert(l->g, mean, b->type.dtype);
     variance = ir_build_convert(l->g, variance, b->type.dtype);
-    *out = (moments){mean, variance};
+    *out = (fe_moments){mean, variance};
+    if (s->renorm.on && !fe_renorm_weights_get(l, layer, &s->renorm, shape, b->type.dtype, renorm_weight)) return false;
     if (!l->training || !layer->trainable) return true;
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
+    if (s->renorm.on) {
+        *out_correction = fe_renorm_build(l, layer, &s->renorm, mean, out, renorm_weight);
+        return true;
+    }
     update_moving(l, layer, "moving_mean", mean, out->mean);
     const ir_value kept = is_fused(l, b) ? build_unbiased(l, b, out->variance) : out->variance;
     update_moving(l, layer, "moving_variance", variance, kept);
@@ -264,13 +268,19 @@ bool fe_call_batch_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     ir_graph *g = l->g;
     batch_norm b;
     fe_shape shape;
-    moments m;
+    fe_moments m;
     ir_value gamma = IR_NONE, beta = IR_NONE;
     if (!prepare_batch_norm(l, layer, args, &b, &shape)) return false;
     if (s->scale) gamma = get_affine(l, layer, "gamma", &s->gamma, shape, b.type.dtype);
     if (s->center) beta = get_affine(l, layer, "beta", &s->beta, shape, b.type.dtype);
     if ((s->scale && gamma == IR_NONE) || (s->center && beta == IR_NONE)) return false;
-    if (!get_moments(l, layer, &b, shape, &m)) return false;
+    fe_moments r; /* how far the batch's statistics are from the long ones: shift and ratio */
+    if (!get_moments(l, layer, &b, shape, &m, &r)) return false;
+    if (r.variance != IR_NONE) {
+        const ir_value shift = gamma == IR_NONE ? r.mean : ir_build_binary(g, OP_multiply, r.mean, gamma);
+        gamma = gamma == IR_NONE ? r.variance : ir_build_binary(g, OP_multiply, r.variance, gamma);
+        beta = beta == IR_NONE ? shift : ir_build_binary(g, OP_add, shift, beta);
+    }
     ir_value inverse = build_inverse(l, m.variance, s->epsilon);
     if (gamma != IR_NONE) inverse = ir_build_binary(g, OP_multiply, inverse, gamma);
     const ir_value scaled = ir_build_binary(g, OP_multiply, m.mean, inverse);
@@ -304,7 +314,7 @@ bool fe_call_layer_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
         if (beta == IR_NONE) return false;
     }
     const ir_value x = ir_build_convert(g, in.value, t.dtype);
-    const moments m = build_moments(l, x, s->axis_count, axes);
+    const fe_moments m = build_moments(l, x, s->axis_count, axes);
     ir_value inverse = fe_spread(l, build_inverse(l, m.variance, s->epsilon), t, s->axis_count, axes);
     if (gamma != IR_NONE) inverse = ir_build_binary(g, OP_multiply, inverse, along(l, gamma, t, axes));
     ir_value y = ir_build_binary(g, OP_multiply, x, inverse);
@@ -357,7 +367,7 @@ bool fe_call_group_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     }
     const ir_value split = ir_build_reshape(g, in.value, grouped.rank, grouped.dim);
     const ir_value x = ir_build_convert(g, split, grouped.dtype);
-    const moments m = build_moments(l, x, count, dims);
+    const fe_moments m = build_moments(l, x, count, dims);
     ir_value inverse = fe_spread(l, build_inverse(l, m.variance, s->epsilon), grouped, count, dims);
     if (s->scale) {
         const ir_value gamma = get_affine(l, layer, "gamma", &s->gamma, shape, grouped.dtype);

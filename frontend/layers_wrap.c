@@ -1,5 +1,6 @@
 /* layers_wrap.c: layers around another layer: SpectralNormalization, TimeDistributed. */
 #include "frontend/layers.h"
+#include "frontend/model.h"
 
 #include <string.h>
 
@@ -193,4 +194,42 @@ bool fe_call_time_distributed(fe_lower *l, fe_layer *layer, const fe_args *args,
                               inner->class->name, (long long)steps);
     }
     return call_by_step(l, inner, x, &y) && fe_finish(l, y, x.mask, out);
+}
+
+/* ---- Pipeline ---------------------------------------------------------------------------- */
+
+bool fe_read_pipeline(fe *f, fe_layer *layer, fe_config *c)
+{
+    const json_at at = fe_key(c, "layers");
+    const cJSON *list = fe_config_item(c, "layers");
+    if (!cJSON_IsArray(list)) return fe_error(f, &at, "expected a list of layers, found %s", fe_json_show(f, list));
+    fe_names names = {.fe = f, .used = {.arena = f->arena}};
+    layer->child = arena_array(f->arena, fe_layer *, (size_t)cJSON_GetArraySize(list) + 1);
+    bool ok = true;
+    int i = 0;
+    for (const cJSON *j = list->child; j; j = j->next, i++) {
+        const json_at item = {.up = &at, .index = i};
+        const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
+        const char *part = fe_names_next(&names, cJSON_IsString(name) ? name->valuestring : "layer");
+        fe_layer *inner =
+            fe_layer_read(f, j, &item, NULL, arena_printf(f->arena, "%s/layers/%s", layer->h5, part));
+        ok = inner && ok;
+        if (inner) layer->child[layer->child_count++] = inner;
+    }
+    return fe_config_done(c) && ok;
+}
+
+bool fe_call_pipeline(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const fe_value *first = fe_args_find(args, 0, "inputs");
+    if (!first) return fe_layer_error(l->fe, layer, "expected an input, found none");
+    fe_value x = *first;
+    for (int i = 0; i < layer->child_count; i++) {
+        const fe_args one = {.arg = {.kind = FE_LIST, .count = 1, .item = &x}, .kwarg = {.kind = FE_DICT}};
+        fe_value y;
+        if (!fe_call(l, layer->child[i], &one, &y)) return false;
+        x = y;
+    }
+    *out = x;
+    return true;
 }

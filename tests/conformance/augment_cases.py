@@ -50,11 +50,10 @@ FAMILIES = {
     "random_operations": (SHAPE, 255.0, lambda: [
         L.RandAugment((0, 255), 2, 0.5, **S), L.RandAugment((0, 255), 4, (0.2, 0.7), interpolation="nearest", **S)]),
     "histograms": (SHAPE, 255.0, lambda: [
-        L.AutoContrast(), L.AutoContrast((20, 200)), L.Equalization(), L.Equalization((0, 300), 64),
+        L.AutoContrast(), L.AutoContrast((20, 200)),
         L.ContrastLimitedAdaptiveHistogramEqualization(tile_grid_size=(2, 3)),
         L.ContrastLimitedAdaptiveHistogramEqualization((0, 300), 0.0, (3, 2))]),
-    "histograms_first": (FIRST, 1.0, lambda: [layer(value_range=(0, 1), data_format="channels_first") for layer in [
-        L.AutoContrast, L.Equalization]]),
+    "histograms_first": (FIRST, 1.0, lambda: [layer(value_range=(0, 1), data_format="channels_first") for layer in [L.AutoContrast]]),
 }
 
 for _name, (_shape, _scale, _make) in FAMILIES.items():
@@ -78,3 +77,13 @@ def _(d):
 def _(d):
     i = keras.Input((6, 7, 3))
     return keras.Model(i, L.AugMix((0, 300), 2, 2, 0.4, 0.5, False, "nearest", seed=3)(i)), d.f(6, 7, 3, lo=0, hi=255), None
+
+
+@case("more", "layers_wrapped", n=5, batch=2, epochs=1, jax=False)
+def _(d):
+    m = keras.Sequential([keras.Input((3, 4, 2)), L.AutoContrast((0, 300)), L.Pipeline([L.Rescaling(0.1), L.Dense(2, "tanh")]),
+                          L.BatchNormalization(renorm=True, renorm_clipping={"rmax": 1.2, "rmin": 0.8, "dmax": 0.3},
+                                               renorm_momentum=0.7, momentum=0.8, scale=False),
+                          L.BatchNormalization(axis=1, renorm=True, synchronized=True), L.Flatten(), L.Dense(1)])
+    m.compile(O.SGD(0.01), "mse")
+    return m, d.f(3, 4, 2, lo=0, hi=255), d.f(1)
