@@ -134,8 +134,8 @@ static int64_t reach(const fe_conv *s, int i) { return (s->kernel[i] - 1) * s->d
 
 static void set_layouts(const fe_conv *s, ir_window *w, const char *const rhs[3])
 {
-    static const char *const last[] = {"b0f", "b01f", "b012f"}, *const first[] = {"bf0", "bf01", "bf012"};
-    w->lhs_layout = w->out_layout = (s->channels_first ? first : last)[s->spatial - 1];
+    static const char *const layouts[2][3] = {{"b0f", "b01f", "b012f"}, {"bf0", "bf01", "bf012"}};
+    w->lhs_layout = w->out_layout = layouts[s->channels_first][s->spatial - 1];
     w->rhs_layout = rhs[s->spatial - 1];
 }
 

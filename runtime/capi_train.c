@@ -197,7 +197,8 @@ tfcc_result tfcc_use_averages(tfcc_model *m)
 {
     tfcc_result result = begin_training(m, "train_step");
     if (result != TFCC_OK) return result;
-    if (m->r.program->use_ema) return capi_end(m, model_overwrite_with_averages(&m->model));
+    if (m->r.program->use_ema) model_overwrite_with_averages(&m->model);
     capi_end(m, true);
+    if (m->r.program->use_ema) return TFCC_OK;
     return capi_refuse(m, TFCC_UNSUPPORTED, "the optimizer keeps no averages: it was compiled without use_ema");
 }

@@ -148,8 +148,7 @@ static bool train(fit *f)
         if (!run_epoch(f, epoch)) return false;
     }
     /* An interrupted run keeps the weights as they are, so that it can be gone on with. */
-    if (f->r->program->use_ema && !session_signal() && !model_overwrite_with_averages(&f->model))
-        return false;
+    if (f->r->program->use_ema && !session_signal()) model_overwrite_with_averages(&f->model);
     if (f->o->save && !weights_write(&f->model, f->o->save)) return false;
     return !f->o->history || history_write(&f->history, f->o->history);
 }

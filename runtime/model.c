@@ -119,10 +119,9 @@ static int64_t find_average(const model *m, uint64_t k)
     return -1;
 }
 
-bool model_overwrite_with_averages(model *m)
+void model_overwrite_with_averages(model *m)
 {
     const tfcc_variable *v = m->program->variable;
-    uint64_t found = 0;
     for (uint64_t i = 0; i < m->program->variable_count; i++) {
         if (v[i].role != TFCC_WEIGHT || !v[i].trainable) continue;
         int64_t average = find_average(m, i);
@@ -130,7 +129,5 @@ bool model_overwrite_with_averages(model *m)
         if (rt_shape_elements(&v[average].shape, 1) != rt_shape_elements(&v[i].shape, 1)) continue;
         convert_elements(m->variable[i], v[i].shape.dtype, m->variable[average], v[average].shape.dtype,
                          rt_shape_elements(&v[i].shape, 1));
-        found++;
     }
-    return found > 0 || rt_failed(m->r, "the program holds no moving averages of its weights");
 }

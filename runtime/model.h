@@ -32,8 +32,8 @@ void model_close(model *m);
 bool model_grow(model *m, int64_t rows);
 
 void model_reset_metrics(model *m); /* to zero, as at the start of every epoch */
-/* The end of a fit with moving averages: copies them over the weights. */
-bool model_overwrite_with_averages(model *m);
+/* The end of a fit with moving averages: copies them over the weights that have one. */
+void model_overwrite_with_averages(model *m);
 
 uint64_t model_variable_bytes(const model *m, uint64_t number);
 
