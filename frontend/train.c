@@ -180,6 +180,18 @@ static ir_value count_rows(fe_lower *l)
     bug("a model without inputs");
 }
 
+/* A loss that is one number for the whole batch counts for each of its rows, or for each step of the mask. Its sum is left alone:
+ * weights that are not given look like ones here, and they would count the rows. */
+static ir_value spread_number(fe_lower *l, const fe_loss *loss, ir_value values, ir_value mask)
+{
+    ir_type shape = {.dtype = DTYPE_f32, .rank = 1, .dim = {ir_batch(1)}};
+    if (mask != IR_NONE)
+        shape = ir_type_with_dtype(*ir_type_of(l->g, mask), DTYPE_f32);
+    else if (loss->reduction != REDUCTION_mean)
+        return values;
+    return ir_build_broadcast_to(l->g, values, &shape);
+}
+
 /* Keras 3 on TensorFlow counts every batch alike in the losses of single outputs, unless it runs eagerly; Keras 2
  * counts it by its rows. */
 static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t index,
@@ -190,11 +202,14 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     bug_if(y == IR_NONE, "labels of output %s do not fit its loss", t->name);
     fe_values v = make_values(l, output, y, loss->settings);
     ir_value values = loss->class->build(&v);
+    const bool is_number = ir_type_of(l->g, values)->rank == 0;
+    if (is_number) values = spread_number(l, loss, values, output->mask);
     ir_type shape = *ir_type_of(l->g, values);
-    if (shape.rank > 0 && t->weight_port >= 0 &&
+    const bool is_weighted = shape.rank > 0 && !(is_number && output->mask != IR_NONE);
+    if (is_weighted && t->weight_port >= 0 &&
         !ir_type_same_shape(&shape, &l->fe->module->port[t->weight_port].type))
         return fe_error(l->fe, loss->at, "expected losses of one output to have values of one shape");
-    if (shape.rank > 0 && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
+    if (is_weighted && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
         track(l, tracker_slot(l->fe, t), value,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Differential fuzzer: random models, Keras as the oracle.
 
-    differential.py --tfcc PATH [--seed S] [--count N] [--minutes M] [--keep DIR] [--replay FILE...] [-v]
+    differential.py --tfcc PATH [--seed S] [--count N] [--minutes M] [--keep DIR] [-v]
+    differential.py --tfcc PATH --replay FILE... [--record DIR] [-v]
 
 Every seed gives one model (fuzz_generate.py). Keras predicts, evaluates and trains it, and so does the program that tfcc makes
 of it; predictions, losses, metrics and weights are compared as the conformance suite compares its cases. Where they differ by
@@ -195,6 +196,13 @@ class Fuzzer:
         with tempfile.TemporaryDirectory() as t:
             return run.run_case(folder, self.tfcc, Path(t), 120)["diffs"]
 
+    def record(self, description, folder):
+        """A case of the conformance suite, as Keras computes it in a graph."""
+        folder.mkdir(parents=True, exist_ok=True)
+        meta, ref = self.oracle.make(description, folder, eager=False)
+        self.oracle.widen(folder, meta, ref)
+        self.ran += 1
+
     def try_one(self, description, name):
         with tempfile.TemporaryDirectory() as t:
             try:
@@ -256,7 +264,8 @@ def descriptions(args):
     """(name, description) of every model to try; None for a seed without one."""
     from fuzz_generate import generate
     for path in args.replay:
-        yield Path(path).parent.name or Path(path).stem, json.loads(Path(path).read_text())
+        path = Path(path)
+        yield path.parent.name if path.stem in ("small", "whole") else path.stem, json.loads(path.read_text())
     seed, end = args.seed, time.monotonic() + args.minutes * 60
     while not args.replay and time.monotonic() < end and seed < args.seed + args.count:
         try:
@@ -276,6 +285,7 @@ def main():
     p.add_argument("--minutes", type=float, default=10**6)
     p.add_argument("--keep", type=Path)
     p.add_argument("--replay", nargs="*", default=[], help="descriptions instead of seeds")
+    p.add_argument("--record", type=Path, help="with --replay: write cases of the conformance suite here, for what was repaired")
     p.add_argument("-v", action="store_true")
     a = p.parse_args()
     if any(importlib.util.find_spec(name) is None for name in ("keras", "tensorflow", "h5py")):
@@ -288,6 +298,9 @@ def main():
             fuzzer.invalid += 1
             continue
         try:
+            if a.record:
+                fuzzer.record(description, a.record / f"fuzz_{Path(name).stem}")
+                continue
             fuzzer.try_one(description, name)
         except Exception:
             traceback.print_exc()
