@@ -105,8 +105,16 @@ static cg_value load_start(cg *c, scatter *s, const cg_value *place)
     return inside;
 }
 
+/* The operand is a variable that is written in place. */
+static bool is_in_place(const cg *c, const scatter *s)
+{
+    const ir_node *n = cg_node(c, s->node->in[0]);
+    return n->op == OP_parameter && c->body->arg_shared[ir_attr_int(n, ATTR_index, 0)];
+}
+
 static void copy_range(cg *c, scatter *s)
 {
+    if (is_in_place(c, s)) return;
     cg_walk w = {.shape = s->out};
     cg_walk_size(c, &w);
     cg_loop l;

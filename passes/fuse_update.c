@@ -35,12 +35,21 @@ static void list_readers(fuse *f, reader_list *lists)
     }
 }
 
+/* A scatter into the variable that reads it for nothing else: codegen then leaves all other elements alone. */
+static bool is_scatter_into(const fuse *f, const fuse_group *k, ir_value root, int variable)
+{
+    const ir_node *n = &f->g->node[root];
+    if (k->kind != KERNEL_nest || n->op != OP_scatter || number_of(f, n->in[0]) != variable) return false;
+    return number_of(f, fuse_base(f->g, n->in[1])) != variable && number_of(f, fuse_base(f->g, n->in[2])) != variable;
+}
+
 /* The group that writes `root` over the variable reads the variable, if at all, element by element and
  * not after that store: in a loop's roots of higher number it would find the new value. */
 static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
 {
     const fuse_group *k = &f->groups[group];
     ir_value item;
+    if (is_scatter_into(f, k, root, variable)) return true;
     for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)

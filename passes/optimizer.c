@@ -120,7 +120,13 @@ static void update_weight(optimizer_state *s, const optimizer_class *class, cons
                         .gradient = ir_build_convert(g, b->value, dtype),
                         .value = optimizer_value(g, b->variable),
                         .rate = ir_build_convert(g, s->rate, dtype),
-                        .step = ir_build_convert(g, step, dtype)};
+                        .step = ir_build_convert(g, step, dtype),
+                        .index = IR_NONE,
+                        .row = IR_NONE};
+    if (optimizer_rows_begin(&t, b->value)) {
+        optimizer_rows_assign(&t, b->variable, class->update(&t));
+        return;
+    }
     const bool is_adam = optimizer_lists(s->record, "adam", (size_t)b->variable);
     const ir_field *decay = ir_record_find(s->record, is_adam ? "adam_weight_decay" : "weight_decay");
     if (decay != NULL)

@@ -50,7 +50,15 @@ typedef struct optimizer_step {
     int variable;
     ir_value gradient, value;
     ir_value rate, step; /* step: this update's number, from 1 */
+    ir_value index; /* IR_NONE: of all rows; else gradient, value and slots are rows of the weight: which, */
+    ir_value row;   /* and the same where a row is written, -1 where another position stands for it */
 } optimizer_step;
+
+/* optimizer_rows.c: when `gradient` is rows added to zeros and the optimizer may leave others alone, t becomes the update of
+ * these rows: sets gradient, value, index and row. Slots are then taken and assigned by rows. */
+bool optimizer_rows_begin(optimizer_step *t, ir_value gradient);
+ir_value optimizer_rows_take(optimizer_step *t, int variable);
+void optimizer_rows_assign(optimizer_step *t, int variable, ir_value rows);
 
 ir_value optimizer_slot(optimizer_step *t, const char *suffix);
 void optimizer_slot_assign(optimizer_step *t, const char *suffix, ir_value value);

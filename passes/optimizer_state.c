@@ -76,7 +76,7 @@ int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, d
     int found = optimizer_variable_find(m, path);
     if (found >= 0) return found;
     int before = 0;
-    for (size_t i = 0; i < m->variable_count; i++) before += m->variable[i].role == ROLE_optimizer;
+    for (size_t i = 0; i < m->variable_count; i++) before += m->variable[i].role == ROLE_optimizer && m->variable[i].h5 != NULL;
     int copied = 0;
     for (size_t i = 0; s->h5_copy != NULL && i < m->variable_count; i++) {
         const char *copy = m->variable[i].h5_copy;
@@ -206,12 +206,16 @@ static int find_slot(optimizer_step *t, const char *suffix)
 
 ir_value optimizer_slot(optimizer_step *t, const char *suffix)
 {
+    if (t->index != IR_NONE) return optimizer_rows_take(t, find_slot(t, suffix));
     return optimizer_value(t->g, find_slot(t, suffix));
 }
 
 void optimizer_slot_assign(optimizer_step *t, const char *suffix, ir_value value)
 {
-    optimizer_assign(t->s, find_slot(t, suffix), value);
+    if (t->index != IR_NONE)
+        optimizer_rows_assign(t, find_slot(t, suffix), value);
+    else
+        optimizer_assign(t->s, find_slot(t, suffix), value);
 }
 
 double optimizer_number(const optimizer_step *t, const char *key)
