@@ -43,7 +43,8 @@ library library_name(arena *a, const char *output, bool shared)
     return l;
 }
 
-/* ---- the header ------------------------------------------------------------------------------------------ */
+/* ---- the header ------------------------------------------------------------------------------------------
+ */
 
 /* Text of the model inside a comment. */
 static void add_safe(text *t, const char *word)
@@ -105,7 +106,8 @@ static void add_variables(text *t, const ir_module *m)
     for (size_t i = 0; i < m->variable_count; i++) {
         const ir_variable *v = &m->variable[i];
         if (v->role == ROLE_metric || v->role == ROLE_gradient) continue;
-        if (v->role == ROLE_weight) add_line(t, count, v->path, &v->type, v->trainable ? "" : ", not trainable");
+        if (v->role == ROLE_weight)
+            add_line(t, count, v->path, &v->type, v->trainable ? "" : ", not trainable");
         count++;
     }
 }
@@ -121,7 +123,8 @@ static bool is_taken(const ir_module *m, const ir_port *p, const char *upper, ar
 /* enum constants for the indices of ports */
 static void add_numbers(arena *a, text *t, const library *l, const ir_module *m)
 {
-    static const char *const kinds[] = {[PORT_x] = "INPUT", [PORT_y] = "TARGET", [PORT_sample_weight] = "SAMPLE_WEIGHT"};
+    static const char *const kinds[] = {
+        [PORT_x] = "INPUT", [PORT_y] = "TARGET", [PORT_sample_weight] = "SAMPLE_WEIGHT"};
     size_t count[3] = {0};
     text_add(t, "enum {\n");
     for (size_t i = 0; i < m->port_count; i++) {
@@ -143,7 +146,8 @@ bool library_write_header(arena *a, const library *l, const ir_module *m, bool p
     if (!text_read_file(&api, path, 1 << 20)) return diag_failed(d, path, "cannot read: %s", strerror(errno));
     text_add(&t, "/* Model \"");
     add_safe(&t, m->name);
-    text_add(&t, "\", compiled by tfcc " TFCC_VERSION "%s. %s_program() below goes to tfcc_create.\n", predict_only ? " for prediction only" : "", l->name);
+    text_add(&t, "\", compiled by tfcc " TFCC_VERSION "%s. %s_program() below goes to tfcc_create.\n",
+             predict_only ? " for prediction only" : "", l->name);
     add_ports(&t, m, PORT_x, "Inputs (TFCC_INPUTS)");
     add_outputs(&t, m, "predict", "Outputs (TFCC_OUTPUTS)");
     add_ports(&t, m, PORT_y, "Targets (TFCC_TARGETS)");
@@ -152,7 +156,10 @@ bool library_write_header(arena *a, const library *l, const ir_module *m, bool p
     add_variables(&t, m);
     text_add(&t, " */\n#ifndef %s_MODEL_H\n#define %s_MODEL_H\n\n", upper, upper);
     text_put(&t, text_get(&api), api.length);
-    text_add(&t, "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n/* The compiled model. */\nconst tfcc_program *%s(void);\n\n", l->symbol);
+    text_add(&t,
+             "\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n/* The compiled model. */\nconst tfcc_program "
+             "*%s(void);\n\n",
+             l->symbol);
     add_numbers(a, &t, l, m);
     text_add(&t, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
     bool ok = text_write_file(&t, l->header);

@@ -1,5 +1,5 @@
-/* h5.c: see h5.h. The HDF5 library is loaded by a child process, which sends three texts back through a pipe; so a damaged
- * file can neither crash nor stop the compiler, and tfcc starts without the library. */
+/* h5.c: see h5.h. The HDF5 library is loaded by a child process, which sends three texts back through a pipe;
+ * so a damaged file can neither crash nor stop the compiler, and tfcc starts without the library. */
 #include "frontend/h5.h"
 
 #include <dlfcn.h>
@@ -103,7 +103,8 @@ static char *read_attribute(const library *h, hid_t root, const char *name)
     hid_t attribute = h->H5Aopen(root, name, H5P_DEFAULT);
     hid_t type = attribute < 0 ? -1 : h->H5Aget_type(attribute);
     hid_t space = attribute < 0 ? -1 : h->H5Aget_space(attribute);
-    if (type < 0 || h->H5Tget_class(type) != H5T_STRING || h->H5Sget_simple_extent_ndims(space) != 0) return NULL;
+    if (type < 0 || h->H5Tget_class(type) != H5T_STRING || h->H5Sget_simple_extent_ndims(space) != 0)
+        return NULL;
     size_t size = h->H5Tget_size(type);
     if (h->H5Tis_variable_str(type) > 0) {
         char *string = NULL;
@@ -165,7 +166,8 @@ static bool ask_child(fe *f, const char *path, text *out, int *out_status)
     close(ends[0]);
     if (child < 0) return diag_failed(f->diag, NULL, "cannot start a process: %s", strerror(errno));
     while (waitpid(child, &status, 0) < 0) {
-        if (errno != EINTR) return diag_failed(f->diag, NULL, "cannot wait for a process: %s", strerror(errno));
+        if (errno != EINTR)
+            return diag_failed(f->diag, NULL, "cannot wait for a process: %s", strerror(errno));
     }
     *out_status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     return true;
@@ -193,13 +195,15 @@ static bool read_texts(fe *f, const char *path, char **out)
     int status = 0;
     bool ok = ask_child(f, path, &answer, &status);
     if (ok && status == NO_LIBRARY)
-        ok = diag_failed(f->diag, NULL, "HDF5 files need the HDF5 library: install Debian's libhdf5-103 (or hdf5)");
+        ok = diag_failed(f->diag, NULL,
+                         "HDF5 files need the HDF5 library: install Debian's libhdf5-103 (or hdf5)");
     else if (ok && status < 0)
         ok = diag_error(f->diag, NULL, "damaged: the HDF5 library fails on this file");
     else if (ok && status != 0)
         ok = diag_error(f->diag, NULL, "expected an HDF5 file, found one that is damaged");
     for (int i = 0; ok && i < TEXTS; i++) {
-        if (!take_text(f, &answer, &at, &out[i])) ok = diag_error(f->diag, NULL, "damaged: it ends too early");
+        if (!take_text(f, &answer, &at, &out[i]))
+            ok = diag_error(f->diag, NULL, "damaged: it ends too early");
     }
     text_done(&answer);
     return ok;
@@ -224,7 +228,8 @@ bool fe_h5_read(fe *f, const char *path, fe_archive *out)
     const char *config = found[1] ? found[1] + strspn(found[1], " \t\r\n") : NULL;
     if (!config) {
         return diag_error(f->diag, NULL,
-                          "expected a whole model, found HDF5 without \"model_config\": a file of weights goes to --weights, "
+                          "expected a whole model, found HDF5 without \"model_config\": a file of weights "
+                          "goes to --weights, "
                           "beside the JSON of model.to_json()");
     }
     if (*config != '{') return diag_error(f->diag, "model_config", "expected a JSON object");
@@ -298,10 +303,13 @@ static void adapt_object(fe *f, cJSON *object, const char *module)
     cJSON *function = cJSON_GetObjectItemCaseSensitive(config, "fn");
     if (cJSON_IsString(name) && strncmp(name->valuestring, "Custom>", 7) == 0) name->valuestring += 7;
     if (cJSON_IsString(name) && cJSON_IsString(function)) {
-        if (strcmp(name->valuestring, "MeanMetricWrapper") == 0) name->valuestring = make_class(f, function->valuestring);
+        if (strcmp(name->valuestring, "MeanMetricWrapper") == 0)
+            name->valuestring = make_class(f, function->valuestring);
         drop_member(config, function);
     }
-    if (!cJSON_IsString(name) || !cJSON_IsObject(config) || cJSON_GetObjectItemCaseSensitive(object, "module")) return;
+    if (!cJSON_IsString(name) || !cJSON_IsObject(config) ||
+        cJSON_GetObjectItemCaseSensitive(object, "module"))
+        return;
     cJSON *none = arena_new(f->arena, cJSON);
     none->type = cJSON_NULL;
     put_member(object, make_text(f, module), "module");

@@ -1,7 +1,7 @@
-/* keras2_formula.c: functions of TensorFlow that are a formula of keras.ops: rows of family `formula` in tf_symbols.def.
- *   value := number | 'text' | true | false | null | [value, ...] | name | name?value | Operation(argument, ...)
- *   argument := value | key=value
- * A name is an argument of the call, null when it is absent; name?value has a default. */
+/* keras2_formula.c: functions of TensorFlow that are a formula of keras.ops: rows of family `formula` in
+ * tf_symbols.def. value := number | 'text' | true | false | null | [value, ...] | name | name?value |
+ * Operation(argument, ...) argument := value | key=value A name is an argument of the call, null when it is
+ * absent; name?value has a default. */
 #include "frontend/keras2.h"
 
 #include <stdlib.h>
@@ -28,7 +28,10 @@ static bool take(formula *f, char c)
     return true;
 }
 
-static void expect(formula *f, char c) { bug_if(!take(f, c), "expected '%c' in a formula of tf_symbols.def: %s", c, f->at); }
+static void expect(formula *f, char c)
+{
+    bug_if(!take(f, c), "expected '%c' in a formula of tf_symbols.def: %s", c, f->at);
+}
 
 static const char *take_word(formula *f)
 {
@@ -69,7 +72,8 @@ static bool take_call(formula *f, const char *name, bool run, fe_value *out)
 {
     fe_value positional[MOST_ITEMS], keyword[MOST_ITEMS];
     const char *key[MOST_ITEMS];
-    fe_args args = {.arg = {.kind = FE_LIST, .item = positional}, .kwarg = {.kind = FE_DICT, .item = keyword, .key = key}};
+    fe_args args = {.arg = {.kind = FE_LIST, .item = positional},
+                    .kwarg = {.kind = FE_DICT, .item = keyword, .key = key}};
     while (!take(f, ')')) {
         bug_if(args.arg.count + args.kwarg.count == MOST_ITEMS, "a call in tf_symbols.def is too long");
         const char *start = f->at += strspn(f->at, " ");
@@ -77,7 +81,8 @@ static bool take_call(formula *f, const char *name, bool run, fe_value *out)
         const bool named = *f->at == '=' && f->at > start;
         if (named) key[args.kwarg.count] = arena_strndup(f->l->fe->arena, start, (size_t)(f->at - start));
         f->at = named ? f->at + 1 : start;
-        if (!take_value(f, run, named ? &keyword[args.kwarg.count] : &positional[args.arg.count])) return false;
+        if (!take_value(f, run, named ? &keyword[args.kwarg.count] : &positional[args.arg.count]))
+            return false;
         args.kwarg.count += named;
         args.arg.count += !named;
         take(f, ',');

@@ -1,6 +1,6 @@
-/* keras2_node.c: TensorFlowOpLayer, a node of TensorFlow's graph as TensorFlow 2.3 and older wrote it: its definition
- * (NodeDef in JSON, or that as a string) and the inputs that are constants. It is read as the function of the same
- * meaning in tf_symbols.def. */
+/* keras2_node.c: TensorFlowOpLayer, a node of TensorFlow's graph as TensorFlow 2.3 and older wrote it: its
+ * definition (NodeDef in JSON, or that as a string) and the inputs that are constants. It is read as the
+ * function of the same meaning in tf_symbols.def. */
 #include "frontend/keras2.h"
 
 #include <stdlib.h>
@@ -24,12 +24,14 @@ typedef struct node {
     fe_value attribute;             /* FE_DICT under the symbol's names */
 } node;
 
-/* ---- reading ------------------------------------------------------------------------------------------------ */
+/* ---- reading
+ * ------------------------------------------------------------------------------------------------ */
 
 static bool has_float(const cJSON *j)
 {
     bool found = cJSON_IsNumber(j) && strpbrk(j->valuestring, ".eENI");
-    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next) found = has_float(item);
+    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next)
+        found = has_float(item);
     return found;
 }
 
@@ -39,13 +41,16 @@ static bool read_constants(fe *f, const cJSON *constants, const json_at *at, nod
     for (const cJSON *j = cJSON_IsObject(constants) ? constants->child : NULL; j; j = j->next) {
         const json_at item_at = {.up = at, .key = j->string};
         const long index = strtol(j->string, NULL, 10);
-        if (index < 0 || index >= MOST_INPUTS) return fe_error(f, &item_at, "expected the number of an input below %d", MOST_INPUTS);
+        if (index < 0 || index >= MOST_INPUTS)
+            return fe_error(f, &item_at, "expected the number of an input below %d", MOST_INPUTS);
         /* Integers stay a list, which sizes and axes are read from; other arrays become tensors. */
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "value");
+        const cJSON *value =
+            cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "value");
         const cJSON *from = cJSON_IsArray(value) && !has_float(value) ? value : j;
         fe_value *to = &n->constant[index];
-        bool ok = cJSON_IsArray(from) && has_float(from) ? fe_arg_read_array(&r, from, DTYPE_f32, &item_at, to)
-                                                         : fe_arg_read(&r, from, &item_at, to);
+        bool ok = cJSON_IsArray(from) && has_float(from)
+                      ? fe_arg_read_array(&r, from, DTYPE_f32, &item_at, to)
+                      : fe_arg_read(&r, from, &item_at, to);
         if (!ok) return false;
     }
     return true;
@@ -72,14 +77,20 @@ static const char *decode_text(fe *f, const char *packed)
 /* Integers of 64 bits are strings in JSON. */
 static int64_t whole(const cJSON *j)
 {
-    return cJSON_IsString(j) ? strtoll(j->valuestring, NULL, 10) : cJSON_IsNumber(j) ? (int64_t)j->valuedouble : 0;
+    return cJSON_IsString(j)   ? strtoll(j->valuestring, NULL, 10)
+           : cJSON_IsNumber(j) ? (int64_t)j->valuedouble
+                               : 0;
 }
 
-static fe_value make_int(int64_t n) { return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n}; }
+static fe_value make_int(int64_t n)
+{
+    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
+}
 
 static const char *type_name(fe *f, const char *dt)
 {
-    static const char *const names[][2] = {{"DT_FLOAT", "float32"}, {"DT_HALF", "float16"}, {"DT_DOUBLE", "float64"}};
+    static const char *const names[][2] = {
+        {"DT_FLOAT", "float32"}, {"DT_HALF", "float16"}, {"DT_DOUBLE", "float64"}};
     for (size_t i = 0; i < countof(names); i++) {
         if (strcmp(names[i][0], dt) == 0) return names[i][1];
     }
@@ -88,20 +99,27 @@ static const char *type_name(fe *f, const char *dt)
     return name;
 }
 
-/* {"b": true}, {"i": "3"}, {"f": 0.2}, {"s": "U0FNRQ=="}, {"type": "DT_FLOAT"}, {"list": {"i": ["1", "2"]}} */
+/* {"b": true}, {"i": "3"}, {"f": 0.2}, {"s": "U0FNRQ=="}, {"type": "DT_FLOAT"}, {"list": {"i": ["1", "2"]}}
+ */
 static fe_value read_attribute(fe *f, const cJSON *j)
 {
     const cJSON *kind = cJSON_IsObject(j) ? j->child : NULL;
     if (!kind) return (fe_value){.kind = FE_NULL};
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(kind, "i");
-    if (strcmp(kind->string, "b") == 0) return (fe_value){.kind = FE_BOOL, .number = cJSON_IsTrue(kind), .integer = cJSON_IsTrue(kind)};
+    if (strcmp(kind->string, "b") == 0)
+        return (fe_value){.kind = FE_BOOL, .number = cJSON_IsTrue(kind), .integer = cJSON_IsTrue(kind)};
     if (strcmp(kind->string, "i") == 0) return make_int(whole(kind));
-    if (strcmp(kind->string, "f") == 0) return (fe_value){.kind = FE_NUMBER, .number = kind->valuedouble, .is_float = true};
-    if (strcmp(kind->string, "s") == 0 && cJSON_IsString(kind)) return (fe_value){.kind = FE_TEXT, .text = decode_text(f, kind->valuestring)};
-    if (strcmp(kind->string, "type") == 0 && cJSON_IsString(kind)) return (fe_value){.kind = FE_TEXT, .text = type_name(f, kind->valuestring)};
+    if (strcmp(kind->string, "f") == 0)
+        return (fe_value){.kind = FE_NUMBER, .number = kind->valuedouble, .is_float = true};
+    if (strcmp(kind->string, "s") == 0 && cJSON_IsString(kind))
+        return (fe_value){.kind = FE_TEXT, .text = decode_text(f, kind->valuestring)};
+    if (strcmp(kind->string, "type") == 0 && cJSON_IsString(kind))
+        return (fe_value){.kind = FE_TEXT, .text = type_name(f, kind->valuestring)};
     if (strcmp(kind->string, "list") != 0 || !cJSON_IsArray(list)) return (fe_value){.kind = FE_NULL};
-    fe_value out = {.kind = FE_LIST, .item = arena_array(f->arena, fe_value, (size_t)cJSON_GetArraySize(list) + 1)};
-    for (const cJSON *item = list->child; item; item = item->next) out.item[out.count++] = make_int(whole(item));
+    fe_value out = {.kind = FE_LIST,
+                    .item = arena_array(f->arena, fe_value, (size_t)cJSON_GetArraySize(list) + 1)};
+    for (const cJSON *item = list->child; item; item = item->next)
+        out.item[out.count++] = make_int(whole(item));
     return out;
 }
 
@@ -116,7 +134,9 @@ static const char *take_word(fe *f, const char **at)
 
 static void read_attributes(fe *f, const cJSON *attr, node *n)
 {
-    n->attribute = (fe_value){.kind = FE_DICT, .item = arena_array(f->arena, fe_value, MOST_NAMED), .key = arena_array(f->arena, const char *, MOST_NAMED)};
+    n->attribute = (fe_value){.kind = FE_DICT,
+                              .item = arena_array(f->arena, fe_value, MOST_NAMED),
+                              .key = arena_array(f->arena, const char *, MOST_NAMED)};
     const char *at = n->row->attributes, *word;
     while ((word = take_word(f, &at)) != NULL) {
         const char *equals = strchr(word, '=');
@@ -134,16 +154,20 @@ bool tf_node_read(fe *f, fe_layer *layer, fe_config *c)
     const json_at at = fe_key(c, "node_def"), constants_at = fe_key(c, "constants");
     const cJSON *def = fe_config_item(c, "node_def"), *constants = fe_config_item(c, "constants");
     if (!fe_config_done(c)) return false;
-    if (cJSON_IsString(def) && def->valuestring[0] == '{') def = fe_json_parse(f, f->diag->file, def->valuestring, strlen(def->valuestring));
+    if (cJSON_IsString(def) && def->valuestring[0] == '{')
+        def = fe_json_parse(f, f->diag->file, def->valuestring, strlen(def->valuestring));
     const cJSON *op = cJSON_GetObjectItemCaseSensitive(def, "op");
     if (!cJSON_IsString(op)) {
-        return fe_error(f, &at, "expected the definition of a node in JSON, found %s; load the model in TensorFlow 2.4 or newer and write it again",
+        return fe_error(f, &at,
+                        "expected the definition of a node in JSON, found %s; load the model in TensorFlow "
+                        "2.4 or newer and write it again",
                         fe_json_show(f, def));
     }
     for (size_t i = 0; i < countof(rows); i++) {
         if (strcmp(rows[i].op, op->valuestring) == 0) n->row = &rows[i];
     }
-    if (!n->row) return fe_error(f, &at, "operation %s of TensorFlow's graphs is not supported", fe_json_show(f, op));
+    if (!n->row)
+        return fe_error(f, &at, "operation %s of TensorFlow's graphs is not supported", fe_json_show(f, op));
     n->symbol = tf_symbol_find(n->row->symbol);
     bug_if(!n->symbol, "keras2_nodes.def names %s, which is unknown", n->row->symbol);
     read_attributes(f, cJSON_GetObjectItemCaseSensitive(def, "attr"), n);
@@ -151,7 +175,8 @@ bool tf_node_read(fe *f, fe_layer *layer, fe_config *c)
     return read_constants(f, constants, &constants_at, n);
 }
 
-/* ---- calling ------------------------------------------------------------------------------------------------- */
+/* ---- calling
+ * ------------------------------------------------------------------------------------------------- */
 
 /* The node's inputs in order: tensors of the call, and constants between them. */
 static int gather_inputs(fe_lower *l, const node *n, const fe_args *args, fe_value *out)
@@ -180,10 +205,15 @@ static bool name_inputs(fe_lower *l, const node *n, int count, fe_value *input, 
         const int part = many ? count - (words - 1) : 1;
         if (part < 1) break;
         dict->key[dict->count] = word[i] + many;
-        dict->item[dict->count++] = many ? (fe_value){.kind = FE_LIST, .count = part, .item = arena_copy(l->fe->arena, input + used, (size_t)part * sizeof *input)} : input[used];
+        dict->item[dict->count++] =
+            many ? (fe_value){.kind = FE_LIST,
+                              .count = part,
+                              .item = arena_copy(l->fe->arena, input + used, (size_t)part * sizeof *input)}
+                 : input[used];
         used += part;
     }
-    return used == count || fe_layer_error(l->fe, l->layer, "expected inputs as those of %s, found %d", n->row->op, count);
+    return used == count ||
+           fe_layer_error(l->fe, l->layer, "expected inputs as those of %s, found %d", n->row->op, count);
 }
 
 static fe_value *find(fe_value *dict, const char *name)
@@ -208,10 +238,12 @@ static bool make_key(fe_lower *l, fe_value *dict)
     for (int i = 0; i < 3; i++) {
         list[i] = find(dict, part[i]);
         if (!list[i] || list[i]->kind != FE_LIST || list[i]->count != list[0]->count)
-            return fe_layer_error(l->fe, l->layer, "expected constants of one length as begin, end and strides");
+            return fe_layer_error(l->fe, l->layer,
+                                  "expected constants of one length as begin, end and strides");
     }
     const int count = list[0]->count;
-    fe_value *key = arena_array(l->fe->arena, fe_value, (size_t)count + 1), *bound = arena_array(l->fe->arena, fe_value, 3 * (size_t)count + 1);
+    fe_value *key = arena_array(l->fe->arena, fe_value, (size_t)count + 1),
+             *bound = arena_array(l->fe->arena, fe_value, 3 * (size_t)count + 1);
     for (int i = 0; i < count && i < 32; i++) {
         const int64_t bit = (int64_t)1 << i;
         key[i] = (fe_value){.kind = FE_SLICE, .count = 3, .item = bound + 3 * (size_t)i};
@@ -238,7 +270,9 @@ bool tf_node_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *o
     fe_args renamed = {.arg = {.kind = FE_LIST}, .kwarg = {.kind = FE_DICT}};
     int count = gather_inputs(l, n, args, input);
     if (count < 1 || !name_inputs(l, n, count, input, &named.kwarg))
-        return count >= 1 ? false : fe_layer_error(l->fe, layer, "expected inputs and constants that fit the node %s", n->row->op);
+        return count >= 1 ? false
+                          : fe_layer_error(l->fe, layer, "expected inputs and constants that fit the node %s",
+                                           n->row->op);
     for (int i = 0; i < n->attribute.count; i++) {
         key[named.kwarg.count] = n->attribute.key[i];
         item[named.kwarg.count++] = n->attribute.item[i];

@@ -1,4 +1,5 @@
-/* keras2_parts.c: functions of TensorFlow that take parts of tensors or bring them in order, in another form than keras.ops. */
+/* keras2_parts.c: functions of TensorFlow that take parts of tensors or bring them in order, in another form
+ * than keras.ops. */
 #include "frontend/keras2.h"
 
 #include <string.h>
@@ -9,7 +10,10 @@ static bool fail(fe_lower *l, const char *format, const char *name)
     return fe_layer_error(l->fe, l->layer, format, name);
 }
 
-static fe_value make_int(int64_t n) { return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n}; }
+static fe_value make_int(int64_t n)
+{
+    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
+}
 
 static const fe_value *find(const fe_args *args, const char *name) { return fe_args_find(args, -1, name); }
 
@@ -43,7 +47,8 @@ static bool get_axis(fe_lower *l, const fe_args *args, const ir_type *t, int64_t
     return (*out >= 0 && *out < t->rank) || fail(l, "expected an axis of %s", fe_shape_show(l->fe, t));
 }
 
-/* ---- order ---------------------------------------------------------------------------------------------- */
+/* ---- order ----------------------------------------------------------------------------------------------
+ */
 
 /* sort and argsort; equal elements keep their order in both directions. */
 bool tf_build_sort(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
@@ -69,7 +74,8 @@ static bool shift(fe_lower *l, fe_value x, int64_t axis, double start, fe_value 
     if (t.dim[axis].batch) return fail(l, "expected an axis other than the batch%s", "");
     first.dim[axis] = ir_fixed(1);
     ir_value part[2] = {ir_build_fill(l->g, first, start), IR_NONE};
-    if (t.dim[axis].count > 1) part[1] = ir_build_slice_dim(l->g, x.tensor.value, (int)axis, 0, t.dim[axis].count - 1);
+    if (t.dim[axis].count > 1)
+        part[1] = ir_build_slice_dim(l->g, x.tensor.value, (int)axis, 0, t.dim[axis].count - 1);
     *out = fe_value_tensor(part[0], IR_NONE);
     if (part[1] == IR_NONE) return true;
     *out = fe_value_tensor(ir_build_concatenate(l->g, 2, part, (int)axis), IR_NONE);
@@ -92,7 +98,8 @@ bool tf_build_cumulative(fe_lower *l, const tf_symbol *s, const fe_args *args, f
     return !reverse || build_x(l, "Flip", *out, "axis", list, out);
 }
 
-/* ---- parts ---------------------------------------------------------------------------------------------- */
+/* ---- parts ----------------------------------------------------------------------------------------------
+ */
 
 /* Lists of known sizes; -1 for the batch or what is open. */
 static bool get_sizes(fe_lower *l, const fe_args *args, const char *name, int count, int64_t *out)
@@ -136,8 +143,11 @@ bool tf_build_gather(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_va
     const tf_arg plain[] = {{"x", x}, {"indices", *indices}, {"axis", make_int(axis)}};
     if (shared == 0) return tf_op_build(l, s->op, 3, plain, out);
     const ir_type *it = indices->kind == FE_TENSOR ? ir_type_of(l->g, indices->tensor.value) : NULL;
-    bool fits = it && shared == 1 && axis == 1 && (it->rank == 1 || it->rank == 2) && t.rank >= 2 && !t.dim[1].batch;
-    if (!fits) return fail(l, "only batch_dims of 1 along axis 1 with indices of one or two dims is supported%s", "");
+    bool fits =
+        it && shared == 1 && axis == 1 && (it->rank == 1 || it->rank == 2) && t.rank >= 2 && !t.dim[1].batch;
+    if (!fits)
+        return fail(l, "only batch_dims of 1 along axis 1 with indices of one or two dims is supported%s",
+                    "");
     const bool one = it->rank == 1;
     ir_type wide = ir_type_make(it->dtype, t.rank, t.dim);
     wide.dim[1] = one ? ir_fixed(1) : it->dim[1];
@@ -164,7 +174,8 @@ bool tf_build_band_part(fe_lower *l, const tf_symbol *s, const fe_args *args, fe
     return upper->integer < 0 || build_x(l, "Tril", *out, "k", make_int(upper->integer), out);
 }
 
-/* ---- whole tensors ---------------------------------------------------------------------------------------- */
+/* ---- whole tensors ----------------------------------------------------------------------------------------
+ */
 
 /* A number or tensor brought to a shape in which -1 stands for the batch. */
 bool tf_build_stretch(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
@@ -184,7 +195,8 @@ bool tf_build_stretch(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_v
         const ir_type own = *ir_type_of(l->g, x->tensor.value);
         t.dtype = own.dtype;
         if (!ir_broadcast_shapes(&own, &t, &both) || !ir_type_same_shape(&both, &t))
-            return fail(l, "expected a tensor that stretches to the shape, found %s", fe_shape_show(l->fe, &own));
+            return fail(l, "expected a tensor that stretches to the shape, found %s",
+                        fe_shape_show(l->fe, &own));
         *out = fe_value_tensor(ir_build_broadcast_to(l->g, x->tensor.value, &t), IR_NONE);
     } else {
         if (dtype && (dtype->kind != FE_TEXT || !ir_dtype_find_keras(dtype->text, &t.dtype)))
@@ -216,13 +228,16 @@ bool tf_build_diag(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     int64_t places[IR_MAX_RANK];
     for (int i = 0; i < t.rank; i++) places[i] = i;
     const ir_type count = ir_type_with_dtype(xt, DTYPE_i32);
-    ir_value on = ir_build_compare(l->g, "EQ", ir_build_iota(l->g, count, xt.rank - 1), ir_build_iota(l->g, count, xt.rank - 2));
+    ir_value on = ir_build_compare(l->g, "EQ", ir_build_iota(l->g, count, xt.rank - 1),
+                                   ir_build_iota(l->g, count, xt.rank - 2));
     ir_value spread = ir_build_broadcast_in_dim(l->g, d.tensor.value, &xt, places);
-    *out = fe_value_tensor(ir_build_select(l->g, on, spread, whole ? x.tensor.value : ir_build_fill(l->g, xt, 0)), IR_NONE);
+    *out = fe_value_tensor(
+        ir_build_select(l->g, on, spread, whole ? x.tensor.value : ir_build_fill(l->g, xt, 0)), IR_NONE);
     return true;
 }
 
-/* ---- channels ------------------------------------------------------------------------------------------- */
+/* ---- channels -------------------------------------------------------------------------------------------
+ */
 
 static double get_number(const fe_args *args, const char *name, double otherwise)
 {
@@ -241,7 +256,9 @@ static ir_value build_window(fe_lower *l, ir_value x, int64_t radius)
         ir_type edge = t;
         if (k >= channels || -k >= channels) continue;
         edge.dim[t.rank - 1] = ir_fixed(k > 0 ? k : -k);
-        ir_value part = k == 0 ? square : ir_build_slice_dim(g, square, t.rank - 1, k > 0 ? k : 0, k > 0 ? channels : channels + k);
+        ir_value part = k == 0 ? square
+                               : ir_build_slice_dim(g, square, t.rank - 1, k > 0 ? k : 0,
+                                                    k > 0 ? channels : channels + k);
         ir_value zero = k == 0 ? IR_NONE : ir_build_fill(g, edge, 0);
         ir_value joined[2] = {k > 0 ? part : zero, k > 0 ? zero : part};
         ir_value moved = k == 0 ? part : ir_build_concatenate(g, 2, joined, t.rank - 1);

@@ -67,14 +67,16 @@ static const char *module_of(const fe *f, const char *class_name)
 
 void fe_saved_make(fe *f, const cJSON *root, const cJSON *training, bool trained, frontend_model *out)
 {
-    static const char *const own[] = {"module", "registered_name", "compile_config", "keras_version", "backend"};
+    static const char *const own[] = {"module", "registered_name", "compile_config", "keras_version",
+                                      "backend"};
     const cJSON *class_name = cJSON_GetObjectItemCaseSensitive(root, "class_name");
     const cJSON *version = cJSON_GetObjectItemCaseSensitive(root, "keras_version");
     const cJSON *module = cJSON_GetObjectItemCaseSensitive(root, "module");
     const cJSON *registered = cJSON_GetObjectItemCaseSensitive(root, "registered_name");
     text t = {0};
     text_add(&t, "{");
-    add_text(&t, "module", cJSON_IsString(module) ? module->valuestring : module_of(f, class_name->valuestring));
+    add_text(&t, "module",
+             cJSON_IsString(module) ? module->valuestring : module_of(f, class_name->valuestring));
     for (const cJSON *item = root->child; item; item = item->next) {
         bool done = false;
         for (size_t i = 0; i < countof(own); i++) done = done || strcmp(item->string, own[i]) == 0;

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const step_names[CAPI_STEPS] = {"predict", "eval_step", "train_step", "metrics", "gradients", "apply_gradients"};
+static const char *const step_names[CAPI_STEPS] = {"predict", "eval_step", "train_step",
+                                                   "metrics", "gradients", "apply_gradients"};
 
 uint32_t tfcc_api_version(void) { return TFCC_API_VERSION; }
 
@@ -44,7 +45,8 @@ const char *tfcc_error(const tfcc_model *m)
     return m->said;
 }
 
-/* ---- making and ending ---------------------------------------------------------------------------------- */
+/* ---- making and ending ----------------------------------------------------------------------------------
+ */
 
 static void *system_allocate(void *context, size_t size, size_t alignment)
 {
@@ -62,8 +64,9 @@ static void system_release(void *context, void *memory, size_t size)
 static tfcc_result check_options(tfcc_model *m, const tfcc_program *program, const tfcc_options *o)
 {
     if (o->struct_size != sizeof *o)
-        return capi_refuse(m, TFCC_MISUSE, "tfcc_options: expected %zu bytes, found %u: made with another tfcc.h",
-                           sizeof *o, (unsigned)o->struct_size);
+        return capi_refuse(m, TFCC_MISUSE,
+                           "tfcc_options: expected %zu bytes, found %u: made with another tfcc.h", sizeof *o,
+                           (unsigned)o->struct_size);
     if (!program || program->abi != TFCC_ABI)
         return capi_refuse(m, TFCC_MISUSE, "expected a program for runtime %u, found %s", (unsigned)TFCC_ABI,
                            program ? "another" : "none");
@@ -125,7 +128,8 @@ void tfcc_destroy(tfcc_model *m)
     if (!m->debug) m->allocator.release(m->allocator.context, m, sizeof *m);
 }
 
-/* ---- what a model is made of ------------------------------------------------------------------------------ */
+/* ---- what a model is made of ------------------------------------------------------------------------------
+ */
 
 static bool is_kind(const tfcc_variable *v, tfcc_kind kind)
 {
@@ -159,7 +163,10 @@ static int port_kind(tfcc_kind kind)
 
 static void describe(tfcc_description *d, const char *name, const tfcc_shape *s)
 {
-    *d = (tfcc_description){.name = name, .type = (tfcc_type)s->dtype, .rank = (int32_t)s->rank, .bytes = (size_t)rt_shape_bytes(s, 1)};
+    *d = (tfcc_description){.name = name,
+                            .type = (tfcc_type)s->dtype,
+                            .rank = (int32_t)s->rank,
+                            .bytes = (size_t)rt_shape_bytes(s, 1)};
     for (uint32_t i = 0; i < s->rank && i < 8; i++) d->dim[i] = s->batch >> i & 1 ? -s->dim[i] : s->dim[i];
 }
 
@@ -198,10 +205,12 @@ tfcc_result tfcc_describe(tfcc_model *m, tfcc_kind kind, size_t index, tfcc_desc
     tfcc_result result = capi_begin(m);
     if (result != TFCC_OK) return result;
     size_t count = visit(m, kind, index, out);
-    return capi_end(m, (out && index < count) || rt_wrong(&m->r, "expected an index below %zu, found %zu", count, index));
+    return capi_end(m, (out && index < count) ||
+                           rt_wrong(&m->r, "expected an index below %zu, found %zu", count, index));
 }
 
-/* ---- variables -------------------------------------------------------------------------------------------- */
+/* ---- variables --------------------------------------------------------------------------------------------
+ */
 
 int64_t capi_variable_find(tfcc_model *m, const char *path, bool gradient)
 {
@@ -217,14 +226,15 @@ int64_t capi_variable_find(tfcc_model *m, const char *path, bool gradient)
     return -1;
 }
 
-bool capi_variable_copy(tfcc_model *m, const char *path, bool gradient, void *to, const void *from, size_t bytes)
+bool capi_variable_copy(tfcc_model *m, const char *path, bool gradient, void *to, const void *from,
+                        size_t bytes)
 {
     int64_t number = capi_variable_find(m, path, gradient);
     if (number < 0) return false;
     uint64_t size = model_variable_bytes(&m->model, (uint64_t)number);
     if (bytes != size || !(to || from)) {
-        return rt_wrong(&m->r, "\"%s\": expected %llu bytes (%s%s), found %zu", path, (unsigned long long)size,
-                        rt_dtype_name(m->r.program->variable[number].shape.dtype),
+        return rt_wrong(&m->r, "\"%s\": expected %llu bytes (%s%s), found %zu", path,
+                        (unsigned long long)size, rt_dtype_name(m->r.program->variable[number].shape.dtype),
                         rt_shape_show(&m->r, m->r.program->variable[number].shape.rank,
                                       m->r.program->variable[number].shape.dim, 0),
                         to || from ? bytes : (size_t)0);
@@ -248,7 +258,8 @@ tfcc_result tfcc_variable_set(tfcc_model *m, const char *path, const void *from,
     return capi_end(m, capi_variable_copy(m, path, false, NULL, from, bytes));
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------ */
+/* ---- running
+ * ------------------------------------------------------------------------------------------------ */
 
 /* Memory for n rows: steps that are open are bound to the old one. */
 static bool make_room(tfcc_model *m, int64_t n)
@@ -278,8 +289,8 @@ static bool check_classes(tfcc_model *m, const tfcc_port *port, int64_t rows, co
     for (uint64_t i = 0; port->shape.dtype == TFCC_I32 && port->classes > 0 && i < count; i++) {
         const int64_t class = ((const int32_t *)data)[i];
         if ((class >= 0 && class < port->classes) || (port->has_ignored && class == port->ignored)) continue;
-        return rt_wrong(&m->r, "\"%s\": expected class indices of 0 to %lld, found %lld at element %llu", port->name,
-                        (long long)port->classes - 1, (long long)class, (unsigned long long)i);
+        return rt_wrong(&m->r, "\"%s\": expected class indices of 0 to %lld, found %lld at element %llu",
+                        port->name, (long long)port->classes - 1, (long long)class, (unsigned long long)i);
     }
     return true;
 }
@@ -307,7 +318,8 @@ static bool set_port(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_vi
     if (!view->data || view->bytes != bytes) {
         return rt_wrong(&m->r, "\"%s\": expected %llu bytes (%lld rows of %s%s), found %zu", port->name,
                         (unsigned long long)bytes, (long long)rows, rt_dtype_name(port->shape.dtype),
-                        rt_shape_show(&m->r, port->shape.rank, port->shape.dim, port->shape.batch), view->data ? view->bytes : (size_t)0);
+                        rt_shape_show(&m->r, port->shape.rank, port->shape.dim, port->shape.batch),
+                        view->data ? view->bytes : (size_t)0);
     }
     if ((uintptr_t)view->data % rt_dtype_size(port->shape.dtype) != 0)
         return rt_wrong(&m->r, "\"%s\": expected an address aligned to its elements", port->name);
@@ -330,7 +342,8 @@ bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view 
         if (p->port[i].kind == kind && !set_port(m, i, rows, absent ? NULL : &view[k++])) return false;
     }
     for (uint64_t i = 0; i < p->port_count; i++) {
-        if (p->port[i].kind == TFCC_PORT_SAMPLE_WEIGHT && kind == TFCC_PORT_SAMPLE_WEIGHT && !m->ports[i]) m->ports[i] = m->ones;
+        if (p->port[i].kind == TFCC_PORT_SAMPLE_WEIGHT && kind == TFCC_PORT_SAMPLE_WEIGHT && !m->ports[i])
+            m->ports[i] = m->ones;
     }
     return true;
 }
@@ -340,23 +353,25 @@ static bool predict(tfcc_model *m, int64_t rows, const tfcc_span *output, size_t
     step *s = capi_step_get(m, CAPI_predict, rows);
     if (!s) return false;
     if (outputs != s->graph->output_count || !output)
-        return rt_wrong(&m->r, "expected %llu outputs, found %zu", (unsigned long long)s->graph->output_count, output ? outputs : (size_t)0);
+        return rt_wrong(&m->r, "expected %llu outputs, found %zu", (unsigned long long)s->graph->output_count,
+                        output ? outputs : (size_t)0);
     for (size_t i = 0; i < outputs; i++) {
         const tfcc_output *o = &s->graph->output[i];
         const uint64_t bytes = rt_shape_bytes(&o->shape, rows);
         if (!output[i].data || output[i].bytes != bytes)
-            return rt_wrong(&m->r, "\"%s\": expected room for %llu bytes, found %zu", o->name, (unsigned long long)bytes,
-                            output[i].data ? output[i].bytes : (size_t)0);
+            return rt_wrong(&m->r, "\"%s\": expected room for %llu bytes, found %zu", o->name,
+                            (unsigned long long)bytes, output[i].data ? output[i].bytes : (size_t)0);
     }
     if (!step_run(s, rows, m->ports)) return false;
     for (size_t i = 0; i < outputs; i++) memcpy(output[i].data, step_output(s, i), output[i].bytes);
     return true;
 }
 
-tfcc_result tfcc_predict(tfcc_model *m, int64_t rows, const tfcc_view *input, size_t inputs, const tfcc_span *output,
-                         size_t outputs)
+tfcc_result tfcc_predict(tfcc_model *m, int64_t rows, const tfcc_view *input, size_t inputs,
+                         const tfcc_span *output, size_t outputs)
 {
     tfcc_result result = capi_begin(m);
     if (result != TFCC_OK) return result;
-    return capi_end(m, capi_ports_set(m, TFCC_PORT_X, rows, input, inputs) && predict(m, rows, output, outputs));
+    return capi_end(m,
+                    capi_ports_set(m, TFCC_PORT_X, rows, input, inputs) && predict(m, rows, output, outputs));
 }

@@ -4,13 +4,15 @@
 
 #include <pthread.h>
 
-static pthread_mutex_t one_writer = PTHREAD_MUTEX_INITIALIZER; /* the HDF5 library serves one thread at a time */
+static pthread_mutex_t one_writer =
+    PTHREAD_MUTEX_INITIALIZER; /* the HDF5 library serves one thread at a time */
 
 tfcc_result tfcc_weights_load(tfcc_model *m, const char *path)
 {
     tfcc_result result = capi_begin(m);
     if (result != TFCC_OK) return result;
-    return capi_end(m, path ? weights_read_file(&m->model, path) : rt_wrong(&m->r, "expected a path, found none"));
+    return capi_end(m, path ? weights_read_file(&m->model, path)
+                            : rt_wrong(&m->r, "expected a path, found none"));
 }
 
 tfcc_result tfcc_weights_save(tfcc_model *m, const char *path)

@@ -23,8 +23,11 @@ bool weights_check_name(rt *r, const char *path)
     if (!path || is_special(path) || ends_in(path, ".weights.h5")) return true;
     if (!ends_in(path, ".keras"))
         return rt_wrong(r, "%s: expected a name that ends in .weights.h5 or .keras", path);
-    return r->program->config || rt_wrong(r, "%s: this program was made without the model's configuration, which a "
-                                             ".keras archive holds; save to a name that ends in .weights.h5", path);
+    return r->program->config ||
+           rt_wrong(r,
+                    "%s: this program was made without the model's configuration, which a "
+                    ".keras archive holds; save to a name that ends in .weights.h5",
+                    path);
 }
 
 static bool write_bytes(rt *r, const char *path, const void *bytes, uint64_t size)

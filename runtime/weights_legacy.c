@@ -1,5 +1,6 @@
-/* weights_legacy.c: where Keras 2's layout keeps the variables; see weights_reader.h. Layers and their weights belong to the
- * model's by their order, not by their names; within a layer trainable weights come first. */
+/* weights_legacy.c: where Keras 2's layout keeps the variables; see weights_reader.h. Layers and their
+ * weights belong to the model's by their order, not by their names; within a layer trainable weights come
+ * first. */
 #include "weights_reader.h"
 
 #include <stdlib.h>
@@ -19,7 +20,8 @@ static bool damaged(const weights_reader *w, const char *what)
     return rt_wrong(w->r, "%s: damaged: \"%s\" is not a list of names", w->name, what);
 }
 
-/* The number of names in an attribute of text; -1: it is none. Keras writes an empty list as one of numbers. */
+/* The number of names in an attribute of text; -1: it is none. Keras writes an empty list as one of numbers.
+ */
 static int64_t count_names(const weights_reader *w, hid_t attribute, hid_t type)
 {
     hid_t space = w->h.H5Aget_space(attribute);
@@ -56,7 +58,8 @@ static bool read_names(const weights_reader *w, hid_t attribute, hid_t type, uin
 }
 
 /* Adds the names of one attribute; *out_found false when it is absent. */
-static bool take_attribute(const weights_reader *w, hid_t group, const char *key, name_list *to, bool *out_found)
+static bool take_attribute(const weights_reader *w, hid_t group, const char *key, name_list *to,
+                           bool *out_found)
 {
     *out_found = w->h.H5Aexists(group, key) > 0;
     if (!*out_found) return true;
@@ -101,7 +104,10 @@ static bool has_layers(const weights_reader *w, const char *path)
     return has_attribute(w, path, "layer_names") || has_attribute(w, path, "layer_names0");
 }
 
-bool weights_legacy_is(const weights_reader *w) { return has_layers(w, "/") || has_layers(w, "model_weights"); }
+bool weights_legacy_is(const weights_reader *w)
+{
+    return has_layers(w, "/") || has_layers(w, "model_weights");
+}
 
 /* ---- weights ------------------------------------------------------------------------------------------ */
 
@@ -134,21 +140,25 @@ static uint64_t next_layer(const tfcc_program *p, uint64_t from)
     return p->variable_count;
 }
 
-static bool place_layer(weights_reader *w, uint64_t first, const char *layer, const char *group, const name_list *names)
+static bool place_layer(weights_reader *w, uint64_t first, const char *layer, const char *group,
+                        const name_list *names)
 {
     const tfcc_program *p = w->m->program;
     uint64_t used = 0;
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint64_t i = first; i < p->variable_count; i++) {
             const tfcc_variable *v = &p->variable[i];
-            if (!is_weight(v) || !same_layer(v, &p->variable[first]) || (v->trainable != 0) != (pass == 0)) continue;
+            if (!is_weight(v) || !same_layer(v, &p->variable[first]) || (v->trainable != 0) != (pass == 0))
+                continue;
             if (used < names->count) w->path[i] = rt_printf(w->r, "%s/%s", group, names->name[used]);
             used++;
         }
     }
     return used == names->count ||
-           rt_wrong(w->r, "%s: layer \"%s\": expected %llu weights, as \"%s\" of model \"%s\" has, found %llu", w->name,
-                    layer, (unsigned long long)used, p->variable[first].path, p->name, (unsigned long long)names->count);
+           rt_wrong(w->r,
+                    "%s: layer \"%s\": expected %llu weights, as \"%s\" of model \"%s\" has, found %llu",
+                    w->name, layer, (unsigned long long)used, p->variable[first].path, p->name,
+                    (unsigned long long)names->count);
 }
 
 static bool find_weights(weights_reader *w, const char *base)
@@ -169,13 +179,16 @@ static bool find_weights(weights_reader *w, const char *base)
         if (!place_layer(w, at, layers.name[i], group, &names)) return false;
         at = next_layer(p, at + 1);
     }
-    return found == expected || rt_wrong(w->r, "%s: expected %llu layers with weights, as model \"%s\" has, found %llu",
-                                         w->name, (unsigned long long)expected, p->name, (unsigned long long)found);
+    return found == expected ||
+           rt_wrong(w->r, "%s: expected %llu layers with weights, as model \"%s\" has, found %llu", w->name,
+                    (unsigned long long)expected, p->name, (unsigned long long)found);
 }
 
-/* ---- the optimizer's state -------------------------------------------------------------------------------- */
+/* ---- the optimizer's state --------------------------------------------------------------------------------
+ */
 
-/* Optimizers of TensorFlow 2.10 and older keep slot after slot instead of weight after weight, under these names. */
+/* Optimizers of TensorFlow 2.10 and older keep slot after slot instead of weight after weight, under these
+ * names. */
 static const struct {
     const char *written, *name;
 } slots[] = {

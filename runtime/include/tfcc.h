@@ -1,6 +1,7 @@
 /* tfcc.h: the C interface of a compiled model (`tfcc compile --emit lib`). C99, and C++.
  *
- * A model is made by tfcc_create from a program, which the header NAME.h of a compiled model declares as NAME_program(). Several
+ * A model is made by tfcc_create from a program, which the header NAME.h of a compiled model declares as
+ * NAME_program(). Several
  * models may be made of one program and of several programs; they share nothing. Calls on one model must not overlap; calls on
  * different ones may. Nothing here prints or ends the process. A function returns TFCC_OK or what went wrong, and
  * tfcc_error(model) then says it in words.
