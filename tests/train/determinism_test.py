@@ -11,11 +11,14 @@ with folder() as work:
     work = Path(work)
     for name, data in (("digits_cnn", "digits_train.npz"), ("sonnets_transformer", "sonnets.npz")):
         model = MODELS / f"{name}.json"
-        for kind in ("obj", "exe", "lib"):
-            for i in range(2):
-                compile_model(sys.argv[1], model, work / f"{i}.{kind}", "--emit", kind, "--mcpu", "x86-64-v3")
-            check((work / f"0.{kind}").read_bytes() == (work / f"1.{kind}").read_bytes(),
-                  f"{name}: two compilations to {kind} differ")
+        for kind, written in (("obj", ["net"]), ("exe", ["net"]), ("lib", ["libnet.a", "net.h"])):
+            out = [work / f"{name}-{kind}-{i}" for i in range(2)]
+            for o in out:
+                o.mkdir()
+                compile_model(sys.argv[1], model, o / "net", "--emit", kind, "--mcpu", "x86-64-v3")
+            for file in written:
+                check((out[0] / file).read_bytes() == (out[1] / file).read_bytes(),
+                      f"{name}: two compilations to {kind} differ in {file}")
         program = compile_model(sys.argv[1], model, work / name)
         histories = []
         for threads in (1, 2, 5, 2):
