@@ -91,9 +91,56 @@ cg_value cg_combine_part(cg *c, const char *kind, ir_dtype t, cg_value all, cg_v
 
 /* ---- 16-bit floats -------------------------------------------------------------------------- */
 
+static cg_value shift_left(cg *c, cg_value v, int64_t by)
+{
+    return LLVMBuildShl(c->b, v, cg_fill(c, LLVMTypeOf(v), (double)by), "");
+}
+
+static cg_value shift_right(cg *c, cg_value v, int64_t by)
+{
+    return LLVMBuildLShr(c->b, v, cg_fill(c, LLVMTypeOf(v), (double)by), "");
+}
+
+/* By integers, as narrow_f16 is: LLVM would call a library function per element where the processor cannot. A number too
+ * small for an f16's exponent is made by a multiplication. */
+static cg_value widen_f16(cg *c, cg_value v)
+{
+    const int lanes = cg_lanes_of(v);
+    LLVMTypeRef wide = cg_vector(c->i32, lanes), real = cg_vector(c->f32, lanes);
+    cg_value bits = LLVMBuildZExt(c->b, LLVMBuildBitCast(c->b, v, cg_vector(c->i16, lanes), ""), wide, "");
+    cg_value sign = shift_left(c, cg_and(c, bits, cg_fill(c, wide, 0x8000)), 16);
+    cg_value size = shift_left(c, cg_and(c, bits, cg_fill(c, wide, 0x7fff)), 13);
+    cg_value scaled = cg_fmul(c, LLVMBuildBitCast(c->b, size, real, ""), cg_fill(c, real, 0x1p112));
+    cg_value finite = LLVMBuildBitCast(c->b, scaled, wide, ""), infinite = cg_or(c, size, cg_fill(c, wide, 0x7f800000));
+    cg_value ends = cg_icmp(c, LLVMIntUGE, size, cg_fill(c, wide, 0x7c00 << 13));
+    return LLVMBuildBitCast(c->b, cg_or(c, cg_select(c, ends, infinite, finite), sign), real, "");
+}
+
+/* Round to nearest even: of normal numbers by an addition to the bits, of small ones by adding 0.5, whose last place is an
+ * f16's smallest step. */
+static cg_value narrow_f16(cg *c, cg_value v)
+{
+    const int lanes = cg_lanes_of(v);
+    LLVMTypeRef wide = cg_vector(c->i32, lanes), real = cg_vector(c->f32, lanes);
+    cg_value bits = LLVMBuildBitCast(c->b, v, wide, ""), size = cg_and(c, bits, cg_fill(c, wide, 0x7fffffff));
+    cg_value sign = shift_right(c, cg_sub(c, bits, size), 16);
+    cg_value odd = cg_and(c, shift_right(c, size, 13), cg_fill(c, wide, 1));
+    cg_value normal = cg_add(c, cg_add(c, size, odd), cg_fill(c, wide, 0xfff));
+    normal = shift_right(c, cg_sub(c, normal, cg_fill(c, wide, 112 << 23)), 13);
+    cg_value sum = cg_fadd(c, LLVMBuildBitCast(c->b, size, real, ""), cg_fill(c, real, 0.5));
+    cg_value small = cg_sub(c, LLVMBuildBitCast(c->b, sum, wide, ""), cg_fill(c, wide, 0x3f000000));
+    cg_value out = cg_select(c, cg_icmp(c, LLVMIntULT, size, cg_fill(c, wide, 113 << 23)), small, normal);
+    cg_value is_nan = cg_icmp(c, LLVMIntUGT, size, cg_fill(c, wide, 0x7f800000));
+    cg_value ends = cg_select(c, is_nan, cg_fill(c, wide, 0x7e00), cg_fill(c, wide, 0x7c00));
+    out = cg_select(c, cg_icmp(c, LLVMIntUGE, size, cg_fill(c, wide, 0x477ff000)), ends, out);
+    cg_value narrow = LLVMBuildTrunc(c->b, cg_or(c, out, sign), cg_vector(c->i16, lanes), "");
+    return LLVMBuildBitCast(c->b, narrow, cg_vector(c->f16, lanes), "");
+}
+
 cg_value cg_widen(cg *c, ir_dtype t, cg_value v)
 {
     int lanes = cg_lanes_of(v);
+    if (t == DTYPE_f16 && !c->target->f16) return widen_f16(c, v);
     if (t == DTYPE_f16) return LLVMBuildFPExt(c->b, v, cg_vector(c->f32, lanes), "");
     if (t != DTYPE_bf16) return v;
     LLVMTypeRef wide = cg_vector(c->i32, lanes);
@@ -116,6 +163,11 @@ static cg_value narrow_bf16(cg *c, cg_value v)
 
 cg_value cg_narrow(cg *c, ir_dtype t, cg_value v)
 {
-    if (t == DTYPE_f16) return LLVMBuildFPTrunc(c->b, v, cg_vector(c->f16, cg_lanes_of(v)), "");
-    return t == DTYPE_bf16 ? narrow_bf16(c, v) : v;
+    const int lanes = cg_lanes_of(v);
+    if (t == DTYPE_f16 && !c->target->f16) return narrow_f16(c, v);
+    if (t == DTYPE_f16) return LLVMBuildFPTrunc(c->b, v, cg_vector(c->f16, lanes), "");
+    if (t != DTYPE_bf16) return v;
+    if (!c->target->bf16) return narrow_bf16(c, v);
+    cg_value narrow = LLVMBuildFPTrunc(c->b, v, cg_vector(LLVMBFloatTypeInContext(c->context), lanes), "");
+    return LLVMBuildBitCast(c->b, narrow, cg_vector(c->i16, lanes), "");
 }

@@ -21,6 +21,11 @@ typedef struct codegen_options {
     bool single_input, single_output;
 } codegen_options;
 
+/* The family of processors (a row of targets.def) that would be compiled for, and which 16-bit floats they convert to by
+ * themselves. False with an error in d. */
+bool codegen_describe(const codegen_options *options, arena *a, const char **out_family, bool *out_f16, bool *out_bf16,
+                      diag *d);
+
 /* Writes `path` (through a temporary name): one file with everything. False with an error in d. */
 bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d);
 

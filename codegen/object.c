@@ -40,7 +40,8 @@ static void make_types(cg *c)
     c->none = LLVMVoidTypeInContext(c->context);
 }
 
-/* Which vector unit a processor has, whatever its name: asked of LLVM, by the assembly of a vector fma. */
+/* Which vector unit a processor has, and whether it rounds to bfloat16, whatever its name: asked of LLVM, by the assembly of
+ * a vector fma and of a vector conversion. */
 static const char *probe_features(LLVMTargetMachineRef machine, const char *triple)
 {
     cg c = {.context = LLVMContextCreate()};
@@ -55,7 +56,9 @@ static const char *probe_features(LLVMTargetMachineRef machine, const char *trip
     LLVMPositionBuilderAtEnd(c.b, cg_block(&c, "entry"));
     cg_value at = LLVMGetParam(c.fn, 0);
     cg_value arg[] = {LLVMGetParam(c.fn, 1), LLVMGetParam(c.fn, 2), cg_load(&c, v, at, 4)};
-    cg_store(&c, cg_intrinsic(&c, "llvm.fma", 3, arg), at, 4);
+    cg_value sum = cg_intrinsic(&c, "llvm.fma", 3, arg);
+    cg_store(&c, sum, at, 4);
+    cg_store(&c, LLVMBuildFPTrunc(c.b, sum, cg_vector(LLVMBFloatTypeInContext(c.context), 16), ""), at, 2);
     LLVMBuildRetVoid(c.b);
     LLVMMemoryBufferRef out = NULL;
     char *message = NULL;
@@ -63,7 +66,10 @@ static const char *probe_features(LLVMTargetMachineRef machine, const char *trip
     if (!LLVMTargetMachineEmitToMemoryBuffer(machine, c.module, LLVMAssemblyFile, &message, &out)) {
         char *copy = strndup(LLVMGetBufferStart(out), LLVMGetBufferSize(out));
         if (copy && strstr(copy, "vfm"))
-            found = strstr(copy, "%zmm") ? "+avx512vl" : strstr(copy, "%ymm") ? "+avx2" : "";
+            found = !strstr(copy, "%zmm")                ? strstr(copy, "%ymm") ? "+avx2" : ""
+                    : strstr(copy, "vcvtneps2bf16") ? "+avx512bf16,+avx512vl"
+                                                    : "+avx512vl";
+        if (copy && strstr(copy, "bfcvtn")) found = "+bf16";
         free(copy);
         LLVMDisposeMemoryBuffer(out);
     }
@@ -143,6 +149,17 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
     }
     p->target = cg_target_find(p->triple, probe_features(machine, p->triple));
     LLVMDisposeTargetMachine(machine);
+    return true;
+}
+
+bool codegen_describe(const codegen_options *options, arena *a, const char **out_family, bool *out_f16, bool *out_bf16,
+                      diag *d)
+{
+    cg_platform p;
+    if (!cg_platform_open(&p, a, options, d)) return false;
+    *out_family = p.target->name;
+    *out_f16 = p.target->f16;
+    *out_bf16 = p.target->bf16;
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* compile.c: frontend, passes, code generation and linking, one after another. */
 #include "compile.h"
 #include "library.h"
+#include "explain.h"
 #include "link.h"
 #include "base/text.h"
 #include "codegen/codegen.h"
@@ -66,7 +67,8 @@ static bool read_model(compilation *c)
     }
     const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
                                 .gradient_transforms = o->gradient_transforms, .gradient_aggregator = o->gradient_aggregator,
-                                .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy, .dim = o->dim};
+                                .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy,
+                                .loss_scale = o->loss_scale, .dim = o->dim};
     double start = now_ms();
     c->model = frontend_read(&c->arena, o->model, &f, &c->diag);
     if (o->time_passes) fprintf(stderr, "%8.2f ms  frontend\n", now_ms() - start);
@@ -186,6 +188,30 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
+static const char *const topics[] = {"precision"};
+
+/* The model anew with --policy float32, planned; NULL when it cannot be. */
+static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
+{
+    const options *o = c->options;
+    const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
+                                .metrics = o->metrics, .policy = "float32", .loss_scale = "none", .dim = o->dim};
+    diag silent = {.arena = &c->arena};
+    const frontend_model *model = frontend_read(&c->arena, o->model, &f, &silent);
+    return model && passes_run(model->module, p, &silent) ? model->module : NULL;
+}
+
+static bool explain(compilation *c, const passes_options *p)
+{
+    const options *o = c->options;
+    const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
+    explain_target target;
+    if (!o->explain) return true;
+    if (!codegen_describe(&g, &c->arena, &target.name, &target.has_f16, &target.has_bf16, &c->diag)) return false;
+    explain_precision(stdout, c->model, plan_in_float32(c, p), &target);
+    return true;
+}
+
 /* Code generation and linking. */
 static bool write_code(compilation *c, emit_kind kind)
 {
@@ -210,6 +236,10 @@ static bool check_options(const options *o, emit_kind *out_kind)
 {
     if (!o->output) {
         fprintf(stderr, "tfcc: compile: expected -o FILE, found none\n");
+        return false;
+    }
+    if (o->explain && strcmp(o->explain, topics[0]) != 0) {
+        fprintf(stderr, "tfcc: --explain: expected %s, found \"%s\"\n", topics[0], o->explain);
         return false;
     }
     const char *const passes[] = {o->stop_after, o->print_after};
@@ -262,6 +292,7 @@ int compile_model(const options *o)
     const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
                               .stop_after = o->stop_after, .time = o->time_passes};
     if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
+    if (!explain(&c, &p)) return finish(&c, false);
     bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);
     return finish(&c, ok && write_dependencies(&c));
 }

@@ -37,6 +37,7 @@ typedef struct fe {
     bool keras2;           /* the model was written by Keras 2 */
     const char *archive;   /* path of the .keras archive that is read, or NULL */
     map files;             /* vocabularies and models read: their paths, for -MD */
+    bool is_mixed_float16; /* the model's own policy, where the file holds one */
 } fe;
 
 /* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in
@@ -143,6 +144,7 @@ typedef struct fe_layer_class {
     bool (*call)(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out);
     bool passes_mask;      /* supports_masking: the first input's mask goes to the output when `call` leaves it unset */
     bool own_mask;         /* `call` says which masks its results have: none is added or dropped */
+    bool keeps_inputs;     /* floating inputs are not cast to the compute dtype (Keras's autocast is off) */
     const char *refusal;   /* not NULL: refused, with this reason */
 } fe_layer_class;
 

@@ -142,6 +142,7 @@ static fe_layer *read_top(fe *f, const cJSON *root)
         fe_error(f, NULL, "expected a model (Functional or Sequential), found %s", fe_json_show(f, root));
         return NULL;
     }
+    f->is_mixed_float16 = top && top->compute_dtype == DTYPE_f16 && top->variable_dtype == DTYPE_f32;
     return top;
 }
 
@@ -152,6 +153,7 @@ static bool lower_all(lowering *job, const cJSON *root, frontend_model *result)
     if (!lower_graph(job, "predict", false)) return false;
     result->summary = fe_summary(f, job->model);
     result->dot = fe_dot(f, job->model);
+    fe_precision_list(f, job->model, result);
     if (f->options->predict_only) {
         fe_saved_make(f, root, NULL, false, result);
         return true;

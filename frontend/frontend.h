@@ -13,8 +13,17 @@ typedef struct frontend_options {
     bool library;               /* graphs `gradients` and `apply_gradients` too */
     bool predict_only;          /* graph `predict` alone, whatever the model's compile configuration */
     const char *policy;         /* dtype policy for every layer, or NULL: the model's own */
+    const char *loss_scale;     /* "auto", "dynamic", "none", a number, or NULL: auto */
     const char *dim;            /* "name=size,...": binds free dims of inputs other than the batch, or NULL */
 } frontend_options;
+
+/* A layer and its dtype policy. */
+typedef struct frontend_layer {
+    const char *name, *class_name, *policy;
+    ir_dtype compute, variable;
+    bool keeps_inputs; /* they are not cast to the compute dtype */
+    ir_origin_id origin;
+} frontend_layer;
 
 typedef struct frontend_model {
     ir_module *module;
@@ -26,6 +35,8 @@ typedef struct frontend_model {
     const char *metadata;  /* its metadata.json */
     const char **dependency; /* files read, for -MD */
     size_t dependency_count;
+    frontend_layer *layer;   /* those that have a policy */
+    size_t layer_count, layer_capacity;
 } frontend_model;
 
 /* Reads model.json, a .keras archive or a whole model in HDF5. All problems found go to d; NULL when there is one. Everything lives

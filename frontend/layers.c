@@ -6,6 +6,7 @@
 #define MASK .passes_mask = true
 #define NO_MASK .passes_mask = false
 #define OWN_MASK .own_mask = true
+#define AS_IS , .keeps_inputs = true
 
 const fe_layer_class fe_layer_classes[] = {
 #define LAYER(class_name, prefix, mask) {.name = #class_name, .read = fe_read_##prefix, .call = fe_call_##prefix, mask},

@@ -195,8 +195,8 @@ ir_value fe_dropout_build(fe_lower *l, ir_value x, double rate, const ir_type *n
     if (rate == 1) return ir_build_fill(g, t, 0);
     const ir_value state = fe_seed_draw(l, l->layer, "seed_generator", seed->has_seed, seed->seed);
     if (state == IR_NONE) return IR_NONE;
-    const ir_value u = ir_build_random_uniform(l->g, state, ir_type_with_dtype(noise == NULL ? t : *noise, DTYPE_f32));
-    const ir_value keep = ir_build_compare(g, "GE", u, ir_build_scalar(g, DTYPE_f32, rate));
+    const ir_value u = ir_build_random_uniform(l->g, state, ir_type_with_dtype(noise == NULL ? t : *noise, t.dtype));
+    const ir_value keep = ir_build_compare(g, "GE", u, ir_build_scalar(g, t.dtype, rate));
     const ir_value scaled = ir_build_binary_scalar(g, OP_multiply, x, 1 / (1 - rate));
     return ir_build_select(g, keep, scaled, ir_build_scalar(g, t.dtype, 0));
 }

@@ -148,7 +148,7 @@ static ir_value draw_normal(fe_lower *l, fe_layer *layer, ir_type t)
     const noise_state *s = layer->state;
     const ir_value state = fe_seed_draw(l, layer, "seed_generator", s->seed.has_seed, s->seed.seed);
     if (state == IR_NONE) return IR_NONE;
-    return ir_build_convert(l->g, ir_build_random_normal(l->g, state, ir_type_with_dtype(t, DTYPE_f32)), t.dtype);
+    return ir_build_random_normal(l->g, state, t);
 }
 
 bool fe_call_gaussian_noise(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)

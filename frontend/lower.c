@@ -71,7 +71,7 @@ static void prepare_args(fe_lower *l, const fe_layer *layer, const fe_args *give
         out->arg = strip_masks(l, &given->arg);
         out->kwarg = strip_masks(l, &given->kwarg);
     }
-    if (!fe_layer_op(layer) && !fe_keras2_is_op(layer) && !layer->model) {
+    if (!fe_layer_op(layer) && !fe_keras2_is_op(layer) && !layer->model && !layer->class->keeps_inputs) {
         out->arg = cast_value(l, &out->arg, layer->compute_dtype);
         out->kwarg = cast_value(l, &out->kwarg, layer->compute_dtype);
     }

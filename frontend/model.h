@@ -8,6 +8,7 @@
 bool fe_policy_read(fe *f, fe_layer *layer, fe_config *config);
 /* Gives the layer what p says about its path. */
 bool fe_policy_apply(fe *f, fe_layer *layer, const fe_policy *p, const json_at *at);
+void fe_precision_list(fe *f, const fe_model *m, frontend_model *out); /* fills out->layer (precision.c) */
 bool fe_policy_check(fe *f); /* the name given with --policy */
 const char *fe_policy_name(ir_dtype compute, ir_dtype variable);
 

@@ -153,10 +153,11 @@ static bool read_keras2(fe *f, const cJSON *j, const optimizer *o, const json_at
     return true;
 }
 
-const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
+ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
 {
     fe_named named;
     if (!fe_named_read(f, j, at, &named)) return NULL;
+    if (fe_loss_scale_is(named.name)) return fe_loss_scale_read(f, &named);
     const optimizer *o = find_optimizer(f, &named);
     if (o == NULL) return NULL;
     if (o->refusal != NULL) {

@@ -206,7 +206,7 @@ static bool read_parts(fe *f, const cJSON *j, const json_at *at, ir_record *r, p
     return add_part(f, all, NULL, otherwise, &otherwise_at, r) && fe_config_done(&c) && assign_variables(f, all);
 }
 
-const ir_record *fe_multi_optimizer_read(fe *f, const fe_named *named)
+ir_record *fe_multi_optimizer_read(fe *f, const fe_named *named)
 {
     ir_record *r = ir_record_new(f->arena, "multi_optimizer");
     parts *all = arena_new(f->arena, parts);

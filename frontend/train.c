@@ -235,8 +235,6 @@ static bool lower_losses(fe_lower *l, const fe_train *train, const fe_tensor *ou
     if (total == IR_NONE) total = ir_build_scalar(l->g, DTYPE_f32, 0);
     track(l, "loss", total, count_rows(l));
     ir_graph_add_output(l->g, "loss", total);
-    if (l->training && train->loss_scale != 1)
-        total = ir_build_binary_scalar(l->g, OP_multiply, total, train->loss_scale);
     if (l->training) l->g->loss = total;
     return true;
 }

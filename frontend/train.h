@@ -38,12 +38,17 @@ typedef struct fe_named {
 bool fe_named_read(fe *f, const cJSON *j, const json_at *at, fe_named *out);
 
 /* module->optimizer (optimizers.c). The module has all its weights by then. */
-const ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at);
-const ir_record *fe_multi_optimizer_read(fe *f, const fe_named *named); /* optimizers_multi.c */
+ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at);
+ir_record *fe_multi_optimizer_read(fe *f, const fe_named *named); /* optimizers_multi.c */
 bool fe_muon_read(fe_config *c, ir_record *r);                          /* what its table row cannot say */
 
 /* Does Python's regular expression match the path, all of it or somewhere (optimizers_multi.c)? False after a diagnostic. */
 bool fe_pattern_matches(fe *f, const json_at *at, const char *pattern, const char *path, bool whole, bool *out);
+/* LossScaleOptimizer and what is in it (loss_scale.c). */
+bool fe_loss_scale_is(const char *class_name);
+ir_record *fe_loss_scale_read(fe *f, const fe_named *named);
+/* Puts one around the optimizer, or takes it away, as compile() would or --loss-scale says. */
+bool fe_loss_scale_choose(fe *f, ir_record *optimizer);
 
 /* ---- values per sample ------------------------------------------------------------------------------ */
 
@@ -196,7 +201,6 @@ struct fe_train {
     bool resolved, has_trackers;
     bool own_losses; /* layers add losses: none is needed for an output */
     bool eager;      /* Keras runs batches one by one and sees their sizes */
-    double loss_scale;
 };
 
 /* ---- arithmetic (train_math.c) ---------------------------------------------------------------------- */

@@ -346,10 +346,11 @@ static bool read_all(reader *r, fe_config *c, const cJSON *losses)
                 *weights = fe_config_item(c, "loss_weights");
     const cJSON *metrics = fe_config_item(c, "metrics"), *weighted = fe_config_item(c, "weighted_metrics");
     if (f->options->metrics != NULL) metrics = list_names(f, f->options->metrics);
-    f->module->optimizer =
-        fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
-    if (f->module->optimizer != NULL) f->module->optimizer = fe_gradient_transforms_read(c, f->module->optimizer);
-    bool good = f->module->optimizer != NULL;
+    ir_record *read = fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
+    bool good = read != NULL && fe_loss_scale_choose(f, read);
+    f->module->optimizer = read;
+    if (read != NULL) f->module->optimizer = fe_gradient_transforms_read(c, read);
+    good = good && f->module->optimizer != NULL;
     bool has_losses = losses == NULL || read_losses(r, losses, &at_loss);
     if (has_losses && losses != NULL && weights != NULL) good = read_loss_weights(r, losses, weights, &at_weights) && good;
     good = read_metrics(r, metrics, &at_metrics, false) && good;
@@ -391,7 +392,6 @@ bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_a
     bool good = read_all(&r, &c, losses);
     if (!fe_config_done(&c) || !good) return false;
     name_metrics(f, t);
-    t->loss_scale = ir_record_number(f->module->optimizer, "loss_scale_factor", 1);
     *out = t;
     return true;
 }

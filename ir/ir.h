@@ -261,6 +261,7 @@ void ir_record_add_number(arena *a, ir_record *r, const char *key, double number
 void ir_record_add_numbers(arena *a, ir_record *r, const char *key, int count, const double *numbers);
 void ir_record_add_text(arena *a, ir_record *r, const char *key, const char *text);
 void ir_record_add_record(arena *a, ir_record *r, const char *key, const ir_record *record);
+void ir_record_remove(ir_record *r, const char *key); /* nothing when absent */
 const ir_field *ir_record_find(const ir_record *r, const char *key); /* NULL when absent */
 double ir_record_number(const ir_record *r, const char *key, double otherwise);
 const char *ir_record_text(const ir_record *r, const char *key, const char *otherwise);
@@ -401,8 +402,8 @@ ir_value ir_build_select_and_scatter(ir_graph *g, const char *kind, ir_value x, 
 /* table[rows, ...] at integer indices of any shape: result shape = indices' shape + table's other dims. */
 ir_value ir_build_take_rows(ir_graph *g, ir_value table, ir_value indices);
 ir_value ir_build_get(ir_graph *g, ir_value tuple, int index);
-/* f32 uniform in [0, 1) and standard normal from a stateless seed i64[2], as TensorFlow computes them (random.c); uniform in
- * low .. high in the dtype of the shape (f32, f16 or bf16), and the u32 words under all of them. */
+/* Uniform in [0, 1) or in low .. high, and standard normal, from a stateless seed i64[2], as TensorFlow computes them for the
+ * shape's floating type (random.c); and the u32 words under all of them. */
 ir_value ir_build_random_words(ir_graph *g, ir_value seed, ir_type shape);
 ir_value ir_build_random_between(ir_graph *g, ir_value seed, ir_type shape, double low, double high);
 ir_value ir_build_random_uniform(ir_graph *g, ir_value seed, ir_type shape);

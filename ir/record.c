@@ -38,6 +38,15 @@ void ir_record_add_record(arena *a, ir_record *r, const char *key, const ir_reco
     add_field(a, r, key, (ir_field){.kind = FIELD_RECORD, .record = record});
 }
 
+void ir_record_remove(ir_record *r, const char *key)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        if (strcmp(r->field[i].key, key) != 0) r->field[kept++] = r->field[i];
+    }
+    r->count = kept;
+}
+
 const ir_field *ir_record_find(const ir_record *r, const char *key)
 {
     for (size_t i = 0; i < r->count; i++) {

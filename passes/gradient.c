@@ -7,6 +7,7 @@
  * to the first. A variable that the loss does not depend on has no gradient, and so no update, as in Keras.
  */
 #include "passes/gradient.h"
+#include "passes/optimizer.h"
 
 #include <string.h>
 
@@ -232,7 +233,7 @@ bool pass_gradient(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
         variable[count] = g->update[i].variable;
         of[count++] = g->update[i].value;
     }
-    const bool good = gradient_build(g, g->loss, count, of, gradient, d);
+    const bool good = gradient_build(g, loss_scale_apply(m, g, g->loss), count, of, gradient, d);
     for (int i = 0; good && i < count; i++)
         if (gradient[i] != IR_NONE) add_binding(g, variable[i], gradient[i]);
     if (good && strcmp(g->name, "gradients") == 0) keep_gradients(m, g);

@@ -3,17 +3,6 @@
  * averaged, transformed as the user asks, or clipped. The order is Keras's. */
 #include "passes/gradient_transforms.h"
 
-static void unscale(optimizer_state *s)
-{
-    double scale = ir_record_number(s->record, "loss_scale_factor", 0);
-    if (scale == 0) return;
-    for (size_t i = 0; i < s->g->gradient_count; i++) {
-        ir_binding *b = &s->g->gradient[i];
-        if (optimizer_owns(s, (size_t)b->variable))
-            b->value = ir_build_binary_scalar(s->g, OP_divide, b->value, scale);
-    }
-}
-
 /* The mean over the last `steps` batches; it means something only at steps that are due. */
 static void accumulate(optimizer_state *s)
 {
@@ -104,9 +93,10 @@ bool pass_gradient_pipeline(ir_module *m, ir_graph *g, const passes_options *o, 
         return true;
     }
     g->origin = ir_module_add_origin(m, "", "gradient_pipeline");
+    loss_scale_check(m, g);
     for (size_t part = 0; part < optimizer_part_count(m); part++) {
         optimizer_state_init(&s, m, g, part);
-        unscale(&s);
+        loss_scale_remove(&s);
         accumulate(&s);
         clip(&s);
     }

@@ -203,9 +203,11 @@ bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     (void)o;
     if (g->gradient_count == 0) return true;
     g->origin = ir_module_add_origin(m, "", "optimizer");
+    const ir_value *before = loss_scale_begin_updates(m, g);
     for (size_t part = 0; part < optimizer_part_count(m); part++) {
         if (!apply_part(m, g, part, d)) return false;
     }
+    loss_scale_end_updates(m, g, before);
     g->gradient_count = 0;
     return true;
 }

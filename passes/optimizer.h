@@ -37,6 +37,8 @@ const char *optimizer_path(const optimizer_state *s, int weight, const char *suf
 int optimizer_variable_find(const ir_module *m, const char *path); /* -1: none */
 /* Finds the variable or adds it, next in the weights file; all its elements start as `initial`. */
 int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, double initial);
+/* Adds the optimizer's next variable; not `stored`: no weights file holds it. */
+int optimizer_variable_make(ir_module *m, const char *path, ir_type type, double initial, bool stored);
 /* The variable's value at this point: an update that is already there, or the variable itself. */
 ir_value optimizer_value(ir_graph *g, int variable);
 /* Makes `value` the variable's next value at steps that are due; at others it keeps what it has. */
@@ -71,6 +73,13 @@ typedef ir_value (*optimizer_update)(optimizer_step *t);
 #define OPTIMIZER(name, update, prepare, slots) ir_value optimizer_update_##update(optimizer_step *t);
 #include "passes/optimizers.def"
 
+/* loss_scale.c: the loss to differentiate; the true gradients from those of that loss; and around all that the optimizer
+ * updates: what is updated so far (NULL without a dynamic scale), and then nothing is where a gradient was not finite. */
+ir_value loss_scale_apply(ir_module *m, ir_graph *g, ir_value loss);
+void loss_scale_check(ir_module *m, ir_graph *g);  /* the dynamic scale, once for all parts */
+void loss_scale_remove(optimizer_state *s);        /* a part's fixed one */
+ir_value *loss_scale_begin_updates(const ir_module *m, const ir_graph *g);
+void loss_scale_end_updates(const ir_module *m, ir_graph *g, const ir_value *before);
 /* f32[]: the learning rate of a schedule (schedules.c). */
 ir_value schedule_build(ir_graph *g, const ir_record *schedule, ir_value iteration);
 /* w under a constraint that was checked (constraints.c). */

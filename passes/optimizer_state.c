@@ -70,28 +70,44 @@ static const char *make_identifier(arena *a, const char *path)
     return name[0] >= '0' && name[0] <= '9' ? arena_printf(a, "_%s", name) : name;
 }
 
-int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, double initial)
+/* LossScaleOptimizer's own variables come first; a file holds those of the optimizer in it a second time after them. */
+enum { LOSS_SCALE_VARIABLES = 4 };
+
+static void place_in_file(const ir_module *m, ir_variable *v)
 {
-    ir_module *m = s->m;
-    int found = optimizer_variable_find(m, path);
-    if (found >= 0) return found;
     int before = 0;
-    for (size_t i = 0; i < m->variable_count; i++) before += m->variable[i].role == ROLE_optimizer && m->variable[i].h5 != NULL;
-    int copied = 0;
-    for (size_t i = 0; s->h5_copy != NULL && i < m->variable_count; i++) {
-        const char *copy = m->variable[i].h5_copy;
-        copied += copy != NULL && strncmp(copy, s->h5_copy, strlen(s->h5_copy)) == 0;
-    }
+    for (size_t i = 0; i < m->variable_count; i++)
+        before += m->variable[i].role == ROLE_optimizer && m->variable[i].h5 != NULL;
+    v->h5 = arena_printf(m->arena, "optimizer/vars/%d", before);
+    if (ir_record_record(m->optimizer, "loss_scale") == NULL || before < LOSS_SCALE_VARIABLES) return;
+    v->h5_copy = v->h5;
+    v->h5 = arena_printf(m->arena, "optimizer/inner_optimizer/vars/%d", before - LOSS_SCALE_VARIABLES);
+}
+
+int optimizer_variable_make(ir_module *m, const char *path, ir_type type, double initial, bool stored)
+{
     ir_record *start = ir_record_new(m->arena, initial == 0 ? "zeros" : "constant");
     if (initial != 0) ir_record_add_number(m->arena, start, "value", initial);
     ir_variable v = {.name = make_identifier(m->arena, path),
                      .path = path,
                      .type = type,
                      .role = ROLE_optimizer,
-                     .h5 = arena_printf(m->arena, "optimizer/vars/%d", before),
-                     .h5_copy = s->h5_copy != NULL ? arena_printf(m->arena, "%s%d", s->h5_copy, copied) : NULL,
                      .initializer = start};
+    if (stored) place_in_file(m, &v);
     return ir_module_add_variable(m, v);
+}
+
+int optimizer_variable_get(optimizer_state *s, const char *path, ir_type type, double initial)
+{
+    int found = optimizer_variable_find(s->m, path), copied = 0;
+    if (found >= 0) return found;
+    for (size_t i = 0; s->h5_copy != NULL && i < s->m->variable_count; i++) {
+        const char *copy = s->m->variable[i].h5_copy;
+        copied += copy != NULL && strncmp(copy, s->h5_copy, strlen(s->h5_copy)) == 0;
+    }
+    found = optimizer_variable_make(s->m, path, type, initial, true);
+    if (s->h5_copy != NULL) s->m->variable[found].h5_copy = arena_printf(s->m->arena, "%s%d", s->h5_copy, copied);
+    return found;
 }
 
 ir_value optimizer_value(ir_graph *g, int variable)

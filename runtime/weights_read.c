@@ -145,12 +145,14 @@ static bool is_of_transform(const tfcc_variable *v) { return strncmp(v->h5, "gra
 static void choose_optimizer(weights_reader *w)
 {
     const tfcc_program *p = w->m->program;
+    static const char inner[] = "optimizer/inner_optimizer/";
     uint64_t wanted = 0, fitting = 0;
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
         if (v->role != TFCC_OPTIMIZER || !v->h5 || is_of_transform(v)) continue;
-        wanted++;
-        fitting += fits(w, v, w->path[i]);
+        const uint64_t times = strncmp(v->h5, inner, sizeof inner - 1) == 0 ? 2 : 1; /* see passes/optimizer_state.c */
+        wanted += times;
+        fitting += fits(w, v, w->path[i]) ? times : 0;
     }
     const uint64_t found = w->optimizer_found;
     w->keep_optimizer = found != wanted || fitting != wanted;
