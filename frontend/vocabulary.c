@@ -77,7 +77,30 @@ static bool read_file(fe *f, const json_at *at, const char *path, fe_vocabulary 
     return read_lines(f, at, bytes, true, v);
 }
 
-static bool read_asset(fe *f, const fe_layer *layer, const json_at *at, fe_vocabulary *v)
+/* Makes a field of the config that is null a list of v's words, or, v NULL, of zeros. */
+static void set_list(fe *f, const fe_config *c, const char *key, const fe_vocabulary *v, int count)
+{
+    cJSON *field = cJSON_GetObjectItemCaseSensitive(c->object, key), *last = NULL;
+    if (!field || !cJSON_IsNull(field) || count == 0) return;
+    field->type = cJSON_Array;
+    for (int i = 0; i < count; i++) {
+        cJSON *item = arena_new(f->arena, cJSON);
+        const bool is_text = v && v->is_text;
+        item->type = is_text ? cJSON_String : cJSON_Number;
+        item->valuedouble = v && !is_text ? (double)v->integer[i] : 0;
+        item->valuestring = is_text ? arena_strdup(f->arena, v->text[i])
+                                    : arena_printf(f->arena, "%lld", v ? (long long)v->integer[i] : 0LL);
+        item->prev = last;
+        if (last)
+            last->next = item;
+        else
+            field->child = item;
+        last = item;
+    }
+    field->child->prev = last;
+}
+
+static bool read_asset(fe *f, const fe_layer *layer, fe_config *c, const json_at *at, fe_vocabulary *v)
 {
     const char *name = arena_printf(f->arena, "assets/%s/vocabulary.txt", layer->h5);
     char *bytes = NULL;
@@ -90,6 +113,11 @@ static bool read_asset(fe *f, const fe_layer *layer, const json_at *at, fe_vocab
     if (!bytes) return fe_error(f, at, "expected the archive to hold \"%s\"", name);
     if (!read_lines(f, at, bytes, false, v)) return false;
     while (v->is_text && v->count > 0 && v->text[v->count - 1][0] == 0) v->count--;
+    /* archives that the program writes have no assets: their config holds the words, and zeros for the weights beside it */
+    const char *mode = "";
+    set_list(f, c, "vocabulary", v, v->count);
+    if (fe_config_text_or(c, "output_mode", "", &mode) && (strcmp(mode, "tf_idf") == 0 || strcmp(mode, "tf-idf") == 0))
+        set_list(f, c, "idf_weights", NULL, v->count);
     return true;
 }
 
@@ -126,7 +154,7 @@ bool fe_vocabulary_read(fe *f, const fe_layer *layer, fe_config *c, bool is_text
     *out = (fe_vocabulary){.is_text = is_text};
     *out_is_file = cJSON_IsString(j);
     if (cJSON_IsString(j)) return read_file(f, &at, j->valuestring, out);
-    return j ? read_list(f, &at, j, out) : read_asset(f, layer, &at, out);
+    return j ? read_list(f, &at, j, out) : read_asset(f, layer, c, &at, out);
 }
 
 /* ---- table ------------------------------------------------------------------------------------ */
