@@ -188,7 +188,7 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
-static const char *const topics[] = {"precision"};
+static const char *const topics[] = {"precision", "layout"};
 
 /* The model anew with --policy float32, planned; NULL when it cannot be. */
 static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
@@ -207,6 +207,10 @@ static bool explain(compilation *c, const passes_options *p)
     const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
     explain_target target;
     if (!o->explain) return true;
+    if (strcmp(o->explain, topics[1]) == 0) {
+        explain_layout(stdout, c->model->module);
+        return true;
+    }
     if (!codegen_describe(&g, &c->arena, &target.name, &target.has_f16, &target.has_bf16, &c->diag)) return false;
     explain_precision(stdout, c->model, plan_in_float32(c, p), &target);
     return true;
@@ -238,8 +242,8 @@ static bool check_options(const options *o, emit_kind *out_kind)
         fprintf(stderr, "tfcc: compile: expected -o FILE, found none\n");
         return false;
     }
-    if (o->explain && strcmp(o->explain, topics[0]) != 0) {
-        fprintf(stderr, "tfcc: --explain: expected %s, found \"%s\"\n", topics[0], o->explain);
+    if (o->explain && strcmp(o->explain, topics[0]) != 0 && strcmp(o->explain, topics[1]) != 0) {
+        fprintf(stderr, "tfcc: --explain: expected %s or %s, found \"%s\"\n", topics[0], topics[1], o->explain);
         return false;
     }
     const char *const passes[] = {o->stop_after, o->print_after};

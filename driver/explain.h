@@ -1,4 +1,4 @@
-/* explain.h: `compile --explain precision`. */
+/* explain.h: `compile --explain TOPIC`. */
 #ifndef TFCC_EXPLAIN_H
 #define TFCC_EXPLAIN_H
 
@@ -11,5 +11,7 @@ typedef struct explain_target {
 
 /* The planned model; in_float32: the same planned with --policy float32, or NULL. */
 void explain_precision(FILE *to, const frontend_model *model, const ir_module *in_float32, const explain_target *target);
+/* The planned model: sparse matrices and tables updated by rows. */
+void explain_layout(FILE *to, const ir_module *m);
 
 #endif

@@ -1,0 +1,64 @@
+/* explain_layout.c: `compile --explain layout`: which sparse matrices are read as they are, which had to be made dense and for
+ * whom, and which tables are updated by rows. */
+#include "explain.h"
+
+#include <string.h>
+
+static const char *name_layer(const ir_graph *g, ir_value v)
+{
+    const ir_module *m = g->module;
+    const ir_origin_id origin = g->node[v].origin;
+    return origin > 0 && (size_t)origin < m->origin_count ? m->origin[origin].layer : "the model";
+}
+
+static const char *name_port(const ir_graph *g, ir_value rows)
+{
+    const ir_node *n = ir_node_of(g, rows);
+    return n->op == OP_parameter ? g->module->port[ir_attr_int(n, ATTR_index, 0)].name : "a sparse matrix";
+}
+
+/* The layers that read v. */
+static void list_readers(FILE *to, const ir_graph *g, ir_value v)
+{
+    const char *last = "";
+    for (size_t i = 0; i < g->count; i++) {
+        for (int k = 0; k < g->node[i].in_count; k++) {
+            const char *layer = name_layer(g, (ir_value)i);
+            if (g->node[i].in[k] != v || strcmp(layer, last) == 0) continue;
+            fprintf(to, "%s%s (%s)", *last ? ", " : "", layer, ir_op_name(g->node[i].op));
+            last = layer;
+        }
+    }
+    for (size_t i = 0; i < g->output_count; i++) {
+        if (g->output[i].value == v) fprintf(to, "%soutput \"%s\"", *last ? ", " : "", g->output[i].name);
+    }
+}
+
+static void explain_graph(FILE *to, const ir_graph *g)
+{
+    for (size_t i = 0; i < g->count; i++) {
+        const ir_value v = (ir_value)i;
+        const ir_node *n = ir_node_of(g, v);
+        const bool is_back = n->op == OP_sparse_dot_back;
+        if (is_back || n->op == OP_sparse_dot) {
+            fprintf(to, "%s: \"%s\": %s from its entries, %s\n", g->name, name_port(g, n->in[0]),
+                    is_back ? "gradient or sum over rows" : "product", name_layer(g, v));
+        } else if (n->op == OP_sparse_dense) {
+            fprintf(to, "%s: \"%s\": made dense, read by ", g->name, name_port(g, n->in[0]));
+            list_readers(to, g, v);
+            fprintf(to, "\n");
+        }
+    }
+}
+
+void explain_layout(FILE *to, const ir_module *m)
+{
+    static const char suffix[] = "_row_marks";
+    for (size_t i = 0; i < m->graph_count; i++) explain_graph(to, m->graph[i]);
+    for (size_t i = 0; i < m->variable_count; i++) {
+        const char *name = m->variable[i].name;
+        const size_t length = strlen(name), tail = sizeof suffix - 1;
+        if (length > tail && strcmp(name + length - tail, suffix) == 0)
+            fprintf(to, "train_step: table \"%.*s\": updated by the rows that a batch names\n", (int)(length - tail), name);
+    }
+}
