@@ -59,9 +59,10 @@ typedef struct fuse {
 } fuse;
 
 enum {
-    DEMAND_MEMORY = 1, /* an operand of a contraction or nest, a gathered table */
+    DEMAND_MEMORY = 1, /* an operand of a nest, a gathered table */
     DEMAND_REPEAT = 2, /* each element is needed many times */
-    DEMAND_CHEAP = 4   /* computed and thrown away where another operand is chosen */
+    DEMAND_CHEAP = 4,  /* computed and thrown away where another operand is chosen */
+    DEMAND_OPERAND = 8 /* an operand of a contraction */
 };
 
 /* fuse_memory.c: fills live, memory, required, uses, demand, cost and carries. */

@@ -49,6 +49,7 @@ static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
     bool many, few;
     switch (ir_op_class(n->op)) {
     case CLASS_CONTRACT:
+        return DEMAND_OPERAND;
     case CLASS_NEST:
         return DEMAND_MEMORY;
     case CLASS_SOURCE:
@@ -129,11 +130,22 @@ int fuse_chain_cost(const fuse *f, ir_value v)
     return cost;
 }
 
+/* A 16-bit float as f32: one instruction, and half the bytes to read, so it is never kept for its own sake. */
+static bool is_free_widening(const fuse *f, ir_value v)
+{
+    const ir_node *n = &f->g->node[v];
+    if (n->op != OP_convert || n->type.dtype != DTYPE_f32) return false;
+    const ir_dtype from = ir_type_of(f->g, n->in[0])->dtype;
+    return from == DTYPE_f16 || from == DTYPE_bf16;
+}
+
 /* Whether a chain node is kept. Its cost and what it carries are known. */
 static bool is_worth_memory(const fuse *f, ir_value v)
 {
     const int cost = f->cost[v], demand = f->demand[v];
     if (f->required[v] || (demand & DEMAND_MEMORY)) return true;
+    if (is_free_widening(f, v) && f->memory[f->g->node[v].in[0]]) return false;
+    if (demand & DEMAND_OPERAND) return true;
     if (f->uses[v] > 1 && (cost > COST_SHARED || f->carries[v] != IR_NONE)) return true;
     if ((demand & DEMAND_REPEAT) && cost > COST_REPEATED) return true;
     if ((demand & DEMAND_CHEAP) && cost > COST_CHOSEN) return true;
@@ -158,10 +170,12 @@ static void choose_one(fuse *f, ir_value v)
     }
     f->carries[v] = find_carried(f, n);
     f->cost[v] = fuse_chain_cost(f, v);
-    if (is_worth_memory(f, v)) {
-        f->memory[v] = true;
-        f->cost[v] = 1;
-    }
+    if (!is_worth_memory(f, v)) return;
+    const bool must = f->required[v] || (f->demand[v] & DEMAND_MEMORY);
+    const bool narrow = !must && is_free_widening(f, v) && ir_op_class(f->g->node[n->in[0]].op) == CLASS_MAP;
+    const ir_value kept = narrow ? n->in[0] : v; /* rather in 16 bits */
+    f->memory[kept] = true;
+    f->cost[kept] = f->cost[v] = 1;
 }
 
 void fuse_choose_memory(fuse *f)

@@ -222,10 +222,22 @@ static ir_value find_condition(grad_ctx *c, ir_value v, const ir_node *n)
     return rectifies ? ir_build_compare(c->g, "LE", v, test.in[1]) : n->in[0];
 }
 
+/* TensorFlow multiplies what comes into a ReLU by 0 or 1: infinity becomes NaN where the ReLU is off. With float16 that
+ * decides which steps a loss scale skips. */
+static bool is_relu_of_f16(const ir_graph *g, ir_value condition, const ir_node *n)
+{
+    return n->type.dtype == DTYPE_f16 && condition != n->in[0] && ir_is_filled_with(g, n->in[1], 0);
+}
+
 RULE(select)
 {
     const ir_value condition = find_condition(c, v, n);
     const ir_type type = adj_type(c, dy);
+    if (is_relu_of_f16(c->g, condition, n)) {
+        const ir_value on = ir_build_convert(c->g, ir_build_unary(c->g, OP_not, condition), type.dtype);
+        if (adj_wants(c, n, 2)) adj_add(c, n->in[2], ir_build_binary(c->g, OP_multiply, dy, on));
+        return;
+    }
     const ir_value zero = adj_zeros(c, &type);
     if (adj_wants(c, n, 1)) adj_add(c, n->in[1], ir_build_select(c->g, condition, dy, zero));
     if (adj_wants(c, n, 2)) adj_add(c, n->in[2], ir_build_select(c->g, condition, zero, dy));

@@ -1,5 +1,6 @@
 """Cases of dtype policies: families of layers under every policy, policies per layer and by DTypePolicyMap, loss
-scaling. bfloat16 variables are not compared here (their datasets hold no numbers for NumPy): policy_keras_test.py does."""
+scaling. Variables of bfloat16 are in no case: their datasets hold no numbers for NumPy. The folder policies/ has those whose
+tolerances are known from TensorFlow alone."""
 import numpy as np
 import keras
 from keras import layers as L
