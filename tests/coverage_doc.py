@@ -5,7 +5,7 @@
     coverage_doc.py TFCC SOURCE_DIR --write    writes it
 
 The tables are those that `tfcc --list-KIND` prints; the models of keras.applications are lines of the same form in
-tests/applications/table.txt.
+tests/applications/table.txt, where a model may also be "failed" or "not run": it counts in the total alone.
 """
 import subprocess
 import sys
@@ -41,15 +41,17 @@ def lines_of(tfcc, source, kind):
 
 
 def read_kind(tfcc, source, kind):
-    """Names that are supported, and (name, reason) of those that are refused."""
-    supported, refused = [], []
+    """Names that are supported, (name, reason) of those that are refused, and {state: names} of the others."""
+    supported, refused, others = [], [], {}
     for line in lines_of(tfcc, source, kind):
         name, state = line.split(maxsplit=1)
         if state == "supported":
             supported.append(name)
-        else:
+        elif state.startswith("refused: "):
             refused.append((name, state.removeprefix("refused: ")))
-    return supported, refused
+        else:
+            others.setdefault(state, []).append(name)
+    return supported, refused, others
 
 
 def wrapped(words, width=120):
@@ -77,12 +79,14 @@ def document(tfcc, source):
     counts = "| kind | supported | refused with a reason | total | of |\n|---|---|---|---|---|\n"
     sections = ""
     for kind, title, what in KINDS:
-        supported, refused = read_kind(tfcc, source, kind)
-        if not supported and not refused:
+        supported, refused, others = read_kind(tfcc, source, kind)
+        total = len(supported) + len(refused) + sum(map(len, others.values()))
+        if not total:
             continue
-        counts += f"| {title} | {len(supported)} | {len(refused)} | {len(supported) + len(refused)} | {what} |\n"
+        counts += f"| {title} | {len(supported)} | {len(refused)} | {total} | {what} |\n"
         sections += f"\n## {title}\n" + (wrapped(sorted(supported)) + "\n" if supported else "")
         sections += refusals(refused) if refused else ""
+        sections += "".join(f"\n{state.capitalize()}: {wrapped(sorted(names))}\n" for state, names in sorted(others.items()))
     return HEAD + counts + sections
 
 
