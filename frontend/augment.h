@@ -123,5 +123,7 @@ typedef struct augment_projection {
     ir_value a[3], b[3], c[2];
 } augment_projection;
 bool augment_project(augment *a, const augment_state *s, ir_value x, const augment_projection *p, ir_value *out);
+/* The same for the projection that takes the points `to` to the points `from`, each f32[N, 4, 2]. */
+bool augment_project_corners(augment *a, const augment_state *s, ir_value x, ir_value from, ir_value to, ir_value *out);
 
 #endif

@@ -115,18 +115,23 @@ bool augment_read_perspective(fe_config *c, augment_state *s)
            fe_error(c->fe, &at, "expected a number in 0 .. 1, found %g", s->amount);
 }
 
-/* draw[0]: which images are changed; draw[1]: their corners' new places [N, 4, 2]. */
-bool augment_draw_perspective(augment *a, const augment_state *s, ir_value *draw)
+/* The corners of the images, [N, 4, 2]. */
+static ir_value build_corners(augment *a, ir_dtype dtype)
 {
     const float right = (float)(columns_of(a) - 1), below = (float)(rows_of(a) - 1);
     const float corner[] = {0, 0, right, 0, 0, below, right, below};
     const ir_dim dim[] = {a->type.dim[0], ir_fixed(4), ir_fixed(2)};
-    const ir_type t = ir_type_make(a->type.dtype, 3, dim);
+    const ir_type t = ir_type_make(dtype, 3, dim);
+    const ir_value start = ir_build_constant(a->l->g, ir_type_make(DTYPE_f32, 2, dim + 1), corner);
+    return ir_build_broadcast_in_dim(a->l->g, ir_build_convert(a->l->g, start, dtype), &t, (int64_t[]){1, 2});
+}
+
+/* draw[0]: which images are changed; draw[1]: their corners' new places [N, 4, 2]. */
+bool augment_draw_perspective(augment *a, const augment_state *s, ir_value *draw)
+{
+    const ir_value start = build_corners(a, a->type.dtype);
     if (!augment_draw_invert(a, s, draw)) return false;
-    const ir_value factor = augment_uniform(a, t, -0.5 * s->amount, 0.5 * s->amount);
-    ir_value start = ir_build_constant(a->l->g, ir_type_make(DTYPE_f32, 2, dim + 1), corner);
-    start =
-        ir_build_broadcast_in_dim(a->l->g, ir_build_convert(a->l->g, start, t.dtype), &t, (int64_t[]){1, 2});
+    const ir_value factor = augment_uniform(a, op_type(&a->u, start), -0.5 * s->amount, 0.5 * s->amount);
     draw[1] = augment_add(a, start, augment_multiply(a, start, factor));
     draw[1] = ir_build_convert(a->l->g, draw[1], DTYPE_f32);
     return true;
@@ -140,22 +145,21 @@ static ir_value take_corner(augment *a, ir_value corners, int i, int j)
 }
 
 /* The system [N, 8, 9] (right side last) whose solution takes the new corners to the old ones. */
-static ir_value build_system(augment *a, ir_value corners)
+static ir_value build_system(augment *a, ir_value from, ir_value corners)
 {
-    const double size[] = {columns_of(a) - 1, rows_of(a) - 1};
     const ir_dim dim[] = {a->type.dim[0], ir_fixed(1)};
     const ir_type one = ir_type_make(DTYPE_f32, 2, dim);
     const ir_value zero = ir_build_fill(a->l->g, one, 0), unit = ir_build_fill(a->l->g, one, 1);
     ir_value row[8];
     for (int i = 0; i < 8; i++) {
         const int corner = i / 2, axis = i % 2;
-        const double old = (corner >> axis & 1) != 0 ? size[axis] : 0;
+        const ir_value old = take_corner(a, from, corner, axis), less = op_map1(&a->u, OP_negate, old);
         const ir_value x = take_corner(a, corners, corner, 0), y = take_corner(a, corners, corner, 1);
         ir_value cell[9];
         for (int j = 0; j < 6; j++) cell[j] = j / 3 != axis ? zero : j % 3 == 0 ? x : j % 3 == 1 ? y : unit;
-        cell[6] = op_map_number(&a->u, OP_multiply, x, -old);
-        cell[7] = op_map_number(&a->u, OP_multiply, y, -old);
-        cell[8] = ir_build_fill(a->l->g, one, old);
+        cell[6] = augment_multiply(a, less, x);
+        cell[7] = augment_multiply(a, less, y);
+        cell[8] = old;
         row[i] = op_insert_dim(&a->u, ir_build_concatenate(a->l->g, 9, cell, 1), 1);
     }
     return ir_build_concatenate(a->l->g, 8, row, 1);
@@ -206,16 +210,23 @@ static ir_value solve(augment *a, ir_value m)
     return ir_build_concatenate(a->l->g, 8, solution, 1);
 }
 
-bool augment_apply_perspective(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
-                               ir_value *out)
+bool augment_project_corners(augment *a, const augment_state *s, ir_value x, ir_value from, ir_value to,
+                             ir_value *out)
 {
-    const ir_value all = solve(a, build_system(a, draw[1]));
-    ir_value number[8], y;
+    const ir_value all = solve(a, build_system(a, from, to));
+    ir_value number[8];
     for (int i = 0; i < 8; i++) number[i] = op_drop_dim(&a->u, op_slice_dim(&a->u, all, 1, i, i + 1), 1);
     const augment_projection p = {.a = {number[0], number[1], number[2]},
                                   .b = {number[3], number[4], number[5]},
                                   .c = {number[6], number[7]}};
-    if (!augment_project(a, s, x, &p, &y)) return false;
+    return augment_project(a, s, x, &p, out);
+}
+
+bool augment_apply_perspective(augment *a, const augment_state *s, ir_value x, const ir_value *draw,
+                               ir_value *out)
+{
+    ir_value y;
+    if (!augment_project_corners(a, s, x, build_corners(a, DTYPE_f32), draw[1], &y)) return false;
     *out = augment_choose(a, draw[0], y, x);
     return true;
 }

@@ -194,7 +194,7 @@ bool augment_project(augment *a, const augment_state *s, ir_value x, const augme
     const ir_type grid = ir_type_make(DTYPE_f32, 3, a->type.dim);
     ir_value at[2] = {project_sum(a, &grid, p->a, p->a[2]), project_sum(a, &grid, p->b, p->b[2])},
              flat = IR_NONE;
-    if (!augment_untrained_check(a, x)) return false;
+    if (a->l->training && !augment_untrained_check(a, x)) return false;
     if (p->c[0] != IR_NONE) {
         const ir_value below =
             project_sum(a, &grid, p->c, ir_build_fill(a->l->g, augment_rows(a, DTYPE_f32), 1));

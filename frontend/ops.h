@@ -56,6 +56,9 @@ bool op_find_list(op_use *u, const char *name, int *out_count, ir_value **out);
 /* Two operands in the dtype that Keras gives their result; a Python number takes the other's dtype. */
 bool op_find_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
                   ir_value *out_b);
+/* The same where Keras makes tensors of Python numbers first: they are i32 and f32 as any other. */
+bool op_find_strong_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
+                         ir_value *out_b);
 
 /* Which axes are reduced, ascending, and whether they stay with size 1. */
 typedef struct op_reduction {

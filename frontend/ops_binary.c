@@ -7,7 +7,10 @@
 bool op_build_arithmetic(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    if (!op_find_pair(u, "x1", "x2", strcmp(u->op->word, "real") == 0, &a, &b)) return false;
+    const bool found = u->op->op == OP_atan2
+                           ? op_find_strong_pair(u, "x1", "x2", true, &a, &b)
+                           : op_find_pair(u, "x1", "x2", strcmp(u->op->word, "real") == 0, &a, &b);
+    if (!found) return false;
     if (op_type(u, a).dtype == DTYPE_i1) {
         ir_op op = u->op->op == OP_multiply || u->op->op == OP_minimum ? OP_and : OP_or;
         if (u->op->op == OP_subtract || u->op->op == OP_power)
@@ -20,14 +23,22 @@ bool op_build_arithmetic(op_use *u, fe_value *out)
 bool op_build_compare(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    return op_find_pair(u, "x1", "x2", false, &a, &b) && op_finish(u, op_compare(u, u->op->word, a, b), out);
+    return op_find_strong_pair(u, "x1", "x2", false, &a, &b) &&
+           op_finish(u, op_compare(u, u->op->word, a, b), out);
 }
 
 bool op_build_logical(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    if (!op_find_pair(u, "x1", "x2", false, &a, &b)) return false;
+    if (!op_find_strong_pair(u, "x1", "x2", false, &a, &b)) return false;
     return op_finish(u, op_map2(u, u->op->op, op_truth(u, a), op_truth(u, b)), out);
+}
+
+/* A shift by less than 0 is one by 0, by more than all bits one by all but the last. */
+static ir_value clamp_shift(op_use *u, ir_value by)
+{
+    const double most = (double)ir_dtype_size(op_type(u, by).dtype) * 8 - 1;
+    return op_map_number(u, OP_minimum, op_map_number(u, OP_maximum, by, 0), most);
 }
 
 bool op_build_bitwise(op_use *u, fe_value *out)
@@ -39,6 +50,8 @@ bool op_build_bitwise(op_use *u, fe_value *out)
     if (ir_dtype_is_float(dtype)) return op_error(u, "expected integers, found floating numbers");
     if (op == OP_shift_right_arithmetic && ir_dtype_class_of(dtype) == DTYPE_UNSIGNED)
         op = OP_shift_right_logical;
+    if (op == OP_shift_left || op == OP_shift_right_logical || op == OP_shift_right_arithmetic)
+        b = clamp_shift(u, b);
     return op_finish(u, op_map2(u, op, a, b), out);
 }
 
@@ -46,7 +59,8 @@ bool op_build_bitwise(op_use *u, fe_value *out)
 
 typedef struct function {
     const char *name;
-    bool real;
+    bool real, strong; /* strong: Python numbers are tensors */
+    ir_dtype of_i64;   /* what Keras computes 64-bit integers in */
     ir_value (*build)(op_use *u, ir_value a, ir_value b);
 } function;
 
@@ -125,17 +139,17 @@ static ir_value build_ldexp(op_use *u, ir_value a, ir_value b)
 }
 
 static const function functions[] = {
-    {"FloorDivide", false, build_floor_divide},
-    {"Mod", false, op_floor_mod},
-    {"Fmod", false, build_fmod},
-    {"DivideNoNan", true, build_divide_no_nan},
-    {"Hypot", true, build_hypot},
-    {"Logaddexp", true, build_logaddexp},
-    {"Logaddexp2", true, build_logaddexp2},
-    {"Fmax", false, build_fmax},
-    {"Fmin", false, build_fmin},
-    {"Heaviside", true, build_heaviside},
-    {"Ldexp", true, build_ldexp},
+    {"FloorDivide", false, false, DTYPE_i64, build_floor_divide},
+    {"Mod", false, true, DTYPE_i64, op_floor_mod},
+    {"Fmod", false, true, DTYPE_i64, build_fmod},
+    {"DivideNoNan", true, false, DTYPE_f32, build_divide_no_nan},
+    {"Hypot", true, true, DTYPE_f64, build_hypot},
+    {"Logaddexp", true, true, DTYPE_f32, build_logaddexp},
+    {"Logaddexp2", true, true, DTYPE_f32, build_logaddexp2},
+    {"Fmax", false, false, DTYPE_i64, build_fmax},
+    {"Fmin", false, false, DTYPE_i64, build_fmin},
+    {"Heaviside", true, true, DTYPE_f64, build_heaviside},
+    {"Ldexp", true, true, DTYPE_f32, build_ldexp},
 };
 
 bool op_build_function2(op_use *u, fe_value *out)
@@ -146,7 +160,12 @@ bool op_build_function2(op_use *u, fe_value *out)
         f++;
         bug_if(f == functions + countof(functions), "no function %s", u->op->name);
     }
-    if (!op_find_pair(u, "x1", "x2", f->real, &a, &b)) return false;
+    if (!(f->strong ? op_find_strong_pair : op_find_pair)(u, "x1", "x2", false, &a, &b)) return false;
+    const ir_dtype given = op_type(u, a).dtype, dtype = given == DTYPE_i64 ? f->of_i64 : op_real(given);
+    if (f->real) {
+        a = ir_build_convert(u->l->g, a, dtype);
+        b = ir_build_convert(u->l->g, b, dtype);
+    }
     const bool is_bool = op_type(u, a).dtype == DTYPE_i1;
     if (is_bool) {
         a = ir_build_convert(u->l->g, a, DTYPE_i32);
@@ -164,7 +183,7 @@ bool op_build_isclose(op_use *u, fe_value *out)
     ir_value a, b;
     double relative, absolute;
     bool equal_nan;
-    if (!op_find_pair(u, "x1", "x2", false, &a, &b) || !op_find_number_or(u, "rtol", 1e-5, &relative) ||
+    if (!op_find_strong_pair(u, "x1", "x2", false, &a, &b) || !op_find_number_or(u, "rtol", 1e-5, &relative) ||
         !op_find_number_or(u, "atol", 1e-8, &absolute) || !op_find_bool(u, "equal_nan", false, &equal_nan))
         return false;
     ir_value close;

@@ -90,13 +90,39 @@ static bool has_twice(const char *letters)
     return false;
 }
 
+/* The diagonal of x over two equal dims, in the place of the first. */
+static ir_value take_diagonal(op_use *u, ir_value x, int64_t first, int64_t second)
+{
+    const ir_type t = op_type(u, x);
+    const ir_value same =
+        op_compare(u, "EQ", op_iota(u, DTYPE_i32, &t, first), op_iota(u, DTYPE_i32, &t, second));
+    return op_reduce(u, "add", op_choose(u, same, x, op_number(u, x, 0)), second, false);
+}
+
+/* A letter that stands twice in an operand means its diagonal. */
+static bool take_diagonals(einsum *e, int operand)
+{
+    char *letters = e->part[operand];
+    for (int d = 0; letters[d]; d++) {
+        const char *again;
+        while ((again = strchr(letters + d + 1, letters[d])) != NULL) {
+            const int64_t other = again - letters;
+            const ir_type t = op_type(e->u, e->value[operand]);
+            if (t.dim[d].batch || !ir_dim_equal(t.dim[d], t.dim[other]))
+                return fail(e, "a letter that stands twice in an operand needs two dimensions of one fixed size");
+            e->value[operand] = take_diagonal(e->u, e->value[operand], d, other);
+            memmove(letters + other, again + 1, strlen(again));
+        }
+    }
+    return true;
+}
+
 /* Sizes of the letters; dims of size 1 that stretch are dropped from their operand. */
 static bool measure(einsum *e)
 {
     for (int i = 0; i < e->count; i++) {
+        if (!take_diagonals(e, i)) return false;
         const ir_type t = op_type(e->u, e->value[i]);
-        if (has_twice(e->part[i]))
-            return fail(e, "a letter stands twice in an operand, which is not supported");
         for (int d = 0; d < t.rank; d++) {
             ir_dim *size = &e->size[(unsigned char)e->part[i][d]];
             if (size->count == 0 || ir_dim_equal(*size, ir_fixed(1))) *size = t.dim[d];

@@ -341,8 +341,8 @@ static ir_dtype weak_type(ir_dtype tensor, const fe_value *number)
     return own == DTYPE_f32 ? op_real(tensor) : tensor;
 }
 
-bool op_find_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
-                  ir_value *out_b)
+static bool find_pair(op_use *u, const char *first, const char *second, bool real, bool weak, ir_value *out_a,
+                      ir_value *out_b)
 {
     const fe_value *v[2] = {op_find(u, first), op_find(u, second)};
     ir_value x[2] = {IR_NONE, IR_NONE};
@@ -354,8 +354,8 @@ bool op_find_pair(op_use *u, const char *first, const char *second, bool real, i
         dtype[i] = x[i] != IR_NONE ? ir_type_of(u->l->g, x[i])->dtype : number_dtype(v[i]);
     }
     ir_dtype result = fe_result_type(dtype[0], dtype[1]);
-    if (x[0] != IR_NONE && x[1] == IR_NONE) result = weak_type(dtype[0], v[1]);
-    if (x[0] == IR_NONE && x[1] != IR_NONE) result = weak_type(dtype[1], v[0]);
+    if (weak && x[0] != IR_NONE && x[1] == IR_NONE) result = weak_type(dtype[0], v[1]);
+    if (weak && x[0] == IR_NONE && x[1] != IR_NONE) result = weak_type(dtype[1], v[0]);
     if (real) result = op_real(result);
     for (int i = 0; i < 2; i++) {
         x[i] = x[i] == IR_NONE ? build_number(u, v[i], result) : ir_build_convert(u->l->g, x[i], result);
@@ -363,4 +363,16 @@ bool op_find_pair(op_use *u, const char *first, const char *second, bool real, i
     *out_a = x[0];
     *out_b = x[1];
     return op_check_broadcast(u, x[0], x[1]);
+}
+
+bool op_find_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
+                  ir_value *out_b)
+{
+    return find_pair(u, first, second, real, true, out_a, out_b);
+}
+
+bool op_find_strong_pair(op_use *u, const char *first, const char *second, bool real, ir_value *out_a,
+                         ir_value *out_b)
+{
+    return find_pair(u, first, second, real, false, out_a, out_b);
 }

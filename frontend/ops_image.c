@@ -157,7 +157,7 @@ bool op_build_rgb_to_hsv(op_use *u, fe_value *out)
     return find_colours(u, &x, &channels_first) && finish_images(u, op_rgb_to_hsv(u, x), channels_first, out);
 }
 
-/* Each colour is a tent over the hue, clipped to 0 .. 1. */
+/* Each colour is a tent over the hue, clipped to 0 .. 1. TensorFlow has no gradient of it. */
 ir_value op_hsv_to_rgb(op_use *u, ir_value x)
 {
     static const double centre[] = {3, 2, 4}, slope[] = {1, -1, -1}, offset[] = {-1, 2, 2};
@@ -171,7 +171,7 @@ ir_value op_hsv_to_rgb(op_use *u, ir_value x)
         ir_value pale = op_map2(u, OP_subtract, op_number(u, s, 1), s);
         part[i] = op_map2(u, OP_multiply, op_map2(u, OP_add, pale, op_map2(u, OP_multiply, s, tent)), v);
     }
-    return ir_build_concatenate(u->l->g, 3, part, op_type(u, x).rank - 1);
+    return op_map1(u, OP_stop_gradient, ir_build_concatenate(u->l->g, 3, part, op_type(u, x).rank - 1));
 }
 
 bool op_build_hsv_to_rgb(op_use *u, fe_value *out)
@@ -245,9 +245,9 @@ bool op_build_gaussian_blur(op_use *u, fe_value *out)
         sigma[i] = item->number;
     }
     /* Keras lays the first size and sigma along the columns and gives the kernel the shape of the sizes. */
-    if (size[0] != size[1]) return op_error(u, "a kernel of two sizes is not supported");
+    const int64_t turned_size[] = {size[1], size[0]};
     const double turned[] = {sigma[1], sigma[0]};
-    if (!make_bells(u, size, turned, &kernel)) return false;
+    if (!make_bells(u, turned_size, turned, &kernel)) return false;
     const bool single = op_type(u, x).rank == 3;
     if (single) x = op_insert_dim(u, x, 0);
     x = ir_build_convert(u->l->g, x, op_real(op_type(u, x).dtype));

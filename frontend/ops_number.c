@@ -23,7 +23,7 @@ static ir_value build_divisor(op_use *u, ir_value a, ir_value b)
 
 static bool find_whole(op_use *u, ir_value *a, ir_value *b)
 {
-    if (!op_find_pair(u, "x1", "x2", false, a, b)) return false;
+    if (!op_find_strong_pair(u, "x1", "x2", false, a, b)) return false;
     const ir_dtype_class class = ir_dtype_class_of(op_type(u, *a).dtype);
     if (class != DTYPE_SIGNED && class != DTYPE_UNSIGNED) return op_error(u, "expected integers");
     if (class == DTYPE_SIGNED) {

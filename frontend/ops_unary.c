@@ -51,12 +51,11 @@ static ir_value build_erfc(op_use *u, ir_value x)
     return op_map2(u, OP_subtract, op_number(u, x, 1), op_map1(u, OP_erf, x));
 }
 
+/* The gradient at 0 is no number, as in Keras. */
 static ir_value build_sinc(op_use *u, ir_value x)
 {
-    ir_value angle = scale(u, x, pi), is_zero = op_compare_number(u, "EQ", x, 0);
-    ir_value divisor = op_choose(u, is_zero, op_number(u, x, 1), angle);
-    return op_choose(u, is_zero, op_number(u, x, 1),
-                     op_map2(u, OP_divide, op_map1(u, OP_sine, angle), divisor));
+    ir_value angle = scale(u, x, pi), wave = op_map2(u, OP_divide, op_map1(u, OP_sine, angle), angle);
+    return op_choose(u, op_compare_number(u, "EQ", x, 0), op_number(u, x, 1), wave);
 }
 
 static ir_value build_angle(op_use *u, ir_value x)

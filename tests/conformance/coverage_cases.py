@@ -196,6 +196,36 @@ def _(d):
     return make([i, k], L.Dense(2)(ops.concatenate(parts, axis=-1)), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
 
 
+@case("coverage", "operations_warp", n=5, batch=5, jax=False)
+def _(d):
+    i, k = I((4, 6), name="x"), I((4,), dtype="int32", name="k")
+    images = ops.reshape(ops.sigmoid(ops.concatenate([i, i * 0.5, -i], 1)), (-1, 4, 6, 3))
+    moves = ops.concatenate([ops.ones_like(i[:, 0, :1]) * 0.9, i[:, 0, 1:6] * 0.3, i[:, 1, :2] * 0.01], -1)
+    start, end = np.array([[0.0, 0], [0, 4], [4, 0], [4, 4]], "float32"), np.array([[0.2, 0.4], [-0.3, 4], [3.5, 0.6], [4.4, 3.5]], "float32")
+    move = np.array([0.9, 0.1, 0.3, -0.2, 1.1, -0.4, 0.0, 0.0], "float32")
+    warped = [ops.image.affine_transform(images, moves, "bilinear", fill, 0.2) for fill in ("constant", "nearest", "wrap", "reflect")]
+    warped += [ops.image.affine_transform(ops.transpose(images, (0, 3, 1, 2)), move, "nearest", "reflect", data_format="channels_first"),
+               ops.image.affine_transform(ops.cast(images * 255, "uint8"), move, "bilinear", "constant", 7.5),
+               ops.image.perspective_transform(images, start, end, "bilinear", 0.2), ops.image.perspective_transform(images, start, end, "nearest")]
+    return make([i, k], L.Dense(2)(join([ops.cast(p, "float32") for p in warped])), O.SGD(1e-4)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
+
+
+@case("coverage", "operations_numbers_weak", n=5, batch=5, jax=False, note="numbers that Keras makes tensors of first")
+def _(d):
+    i, k = I((4, 6), name="x"), I((4,), dtype="int32", name="k")
+    x = L.Dense(6)(i)
+    square, small, half = x[:, :, :4], ops.cast(k * 50, "uint8"), ops.cast(i, "float16")
+    image = ops.reshape(ops.sigmoid(x), (-1, 4, 2, 3))
+    parts = [ops.image.gaussian_blur(image, (3, 1), (1.0, 0.7)), ops.image.hsv_to_rgb(image), ops.einsum("bii->bi", square), ops.einsum("bii->b", square), ops.einsum("bii,bjj->bij", square, i[:, :, :4]), ops.sinc(x),
+             ops.bitwise_left_shift(k, k * 20 - 10), ops.bitwise_right_shift(k * -999, k * 20 - 10), ops.bitwise_right_shift(small, 2),
+             ops.mod(small, 7), ops.mod(ops.cast(k - 3, "int8"), -300), ops.fmod(ops.cast(small, "uint32"), 7), ops.equal(small, 300),
+             ops.less(small, -1), ops.logical_and(small, 256), ops.greater(half, 0.1), ops.arctan2(half, 0.3), ops.logaddexp(half, 0.1),
+             ops.hypot(ops.cast(k, "int64"), ops.cast(k, "int64") + 2), ops.isclose(half, 0.1, 1e-4), ops.maximum(small, 7), ops.power(k, 2)]
+    flat = [ops.reshape(ops.cast(p, "float32"), (-1, math.prod(p.shape[1:]))) for p in parts]
+    y = L.Dense(2)(ops.concatenate([ops.tanh(p * 0.01) for p in flat], axis=-1))
+    return make([i, k], y, O.SGD(1e-2)), {"x": d.f(4, 6), "k": d.i(6, 4)}, d.f(2)
+
+
 @case("coverage", "spectrograms", n=4, batch=4, jax=False)
 def _(d):
     i = I((90, 2), name="x")

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """keras.ops against live Keras: values, dtypes and gradients of many probes, each one call of an operation.
 
-    ops_live.py --tfcc PATH [--only REGEX] [--group N] [--no-train] [--list] [--seed N]
+    ops_live.py --tfcc PATH [--only REGEX] [--group N] [--no-train] [--list] [--sample] [--seed N]
 
 Needs Keras with TensorFlow. Probes are put into models of N; a model predicts (values and dtypes are compared), and
 another of the probes that give floating results takes one step of SGD, in which each probe has a Dense kernel of its own:
 its change is the gradient. A model that tfcc refuses is halved until single probes are named. The families of dtypes are
-every operation on every pair of dtypes. Prints what differs; the exit status is 0 when nothing does.
+every operation on every pair of dtypes. Prints what differs as it comes; the
+exit status is 0 when nothing does.
 """
 import argparse
 import os
@@ -30,6 +31,20 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ops_probes
 
 ROWS = 4
+
+
+class Findings(list):
+    """(name, why) of each probe, shown as it comes, once."""
+
+    def __init__(self, word):
+        super().__init__()
+        self.word = word
+
+    def append(self, finding):
+        if finding in self:
+            return
+        super().append(finding)
+        print(f"{self.word} {finding[0]}: {finding[1]}", flush=True)
 
 
 class Probe:
@@ -76,7 +91,7 @@ def build(probes, train):
                 one = keras.ops.cast(k[:, :1] * 0 + 1, t.dtype)
                 t = keras.ops.logical_and(t, one) if keras.backend.standardize_dtype(t.dtype) == "bool" else t * one
             n = f"o{i}_{j}"
-            outputs[n] = L.Identity(name=n)(t)
+            outputs[n] = L.Identity(name=n)(t) if train else keras.ops.copy(t)
             names[n] = p
     if not outputs:
         return None, names, bad
@@ -194,7 +209,7 @@ def check_training(o, probes, data, folder):
 
 def halve(o, check, probes, data, problem, to):
     if len(probes) == 1:
-        to.append((probes[0].name, problem[-300:] if to is o.skipped else problem[:300]))
+        to.append((probes[0].name, " ".join(problem.split())[-300:] if to is o.skipped else problem[:300]))
         return
     for part in (probes[: len(probes) // 2], probes[len(probes) // 2:]):
         with tempfile.TemporaryDirectory() as folder:
@@ -208,11 +223,14 @@ def main():
     a.add_argument("--group", type=int, default=40)
     a.add_argument("--no-train", action="store_true")
     a.add_argument("--list", action="store_true")
+    a.add_argument("--sample", action="store_true", help="of the binary grid, only the pairs in ops_probes.SAMPLE")
     a.add_argument("--seed", type=int, default=0)
     o = a.parse_args()
     o.tfcc = os.path.abspath(o.tfcc)
-    o.failed, o.skipped, o.values, o.gradients = [], [], 0, 0
+    o.failed, o.skipped, o.values, o.gradients = Findings("FAILED"), Findings("skipped"), 0, 0
     probes = [Probe(*p) for p in ops_probes.probes() if re.search(o.only, p[0])]
+    if o.sample:
+        probes = [p for p in probes if not p.name.startswith("binary.") or tuple(p.name.split(".")[-2:]) in ops_probes.SAMPLE]
     if o.list:
         print(*(p.name for p in probes), sep="\n")
         return 0
@@ -227,10 +245,6 @@ def main():
             with tempfile.TemporaryDirectory() as folder:
                 check_training(o, part, data, folder)
         print(f"{min(i + o.group, len(probes))} of {len(probes)} probes, {len(o.failed)} failed", flush=True)
-    for name, why in o.skipped:
-        print(f"skipped {name}: {why}")
-    for name, why in o.failed:
-        print(f"FAILED {name}: {why}")
     print(f"{o.values} values, {o.gradients} gradients compared; {len(o.failed)} failed, {len(o.skipped)} skipped")
     return 1 if o.failed else 0
 

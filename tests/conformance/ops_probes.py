@@ -20,6 +20,11 @@ logaddexp2 fmax fmin heaviside ldexp equal not_equal less less_equal greater gre
 bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift isclose gcd lcm nextafter matmul dot inner outer vdot
 tensordot cross where_ append concatenate_ stack_ correlate take""".split()
 
+# Pairs of the binary grid in which most rules of promotion meet.
+SAMPLE = {("bool", "bool"), ("bool", "weak_int"), ("uint8", "int16"), ("int32", "int32"), ("uint32", "int32"), ("weak_float", "int8"),
+          ("int64", "float16"), ("weak_int", "float32")}
+DIVIDES = {"floor_divide", "mod", "fmod", "power"}
+
 
 def get(name):
     for where in (ops, ops.nn, ops.linalg, ops.image, ops.numpy if hasattr(ops, "numpy") else ops):
@@ -82,8 +87,13 @@ def binary_dtypes():
             for e in DTYPES + ["weak_int", "weak_float"]:
                 if name in {"gcd", "lcm"} and ("float" in d + e or "bool" in d + e):
                     continue
-                def build(x, z, k, f=f, d=d, e=e):
-                    b = {"weak_int": 2, "weak_float": 1.5}.get(e) if e.startswith("weak") else in_dtype(z, e, 1.0 if "int" in e else 0.0)
+                def build(x, z, k, f=f, d=d, e=e, name=name):
+                    if e.startswith("weak"):
+                        b = {"weak_int": 2, "weak_float": 1.5}[e]
+                    elif name in DIVIDES and "int" in e:  # never 0; exponents not below 0
+                        b = in_dtype(ops.abs(z) if name == "power" else ops.where(ops.abs(z) < 0.34, 1.0, z), e)
+                    else:
+                        b = in_dtype(z, e, 1.0 if "int" in e else 0.0)
                     return f(in_dtype(x, d), b)
                 yield f"binary.{name}.{d}.{e}", build, False
                 if e.startswith("weak"):
@@ -261,10 +271,10 @@ def more(add):
     for f in ("constant", "nearest", "wrap", "mirror", "reflect"):
         for o in (0, 1):
             add("map_coordinates", lambda x, z, k, f=f, o=o: ops.image.map_coordinates(ops.sum(x, 0), ops.stack([z * 3, ops.flip(z, 1) * 4], 0), o, f, 0.3))
-            add("map_coordinates", lambda x, z, k, f=f, o=o: ops.image.map_coordinates(ops.sum(z, 0), ops.stack([x * 3, z * 4], 0), o, f, 0.3))
+            add("map_coordinates", lambda x, z, k, f=f, o=o: ops.image.map_coordinates(ops.sum(z, 0), ops.stack([ops.tanh(x) * 5 + 2, z * 4], 0), o, f, 0.3))
     for m in ("linear", "bilinear", "trilinear", "cubic", "bicubic", "lanczos3", "lanczos5"):
         for anti in (True, False):
-            add("scale_and_translate", lambda x, z, k, m=m, anti=anti: ops.image.scale_and_translate(picture(x), (-1, 7, 5, 3) if False else (4, 7, 5, 3), np.array([0.7, 1.3], "float32"), np.array([0.3, -0.4], "float32"), (1, 2), m, anti))
+            add("scale_and_translate", lambda x, z, k, m=m, anti=anti: ops.image.scale_and_translate(ops.sum(picture(x), 0, keepdims=True), (1, 7, 5, 3), np.array([0.7, 1.3], "float32"), np.array([0.3, -0.4], "float32"), (1, 2), m, anti))
     add("elastic_transform", lambda x, z, k: ops.image.elastic_transform(picture(x), 3.0, 2.0, seed=3))
     for i in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", "area"):
         for kw in (dict(), dict(antialias=True), dict(crop_to_aspect_ratio=True), dict(pad_to_aspect_ratio=True, fill_value=0.3)):
