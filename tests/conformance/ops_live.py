@@ -26,6 +26,7 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
 import keras
 from keras import layers as L
+from keras.src.ops.numpy import Copy
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import ops_probes
@@ -91,7 +92,7 @@ def build(probes, train):
                 one = keras.ops.cast(k[:, :1] * 0 + 1, t.dtype)
                 t = keras.ops.logical_and(t, one) if keras.backend.standardize_dtype(t.dtype) == "bool" else t * one
             n = f"o{i}_{j}"
-            outputs[n] = L.Identity(name=n)(t) if train else keras.ops.copy(t)
+            outputs[n] = L.Identity(name=n)(t) if train else Copy(name=n)(t)  # a layer would cast
             names[n] = p
     if not outputs:
         return None, names, bad
