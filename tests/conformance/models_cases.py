@@ -15,9 +15,9 @@ S = O.schedules
 SPARSE = LS.SparseCategoricalCrossentropy
 
 
-def model(name, fmt="json", note=""):
-    """18 rows in batches of 4 (the last has 2), four times over: 20 steps."""
-    return case("models", name, n=18, batch=4, epochs=4, jax=False, fmt=fmt, note=note)
+def model(name, fmt="json", note="", n=18, batch=4):
+    """Five batches, the last one smaller, four times over: 20 steps."""
+    return case("models", name, n=n, batch=batch, epochs=4, jax=False, fmt=fmt, note=note)
 
 
 def compiled(ins, outs, optimizer, loss, **kw):
@@ -34,7 +34,7 @@ def conv_block(x, filters, seed):
     return L.Conv2D(filters, 3, padding="same", activation="relu")(L.Dropout(0.1, seed=seed)(x))
 
 
-@model("unet", note="skips by Concatenate, one level of separable convolutions with a residual")
+@model("unet", n=9, batch=2, note="skips by Concatenate, one level of separable convolutions with a residual")
 def _(d):
     i = I((8, 8, 3), name="image")
     a = conv_block(L.Rescaling(1 / 255)(i), 4, 1)
@@ -44,8 +44,8 @@ def _(d):
     x = L.SpatialDropout2D(0.2, seed=3)(L.add([y, x]))
     x = L.Conv2DTranspose(6, 2, strides=2, padding="same")(x)
     x = conv_block(L.concatenate([x, b]), 6, 4)
-    x = L.Conv2D(4, 2, padding="same", activation="relu")(L.UpSampling2D(interpolation="bilinear")(x))
-    x = conv_block(L.concatenate([x, a]), 4, 5)
+    x = L.concatenate([L.UpSampling2D(interpolation="bilinear")(x), a])
+    x = L.Conv2D(4, 3, padding="same", activation="relu")(x)
     m = compiled(i, L.Conv2D(3, 1, activation="softmax", name="mask")(x), O.Adam(1e-3), "sparse_categorical_crossentropy",
                  metrics=["accuracy", M.MeanIoU(3, sparse_y_pred=False)])
     return m, d.f(8, 8, 3, lo=0, hi=255), d.i(3, 8, 8)
