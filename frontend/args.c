@@ -118,7 +118,8 @@ static bool read_constant(fe_arg_reader *r, const cJSON *config, const json_at *
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-bool fe_arg_read_items(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out)
+bool fe_arg_read_items(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j,
+                       const json_at *at, fe_value *out)
 {
     int count = cJSON_GetArraySize(j), i = 0;
     bool ok = true, keyed = cJSON_IsObject(j);
@@ -134,7 +135,8 @@ bool fe_arg_read_items(fe_arg_reader *r, fe_arg_each each, const void *context, 
     return ok;
 }
 
-bool fe_arg_read_slice(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j, const json_at *at, fe_value *out)
+bool fe_arg_read_slice(fe_arg_reader *r, fe_arg_each each, const void *context, const cJSON *j,
+                       const json_at *at, fe_value *out)
 {
     static const char *const part[3] = {"start", "stop", "step"};
     *out = (fe_value){.kind = FE_SLICE, .count = 3, .item = arena_array(r->fe->arena, fe_value, 3)};

@@ -163,6 +163,18 @@ bool tf_build_silu(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     return build2(l, "Multiply", x, gate, out);
 }
 
+/* keras.ops has no such operation. */
+bool tf_build_lgamma(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value x;
+    (void)s;
+    if (!get_tensor(l, args, "x", &x)) return false;
+    if (!ir_dtype_is_float(ir_type_of(l->g, x.tensor.value)->dtype))
+        return fe_layer_error(l->fe, l->layer, "expected a tensor of floating type");
+    *out = fe_value_tensor(ir_build_unary(l->g, OP_lgamma, x.tensor.value), IR_NONE);
+    return true;
+}
+
 /* Sum of squares over the axes. */
 static bool build_energy(fe_lower *l, const fe_args *args, bool keep, fe_value *out)
 {

@@ -51,7 +51,6 @@ static bool check_one_axis(fe_config *c, const norm_state *s)
 bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
 {
     norm_state *s = make_state(f, layer);
-    const json_at renorm_at = fe_key(c, "renorm");
     bool ok = read_common(c, s, 1e-3) && check_one_axis(c, s);
     ok = read_affine(c, s) && ok;
     ok = fe_config_number_or(c, "momentum", 0.99, &s->momentum) && ok;
@@ -61,7 +60,6 @@ bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
                             .variance = s->moving_variance};
     ok = fe_renorm_read(c, &s->renorm) && ok;
     fe_config_ignore(c, "synchronized");
-    if (s->renorm.on && f->keras2) ok = fe_error(f, &renorm_at, "batch renormalization of Keras 2 is not supported");
     return fe_config_done(c) && ok;
 }
 

@@ -188,7 +188,8 @@ bool fe_call_time_distributed(fe_lower *l, fe_layer *layer, const fe_args *args,
     if (!fe_input_get(l, layer, args, 3, IR_MAX_RANK, &x)) return false;
     const ir_type t = fe_type(l, x.value);
     if (!fe_dim_get(l, layer, &t, 1, &steps) || !fe_size_check(l, layer, &t)) return false;
-    if (!has_state(inner)) return call_as_rows(l, inner, x.value, &y) && fe_finish(l, y, x.mask, out);
+    const bool at_once = l->fe->keras2 || !has_state(inner); /* Keras 2 calls the layer once, on all steps */
+    if (at_once) return call_as_rows(l, inner, x.value, &y) && fe_finish(l, y, x.mask, out);
     if (steps > MAX_STEPS) {
         return fe_layer_error(l->fe, layer, "expected at most %d steps for %s, found %lld", MAX_STEPS,
                               inner->class->name, (long long)steps);

@@ -105,12 +105,14 @@ static bool read_decay(fe_config *c, const char *spec, double decay, ir_record *
     return true;
 }
 
-static bool read_rate(fe_config *c, const char *spec, ir_record *r)
+/* has_decay: Keras 2's field "decay" slows the rate; the legacy Nadam writes it for something else. */
+static bool read_rate(fe_config *c, const char *spec, bool has_decay, ir_record *r)
 {
     const cJSON *j = fe_config_item(c, "learning_rate");
     const json_at decay_at = {.up = &c->at, .key = "decay"};
     double decay = 0;
     if (c->fe->keras2 && !fe_config_number_or(c, "decay", 0, &decay)) return false;
+    if (!has_decay) decay = 0;
     if (decay != 0 && cJSON_IsObject(j))
         return fe_error(c->fe, &decay_at, "expected no decay beside a learning rate schedule, found %g",
                         decay);
@@ -143,10 +145,11 @@ static bool read_keras2(fe *f, const cJSON *j, const optimizer *o, const json_at
                   (cJSON_IsString(module) && strstr(module->valuestring, "legacy"));
     ir_record_add_number(f->arena, r, "keras2", 1);
     if (!legacy) return true;
-    if (strcmp(o->name, "Nadam") == 0)
-        return fe_error(
-            f, at,
-            "the legacy Nadam is not supported; keras.optimizers.Nadam of TensorFlow 2.11 and newer is");
+    if (strcmp(o->name, "Nadam") == 0) { /* it reads its schedule_decay from no file */
+        ir_record_add_number(f->arena, r, "schedule_decay", 0.004);
+        if (ir_record_record(r, "learning_rate"))
+            return fe_error(f, at, "expected a number as the learning rate of the legacy Nadam, found a schedule");
+    }
     bool outside = strcmp(o->name, "Adagrad") == 0 ||
                    (strcmp(o->name, "RMSprop") == 0 && ir_record_number(r, "momentum", 0) == 0);
     if (outside) ir_record_add_number(f->arena, r, "epsilon_outside", 1);
@@ -173,7 +176,7 @@ ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     fe_config_ignore(&c, "jit_compile is_legacy_optimizer");
     bool good = fe_config_text_or(&c, "name", snake, &name);
     if (good) ir_record_add_text(f->arena, r, "name", name);
-    good = read_rate(&c, o->rate, r) && good;
+    good = read_rate(&c, o->rate, strcmp(o->name, "Nadam") != 0, r) && good;
     good = fe_fields_read(&c, o->fields, r) && good;
     good = fe_fields_read(&c, common_fields, r) && good;
     if (strcmp(o->name, "Muon") == 0) good = fe_muon_read(&c, r) && good;

@@ -47,10 +47,12 @@ ir_value optimizer_update_adamax(optimizer_step *t)
     return opt_sub(g, t->value, opt_div(g, opt_mul(g, t->rate, m), below));
 }
 
-/* beta_1 (1 - 0.5 * 0.96 ^ step): Nadam's warming up of the momentum. */
+/* beta_1 (1 - 0.5 * 0.96 ^ step): Nadam's warming up of the momentum. The legacy one counts part of a step. */
 static ir_value warm_momentum(optimizer_step *t, ir_value step)
 {
     ir_graph *g = t->g;
+    const double pace = optimizer_number(t, "schedule_decay");
+    if (pace != 0) step = opt_scale(g, step, pace);
     ir_value decay = ir_build_binary(g, OP_power, optimizer_scalar(t, 0.96), step);
     return opt_scale(g, opt_from(g, 1, opt_scale(g, decay, 0.5)), optimizer_number(t, "beta_1"));
 }
@@ -64,6 +66,8 @@ static ir_value get_product(optimizer_step *t)
     int product = optimizer_variable_find(s->m, arena_printf(s->m->arena, "%s/variable", s->name));
     bug_if(product < 0, "no product of momenta");
     ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
+    const double pace = optimizer_number(t, "schedule_decay");
+    if (pace != 0) step = opt_scale(g, step, pace);
     ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
     ir_value factor = opt_from(g, 1, opt_scale(g, decay, 0.5));
     s->u_product =

@@ -11,7 +11,8 @@ static tfcc_result begin_training(tfcc_model *m, const char *graph)
     if (result != TFCC_OK) return result;
     if (rt_find_graph(&m->r, graph)) return TFCC_OK;
     capi_end(m, true);
-    return capi_refuse(m, TFCC_UNSUPPORTED, "the model was compiled without a loss%s", strcmp(graph, "gradients") == 0 ? ", or not as a library" : "");
+    return capi_refuse(m, TFCC_UNSUPPORTED, "the model was compiled without a loss%s",
+                       strcmp(graph, "gradients") == 0 ? ", or not as a library" : "");
 }
 
 static bool set_batch(tfcc_model *m, const tfcc_batch *b)
@@ -130,7 +131,8 @@ static bool evaluate(tfcc_model *m, const tfcc_batch *data, int64_t batch_rows, 
         int64_t rows = data->rows - first < batch_rows ? data->rows - first : batch_rows;
         if (!step_run(s, rows, m->ports)) return false;
         for (uint64_t i = 0; i < p->port_count; i++) {
-            if (m->ports[i] && m->ports[i] != m->ones) m->ports[i] = (char *)m->ports[i] + rt_shape_bytes(&p->port[i].shape, rows);
+            if (m->ports[i] && m->ports[i] != m->ones)
+                m->ports[i] = (char *)m->ports[i] + rt_shape_bytes(&p->port[i].shape, rows);
         }
     }
     return read_metrics(m, values, count);
@@ -176,7 +178,8 @@ static tfcc_result access_rate(tfcc_model *m, double *read, double written)
     int64_t rate = find_rate(m);
     if (rate < 0) {
         capi_end(m, true);
-        return capi_refuse(m, TFCC_UNSUPPORTED, "the optimizer's learning rate is a schedule or fixed: it has no variable");
+        return capi_refuse(m, TFCC_UNSUPPORTED,
+                           "the optimizer's learning rate is a schedule or fixed: it has no variable");
     }
     const uint32_t dtype = m->r.program->variable[rate].shape.dtype;
     if (read)

@@ -2,12 +2,12 @@
  *
  * A model is made by tfcc_create from a program, which the header NAME.h of a compiled model declares as
  * NAME_program(). Several
- * models may be made of one program and of several programs; they share nothing. Calls on one model must not overlap; calls on
- * different ones may. Nothing here prints or ends the process. A function returns TFCC_OK or what went wrong, and
- * tfcc_error(model) then says it in words.
+ * models may be made of one program and of several programs; they share nothing. Calls on one model must not overlap;
+ * calls on different ones may. Nothing here prints or ends the process. A function returns TFCC_OK or what went wrong,
+ * and tfcc_error(model) then says it in words.
  *
- * Arrays are dense, in C order, in the type and shape that tfcc_describe gives; the batch is the first dimension and free: its
- * rows are told with every call. Sizes in bytes are told too and checked. */
+ * Arrays are dense, in C order, in the type and shape that tfcc_describe gives; the batch is the first dimension and
+ * free: its rows are told with every call. Sizes in bytes are told too and checked. */
 #ifndef TFCC_H
 #define TFCC_H
 
@@ -32,27 +32,28 @@ typedef enum tfcc_result {
 } tfcc_result;
 
 typedef enum tfcc_type {
-    TFCC_TYPE_BOOL, TFCC_TYPE_INT8, TFCC_TYPE_INT16, TFCC_TYPE_INT32, TFCC_TYPE_INT64, TFCC_TYPE_UINT8, TFCC_TYPE_UINT16,
-    TFCC_TYPE_UINT32, TFCC_TYPE_UINT64, TFCC_TYPE_FLOAT16, TFCC_TYPE_BFLOAT16, TFCC_TYPE_FLOAT32, TFCC_TYPE_FLOAT64,
-    TFCC_TYPE_STRING, /* an address: of a uint32_t, the length in bytes, with the bytes behind it; NULL is the empty string.
-                        Inputs must live during the call; those of results are in the program or in the inputs */
-    TFCC_TYPE_SPARSE_ROW /* an address: of a uint32_t, the number of entries, with that many uint32_t columns, ascending, and
-                            floats behind it; NULL is a row of zeros */
+    TFCC_TYPE_BOOL, TFCC_TYPE_INT8, TFCC_TYPE_INT16, TFCC_TYPE_INT32, TFCC_TYPE_INT64, TFCC_TYPE_UINT8,
+    TFCC_TYPE_UINT16, TFCC_TYPE_UINT32, TFCC_TYPE_UINT64, TFCC_TYPE_FLOAT16, TFCC_TYPE_BFLOAT16, TFCC_TYPE_FLOAT32,
+    TFCC_TYPE_FLOAT64,
+    TFCC_TYPE_STRING, /* an address: of a uint32_t, the length in bytes, with the bytes behind it; NULL is the empty
+                        string. Inputs must live during the call; those of results are in the program or the inputs */
+    TFCC_TYPE_SPARSE_ROW /* an address: of a uint32_t, the number of entries, with that many uint32_t columns,
+                            ascending, and floats behind it; NULL is a row of zeros */
 } tfcc_type;
 
-/* ---- making and ending models -------------------------------------------------------------------------------------- */
+/* ---- making and ending models ----------------------------------------------------------------------------------- */
 
-/* Where a model's memory comes from. `allocate` gives `size` bytes at a multiple of `alignment` (a power of two, at most 64),
- * or NULL. Both are called during calls on the model only, on the calling thread. Loading and saving files uses the HDF5
- * library, which has its own. */
+/* Where a model's memory comes from. `allocate` gives `size` bytes at a multiple of `alignment` (a power of two, at
+ * most 64), or NULL. Both are called during calls on the model only, on the calling thread. Loading and saving files
+ * uses the HDF5 library, which has its own. */
 typedef struct tfcc_allocator {
     void *(*allocate)(void *context, size_t size, size_t alignment);
     void (*release)(void *context, void *memory, size_t size);
     void *context;
 } tfcc_allocator;
 
-/* The caller's threads. `run` calls work(argument, i) for i = 0 .. workers - 1, as far as possible at the same time, and
- * returns when all have returned. Results do not depend on how many run at once. */
+/* The caller's threads. `run` calls work(argument, i) for i = 0 .. workers - 1, as far as possible at the same time,
+ * and returns when all have returned. Results do not depend on how many run at once. */
 typedef struct tfcc_executor {
     void (*run)(void *context, void (*work)(void *argument, int32_t worker), void *argument, int32_t workers);
     void *context;
@@ -63,10 +64,10 @@ typedef struct tfcc_options {
     uint32_t struct_size;            /* sizeof(tfcc_options) */
     int32_t threads;                 /* of the model's own pool; 0: one per processor; 1: the calling thread alone */
     int64_t seed;                    /* for initializers and layers that have none of their own */
-    int64_t rows;                    /* memory for batches of so many rows is taken at once; more rows take more later */
+    int64_t rows;                    /* memory for batches of so many rows is taken at once; more take more later */
     const tfcc_allocator *allocator; /* NULL: the system's */
     const tfcc_executor *executor;   /* NULL: the model's own threads */
-    int32_t debug;                   /* not 0: calls on a destroyed model return TFCC_MISUSE; keeps a few bytes of each */
+    int32_t debug;                   /* not 0: calls on a destroyed model return TFCC_MISUSE; costs a few bytes each */
 } tfcc_options;
 
 #ifdef NDEBUG
@@ -76,13 +77,14 @@ typedef struct tfcc_options {
 #endif
 
 uint32_t tfcc_api_version(void); /* TFCC_API_VERSION of the library; a program for another one gives TFCC_MISUSE */
-/* options NULL: TFCC_OPTIONS. On failure *out is NULL or a model that only knows tfcc_error; destroy it all the same. */
+/* options NULL: TFCC_OPTIONS. On failure *out is NULL or a model that only knows tfcc_error; destroy it all the
+ * same. */
 tfcc_result tfcc_create(const tfcc_program *program, const tfcc_options *options, tfcc_model **out);
 void tfcc_destroy(tfcc_model *model); /* NULL is allowed */
 /* What the last call on this model that did not return TFCC_OK had to say, until the next call. Never NULL. */
 const char *tfcc_error(const tfcc_model *model);
 
-/* ---- what a model is made of ------------------------------------------------------------------------------------------ */
+/* ---- what a model is made of ------------------------------------------------------------------------------------ */
 
 typedef enum tfcc_kind {
     TFCC_INPUTS,         /* what predict takes */
@@ -109,7 +111,7 @@ typedef struct tfcc_description {
 size_t tfcc_count(const tfcc_model *model, tfcc_kind kind); /* 0 without a ready model */
 tfcc_result tfcc_describe(tfcc_model *model, tfcc_kind kind, size_t index, tfcc_description *out);
 
-/* ---- variables ------------------------------------------------------------------------------------------------------- */
+/* ---- variables -------------------------------------------------------------------------------------------------- */
 
 /* By path: a weight, a generator state or a variable of the optimizer. bytes must be the size of the whole variable. */
 tfcc_result tfcc_variable_get(tfcc_model *model, const char *path, void *to, size_t bytes);
@@ -118,7 +120,7 @@ tfcc_result tfcc_variable_set(tfcc_model *model, const char *path, const void *f
 tfcc_result tfcc_weights_load(tfcc_model *model, const char *path);
 tfcc_result tfcc_weights_save(tfcc_model *model, const char *path);
 
-/* ---- running ----------------------------------------------------------------------------------------------------------- */
+/* ---- running ---------------------------------------------------------------------------------------------------- */
 
 typedef struct tfcc_view {
     const void *data;
@@ -131,11 +133,11 @@ typedef struct tfcc_span {
 } tfcc_span;
 
 /* One entry per input and per output, in the order of tfcc_describe. */
-tfcc_result tfcc_predict(tfcc_model *model, int64_t rows, const tfcc_view *input, size_t inputs, const tfcc_span *output,
-                         size_t outputs);
+tfcc_result tfcc_predict(tfcc_model *model, int64_t rows, const tfcc_view *input, size_t inputs,
+                         const tfcc_span *output, size_t outputs);
 
-/* Rows to train on or to evaluate: one entry per input, per target and, unless sample_weight is NULL, per sample weight (data
- * NULL: ones). */
+/* Rows to train on or to evaluate: one entry per input, per target and, unless sample_weight is NULL, per sample
+ * weight (data NULL: ones). */
 typedef struct tfcc_batch {
     uint32_t struct_size; /* sizeof(tfcc_batch) */
     uint32_t inputs, targets, sample_weights;
@@ -154,7 +156,8 @@ tfcc_result tfcc_train_step(tfcc_model *model, const tfcc_batch *batch, double *
 tfcc_result tfcc_gradients(tfcc_model *model, const tfcc_batch *batch, double *loss);
 tfcc_result tfcc_gradient_get(tfcc_model *model, const char *path, void *to, size_t bytes);
 tfcc_result tfcc_gradient_set(tfcc_model *model, const char *path, const void *from, size_t bytes);
-/* The second half: clipping, weight decay, the optimizer's rule, constraints, averages, on the gradients as they are. */
+/* The second half: clipping, weight decay, the optimizer's rule, constraints, averages, on the gradients as they
+ * are. */
 tfcc_result tfcc_apply_gradients(tfcc_model *model);
 /* Both halves. */
 tfcc_result tfcc_minimize(tfcc_model *model, const tfcc_batch *batch, double *loss);
@@ -167,7 +170,8 @@ tfcc_result tfcc_use_averages(tfcc_model *model);
 /* Metrics accumulate over steps since they were reset. values: one per metric, in the order of tfcc_describe. */
 tfcc_result tfcc_metrics_reset(tfcc_model *model);
 tfcc_result tfcc_metrics_get(tfcc_model *model, double *values, size_t count);
-/* Keras's evaluate on all rows of `data`, in batches of batch_rows: resets the metrics before and leaves them as they are after. */
+/* Keras's evaluate on all rows of `data`, in batches of batch_rows: resets the metrics before and leaves them as
+ * they are after. */
 tfcc_result tfcc_evaluate(tfcc_model *model, const tfcc_batch *data, int64_t batch_rows, double *values, size_t count);
 
 #ifdef __cplusplus

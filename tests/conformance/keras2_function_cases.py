@@ -1,4 +1,4 @@
-"""Models of Keras 2 made of functions of TensorFlow, trained: their gradients count too.
+"""Models of Keras 2 made of functions of TensorFlow, and of layers that only it has, trained: their gradients count too.
 Run: python corpus.py build2 keras2_function_cases.py --out more, then tol."""
 from corpus import case
 import numpy as np
@@ -72,3 +72,36 @@ def _(d):
              tf.cast(tf.bitwise.bitwise_xor(j, 1), tf.float32)[..., None] * x[:, :3], tf.sequence_mask(first, 3, dtype=tf.float32)[..., None] * x[:, 1:4]]
     loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=first, logits=x[:, 0])
     return fin([i, j], l.Dense(2)(l.Concatenate()([l.Flatten()(tf.add_n(parts)), loss[:, None]])), 0.005), {i.name: d.f(5, 4), "j": d.i(4, 3)}, d.f(2)
+
+def cell(name, opt, n=6):
+    @C(name, n=n, batch=3)
+    def _(d):
+        i = k.Input((3,))
+        return fin(i, l.Dense(2)(l.Dense(3, activation="tanh")(i)), opt()), d.f(3), d.f(2)
+
+cell("opt_leg_nadam", lambda: O.legacy.Nadam(0.02, beta_1=0.8, clipnorm=0.5))
+
+@C("renormalized", n=6, batch=3)
+def _(d):
+    from tf_keras.src.layers.normalization.batch_normalization_v1 import BatchNormalization
+    i = k.Input((3, 4))
+    x = BatchNormalization(renorm=True, renorm_clipping=dict(rmax=1.5, rmin=0.7, dmax=0.5), renorm_momentum=0.9)(l.Dense(4)(i))
+    x = l.TimeDistributed(l.BatchNormalization())(l.Reshape((3, 2, 2))(x))
+    return fin(i, l.Dense(2)(l.Flatten()(x))), d.f(3, 4), d.f(2)
+
+@C("locally_connected", n=5, batch=3)
+def _(d):
+    i = k.Input((5, 4, 2), name="i"); s = k.Input((6, 2), name="s")
+    a = l.LocallyConnected2D(3, (2, 3), strides=(2, 1), activation="tanh", kernel_regularizer="l2")(i)
+    b = l.LocallyConnected2D(2, (3, 2), strides=(1, 2), padding="same", implementation=2)(i)
+    c = l.LocallyConnected2D(2, 2, data_format="channels_first")(i)
+    e = l.LocallyConnected2D(2, (2, 1), data_format="channels_first", implementation=2)(i)
+    f = l.LocallyConnected1D(3, 2, use_bias=False)(s)
+    g = l.LocallyConnected1D(2, 3, strides=2, padding="same", implementation=2)(s)
+    h = l.LocallyConnected1D(2, 2, strides=2, data_format="channels_first", bias_initializer="ones")(l.Permute((2, 1))(s))
+    return fin([i, s], l.Dense(2)(l.Concatenate()([l.Flatten()(t) for t in (a, b, c, e, f, g, h)]))), {"i": d.f(5, 4, 2), "s": d.f(6, 2)}, d.f(2)
+
+@C("lgamma", n=4, batch=2)
+def _(d):
+    i = k.Input((4,))
+    return fin(i, l.Dense(2)(tf.math.lgamma(tf.nn.softplus(l.Dense(4)(i)) + 0.3))), d.f(4), d.f(2)
