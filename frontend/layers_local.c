@@ -172,6 +172,21 @@ static ir_value build_by_matrix(fe_lower *l, fe_layer *layer, const local *a, ir
     return ir_build_reshape(l->g, y, result.rank, result.dim);
 }
 
+/* Each position has its own bias, kept channels last. */
+static ir_value add_bias(fe_lower *l, fe_layer *layer, const local *a, ir_value y)
+{
+    static const int64_t ahead[2][3] = {{1, 0}, {2, 0, 1}}, places[3] = {1, 2, 3};
+    const local_state *s = a->s;
+    fe_shape shape = {.rank = s->spatial + 1};
+    for (int d = 0; d < s->spatial; d++) shape.dim[d] = a->out[d];
+    shape.dim[s->spatial] = s->filters;
+    ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, shape);
+    if (bias == IR_NONE) return IR_NONE;
+    if (s->channels_first) bias = ir_build_transpose(l->g, bias, ahead[s->spatial - 1]);
+    const ir_type t = fe_type(l, y);
+    return ir_build_binary(l->g, OP_add, y, ir_build_broadcast_in_dim(l->g, bias, &t, places));
+}
+
 bool fe_call_locally_connected(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
     const local_state *s = layer->state;
@@ -183,19 +198,7 @@ bool fe_call_locally_connected(fe_lower *l, fe_layer *layer, const fe_args *args
     const ir_value in = ir_build_convert(l->g, x.value, layer->compute_dtype);
     ir_value y = s->implementation == 1 ? build_by_position(l, layer, &a, in) : build_by_matrix(l, layer, &a, in);
     if (y == IR_NONE) return false;
-    if (s->use_bias) {
-        fe_shape shape = {.rank = s->spatial + 1};
-        int64_t places[3];
-        for (int d = 0; d < s->spatial; d++) {
-            shape.dim[d] = a.out[d];
-            places[d] = d + (s->channels_first ? 2 : 1);
-        }
-        shape.dim[s->spatial] = s->filters;
-        places[s->spatial] = s->channels_first ? 1 : s->spatial + 1;
-        const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, shape);
-        if (bias == IR_NONE) return false;
-        const ir_type t = fe_type(l, y);
-        y = ir_build_binary(l->g, OP_add, y, ir_build_broadcast_in_dim(l->g, bias, &t, places));
-    }
+    if (s->use_bias) y = add_bias(l, layer, &a, y);
+    if (y == IR_NONE) return false;
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }
