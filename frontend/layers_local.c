@@ -172,18 +172,18 @@ static ir_value build_by_matrix(fe_lower *l, fe_layer *layer, const local *a, ir
     return ir_build_reshape(l->g, y, result.rank, result.dim);
 }
 
-/* Each position has its own bias, kept channels last. */
+/* Each position has its own bias, kept channels last; for channels first Keras reads its numbers in another shape. */
 static ir_value add_bias(fe_lower *l, fe_layer *layer, const local *a, ir_value y)
 {
-    static const int64_t ahead[2][3] = {{1, 0}, {2, 0, 1}}, places[3] = {1, 2, 3};
+    static const int64_t places[3] = {1, 2, 3};
     const local_state *s = a->s;
     fe_shape shape = {.rank = s->spatial + 1};
     for (int d = 0; d < s->spatial; d++) shape.dim[d] = a->out[d];
     shape.dim[s->spatial] = s->filters;
     ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, shape);
     if (bias == IR_NONE) return IR_NONE;
-    if (s->channels_first) bias = ir_build_transpose(l->g, bias, ahead[s->spatial - 1]);
     const ir_type t = fe_type(l, y);
+    bias = ir_build_reshape(l->g, bias, shape.rank, &t.dim[1]);
     return ir_build_binary(l->g, OP_add, y, ir_build_broadcast_in_dim(l->g, bias, &t, places));
 }
 
