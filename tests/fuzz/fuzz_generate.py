@@ -2,7 +2,7 @@
 import numpy as np
 
 import fuzz_model
-from fuzz_layers import LAYERS, MERGES, Choice, attention_config, group_query, multi_head, tensor
+from fuzz_layers import INTEGERS, LAYERS, MERGES, Choice, attention_config, group_query, multi_head, recurrent, tensor, tensors_in
 from fuzz_ops import random_op
 from fuzz_train import random_head, random_training
 
@@ -152,6 +152,36 @@ class Generator:
         one = c.one(ints)
         return self.layer("Embedding", {"input_dim": one["high"], "output_dim": c.int(1, 4), "mask_zero": c.chance(0.6), **c.weights("embeddings")}, [tensor(one["id"])])
 
+    def add_integers(self):
+        c = self.choice
+        ints = [i for i in self.description["inputs"] if i["kind"] in ("int", "tokens")]
+        if not ints:
+            return None
+        one = c.one(ints)
+        kind, config = c.one(INTEGERS)
+        return self.layer(kind, config(c, one["high"]), [tensor(one["id"])])
+
+    def add_recurrent(self):
+        """With a mask and first states that are tensors."""
+        c = self.choice
+        found = self.floats(2)
+        if not found:
+            return None
+        t, kind, kwargs = self.recent(found), c.one(["LSTM", "GRU", "SimpleRNN"]), {}
+        config = recurrent(kind)(c, self.shape(t))
+        states = self.floats(1)
+        if states and c.chance(0.6):
+            first = c.one(states)
+            config["units"] = self.shape(first)[0]
+            same = [u for u in states if self.shape(u) == self.shape(first)]
+            kwargs["initial_state"] = [tensor(first), tensor(c.one(same))] if kind == "LSTM" else [tensor(first)]
+        masks = [u for u in self.pool if self.dtype(u) == "bool" and self.shape(u) == self.shape(t)[:1]]
+        if not masks and c.chance(0.7):
+            masks = self.op("any", [tensor(self.op("greater", [tensor(t), c.real(-0.5, 1)])[0])], {"axis": -1})
+        if masks and c.chance(0.8):
+            kwargs["mask"] = tensor(c.one(masks))
+        return self.layer(kind, config, [tensor(t)], kwargs)
+
     def add_nested(self):
         c = self.choice
         found = [t for t in self.floats() if len(self.shape(t)) < 4]
@@ -174,7 +204,8 @@ class Generator:
 
     def grow(self, count):
         c = self.choice
-        steps = [self.add_layer] * 10 + [random_op.__get__(self)] * 6 + [self.add_merge] * 3 + [self.add_attention, self.add_shared, self.add_embedding, self.add_nested]
+        steps = [self.add_layer] * 10 + [random_op.__get__(self)] * 6 + [self.add_merge] * 3 + [self.add_attention, self.add_shared, self.add_embedding, self.add_nested,
+                                                                                                      self.add_recurrent, self.add_integers]
         done = 0
         for _ in range(6 * count):
             if done >= count:
@@ -225,18 +256,6 @@ class Generator:
 def small(result):
     shape = getattr(result, "shape", None)
     return shape is not None and len(shape) <= 6 and all(d is not None and d > 0 for d in shape[1:]) and int(np.prod(shape[1:])) <= MOST_ELEMENTS
-
-
-def tensors_in(value, found):
-    if isinstance(value, dict):
-        if "$t" in value:
-            found.add(value["$t"])
-        for v in value.values():
-            tensors_in(v, found)
-    elif isinstance(value, list):
-        for v in value:
-            tensors_in(v, found)
-    return found
 
 
 def base(t):

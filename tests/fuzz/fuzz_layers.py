@@ -16,6 +16,18 @@ def tensor(t):
     return {"$t": t}
 
 
+def tensors_in(value, found):
+    if isinstance(value, dict):
+        if "$t" in value:
+            found.add(value["$t"])
+        for v in value.values():
+            tensors_in(v, found)
+    elif isinstance(value, list):
+        for v in value:
+            tensors_in(v, found)
+    return found
+
+
 class Choice:
     """Random choices of one seed."""
 
@@ -152,7 +164,9 @@ def recurrent(kind):
             k.update(recurrent_dropout=c.real(0.1, 0.5), seed=c.int(1, 99))
         if c.chance(0.2):
             k["use_bias"] = False
-        return {key.replace("recurrent_regularizer", "recurrent_regularizer"): v for key, v in k.items()}
+        if c.chance(0.15):
+            k["return_state"] = True
+        return k
     return config
 
 
@@ -185,7 +199,9 @@ def conv_lstm(rank):
 def time_distributed(c, s):
     inner = {2: ["Dense"], 3: ["Conv1D", "Dense", "LSTM", "MaxPooling1D", "Flatten"], 4: ["Conv2D", "GlobalAveragePooling2D"]}[len(s)]
     kind = c.one(inner)
-    return {"layer": {"$layer": kind, "config": next(r for r in LAYERS if r[0] == kind)[2](c, s[1:])}}
+    config = next(r for r in LAYERS if r[0] == kind)[2](c, s[1:])
+    config.pop("return_state", None)
+    return {"layer": {"$layer": kind, "config": config}}
 
 
 def attention_config(c, s):
@@ -232,6 +248,24 @@ def dropped(**more):
     return config
 
 
+def channels_first(config_of):
+    """The configuration for images with their channels in front."""
+    def config(c, s):
+        return {**config_of(c, (*s[1:], s[0])), "data_format": "channels_first"}
+    return config
+
+
+def boundaries(c, s):
+    return {"bin_boundaries": sorted({c.real(-1.5, 1.5) for _ in range(c.int(1, 4))}), "output_mode": "int"}
+
+
+# of integers below `high`
+INTEGERS = [
+    ("CategoryEncoding", lambda c, high: {"num_tokens": high + c.int(0, 2), "output_mode": c.one(["multi_hot", "count", "one_hot"])}),
+    ("IntegerLookup", lambda c, high: {"vocabulary": list(range(1, high, c.int(1, 2))), "output_mode": c.one(["int", "multi_hot", "count"]),
+                                       **c.some({"num_oov_indices": c.int(1, 3)}, 0.3)}),
+    ("Hashing", lambda c, high: {"num_bins": c.int(2, 6), **c.some({"mask_value": 0, "salt": c.int(1, 99)}, 0.3)}),
+]
 ANY = range(1, 5)
 # class, ranks without the batch, configuration
 LAYERS = [
@@ -264,6 +298,14 @@ LAYERS = [
     *[(f"Cropping{r}D", [r + 1], lambda c, s: {"cropping": pairs(len(s) - 1, 1)(c)}) for r in (1, 2, 3)],
     ("Resizing", [3], lambda c, s: {"height": c.int(1, 6), "width": c.int(1, 6), "interpolation": c.one(["bilinear", "nearest", "bicubic"]),
                                     **c.some({"crop_to_aspect_ratio": True, "antialias": True}, 0.2)}),
+    *[(f"{kind}Pooling2D", [3], channels_first(pool(2))) for kind in ("Max", "Average")],
+    *[(f"Global{kind}Pooling{r}D", [r + 1], channels_first(global_pool)) for kind in ("Max", "Average") for r in (1, 2)],
+    *[(name, [3], channels_first(config)) for name, config in (("Conv2D", conv(2)), ("Conv2DTranspose", conv(2, True)),
+                                                               ("SeparableConv2D", conv(2, separable=True)), ("DepthwiseConv2D", conv(2, depthwise=True)))],
+    ("Conv1D", [2], channels_first(conv(1))), ("Flatten", range(2, 5), channels_first(lambda c, s: {})), ("Discretization", ANY, boundaries),
+    ("ZeroPadding2D", [3], channels_first(lambda c, s: {"padding": pairs(2, 2)(c)})),
+    ("Cropping2D", [3], channels_first(lambda c, s: {"cropping": pairs(2, 1)(c)})),
+    ("UpSampling2D", [3], channels_first(lambda c, s: {"size": [c.int(1, 3), c.int(1, 2)], "interpolation": c.one(["nearest", "bilinear"])})),
     ("CenterCrop", [3], lambda c, s: {"height": c.int(1, s[0]), "width": c.int(1, s[1])}),
     ("LSTM", [2], recurrent("LSTM")), ("GRU", [2], recurrent("GRU")), ("SimpleRNN", [2], recurrent("SimpleRNN")), ("RNN", [2], rnn),
     ("Bidirectional", [2], bidirectional), ("ConvLSTM1D", [3], conv_lstm(1)), ("ConvLSTM2D", [4], conv_lstm(2)), ("TimeDistributed", [2, 3, 4], time_distributed),
