@@ -295,6 +295,13 @@ bool op_build_cumulative(op_use *u, fe_value *out)
     return op_finish(u, ir_build_cumulative(u->l->g, u->op->word, x, (int)axis[0], false, false), out);
 }
 
+/* Zeros in the shape of y without an axis: what a sum of nothing is. */
+static ir_value build_empty_sum(op_use *u, ir_value y, int64_t axis)
+{
+    const ir_type t = op_type(u, op_reduce(u, "add", y, axis, false));
+    return ir_build_broadcast_to(u->l->g, ir_build_scalar(u->l->g, t.dtype, 0), &t);
+}
+
 bool op_build_trapezoid(op_use *u, fe_value *out)
 {
     ir_value y, x;
@@ -306,7 +313,7 @@ bool op_build_trapezoid(op_use *u, fe_value *out)
     const ir_type t = op_type(u, y);
     if (!op_check_fixed(u, &t, axis, "integrating along")) return false;
     const int64_t n = t.dim[axis].count;
-    if (n < 2) return op_fail_shape(u, "two points or more", &t);
+    if (n < 2) return op_finish(u, build_empty_sum(u, y, axis), out);
     ir_value heights = op_map2(u, OP_add, op_slice_dim(u, y, axis, 1, n), op_slice_dim(u, y, axis, 0, n - 1));
     heights = op_map_number(u, OP_multiply, heights, 0.5);
     if (x != IR_NONE) {
