@@ -132,9 +132,15 @@ static const cJSON *find_leaf(const cJSON *j)
     return found;
 }
 
+/* In place of one of this name: a null that was written with each tensor. */
 static fe_value *add_argument(fe *f, fe_args *a, const char *name, fe_value value)
 {
     size_t count = (size_t)a->kwarg.count;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(a->kwarg.key[i], name) != 0) continue;
+        a->kwarg.item[i] = value;
+        return &a->kwarg.item[i];
+    }
     const char **key = arena_array(f->arena, const char *, count + 1);
     fe_value *item = arena_array(f->arena, fe_value, count + 1);
     if (count > 0) memcpy(key, a->kwarg.key, count * sizeof *key);

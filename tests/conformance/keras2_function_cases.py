@@ -105,3 +105,9 @@ def _(d):
     m = k.Model(i, l.Dense(2)(l.Dense(3, activation="tanh")(i)))
     m.compile(O.legacy.Nadam(0.02, beta_1=0.8, clipnorm=0.5), "mse")
     return m, d.f(3), d.f(2)
+
+@C("bidirectional_states", n=4, batch=2)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((3, 2), name="i"); s = k.Input((2,), name="s"); t = k.Input((2,), name="t")
+    return fin([i, s, t], l.Dense(2)(l.Bidirectional(l.GRU(2))(i, initial_state=[s, t]))), {"i": d.f(3, 2), "s": d.f(2), "t": d.f(2)}, d.f(2)
