@@ -274,7 +274,17 @@ static void add_record(settings *s, const ir_record *record, const char *prefix)
     }
 }
 
-static cg_value make_variable(cg *c, const ir_variable *v)
+/* The number of the variable that is A of v's low-rank term, -1: v has none. */
+static int64_t find_factor(const ir_module *m, const ir_variable *v)
+{
+    const char *path = v->lora ? ir_record_text(v->lora, "factor", NULL) : NULL;
+    for (size_t i = 0; path && i + 1 < m->variable_count; i++) {
+        if (strcmp(m->variable[i].path, path) == 0) return (int64_t)i;
+    }
+    return -1;
+}
+
+static cg_value make_variable(cg *c, const ir_module *m, const ir_variable *v)
 {
     static const uint32_t roles[] = {[ROLE_weight] = TFCC_WEIGHT,
                                      [ROLE_seed] = TFCC_SEED,
@@ -295,6 +305,8 @@ static cg_value make_variable(cg *c, const ir_variable *v)
     put(&r, add_table(c, s.count, s.item));
     put_i64(&r, (int64_t)s.count);
     put(&r, add_bytes(c, v->data, bytes, 16));
+    put_i64(&r, find_factor(m, v));
+    put(&r, LLVMConstReal(c->f64, v->lora ? ir_record_number(v->lora, "scale", 1) : 0));
     return finish(&r);
 }
 
@@ -323,7 +335,7 @@ static void put_tables(row *r, const cg_plan *p)
     cg_value *variable = arena_array(c->arena, cg_value, m->variable_count);
     cg_value *port = arena_array(c->arena, cg_value, m->port_count);
     cg_value *graph = arena_array(c->arena, cg_value, m->graph_count);
-    for (size_t i = 0; i < m->variable_count; i++) variable[i] = make_variable(c, &m->variable[i]);
+    for (size_t i = 0; i < m->variable_count; i++) variable[i] = make_variable(c, m, &m->variable[i]);
     for (size_t i = 0; i < m->port_count; i++) port[i] = make_port(c, &m->port[i]);
     for (size_t i = 0; i < m->graph_count; i++) graph[i] = make_graph(c, m->graph[i], p->run[i]);
     put(r, add_table(c, m->variable_count, variable));

@@ -153,6 +153,7 @@ typedef struct fe_weight {
     int variable;
     bool trainable;        /* as created; a frozen layer's weights are trainable here and not in the module */
     const ir_record *regularizer;
+    bool unstored;         /* not in weights files */
     bool shared;           /* another layer's variable that Keras stores here a second time */
     const char *dataset, *dataset_copy; /* no Keras variable but stored in weights files, under these names; or NULL */
 } fe_weight;
@@ -236,6 +237,7 @@ typedef struct fe_weight_spec {
     const ir_record *initializer; /* NULL: zeros */
     const ir_record *regularizer, *constraint;
     bool trainable;      /* as add_weight(trainable=) */
+    bool unstored;       /* weights files do not hold it */
     bool keep_dtype;     /* in the variable dtype, not cast to the compute dtype when read */
     bool integer;        /* i64 instead of the variable dtype */
     const float *data;   /* f32: first values, or NULL */

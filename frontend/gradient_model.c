@@ -110,6 +110,7 @@ static void adopt_variables(fe *f, size_t first, int number)
         v->path = arena_printf(f->arena, "%s%d_model/%s", group, number, v->path);
         v->h5 = arena_printf(f->arena, "%svars/%d", group, before++);
         v->h5_copy = NULL;
+        v->lora = NULL;
         v->role = ROLE_optimizer;
         v->trainable = false;
         v->constraint = NULL;

@@ -64,6 +64,20 @@ ir_type fe_type(fe_lower *l, ir_value v);                       /* a copy, for b
 
 /* ---- graph idioms (layers_build.c) ------------------------------------------------------- */
 
+/* ---- low-rank adaptation (layers_lora.c) -------------------------------------------------- */
+
+typedef struct fe_lora {
+    int64_t rank; /* 0: none */
+    double scale; /* of the product of the factors */
+} fe_lora;
+/* Fields lora_rank and lora_alpha. Classes that build the term with their rank alone have no use for lora_alpha
+ * (has_alpha false). */
+bool fe_lora_read(fe_config *c, const fe_layer *layer, const fe_weight_config *weight, bool has_alpha, fe_lora *out);
+/* `value`, weight `name` of the layer, plus its low-rank term in factors lora_<name>_a and _b; `value` itself without
+ * one. To be called after all other weights were made. The weight no longer trains. */
+ir_value fe_lora_add(fe_lower *l, fe_layer *layer, const fe_lora *lora, const char *name, const fe_weight_config *weight,
+                     ir_value value);
+
 typedef struct fe_shape {
     int rank;
     int64_t dim[IR_MAX_RANK];
@@ -106,6 +120,7 @@ typedef struct fe_einsum_dense {
     int64_t partial[IR_MAX_RANK]; /* output shape without the batch dim; -1: from the input */
     const ir_record *activation;
     fe_weight_config kernel, bias;
+    fe_lora lora;
 } fe_einsum_dense;
 
 /* ---- batch renormalization (layers_renorm.c) ------------------------------------------------ */

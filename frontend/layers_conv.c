@@ -11,6 +11,7 @@ typedef struct conv_state {
     bool use_bias;
     const ir_record *activation;
     fe_weight_config weight, pointwise, bias;
+    fe_lora lora;
 } conv_state;
 
 /* ---- reading ----------------------------------------------------------------------------- */
@@ -76,6 +77,7 @@ bool fe_read_conv(fe *f, fe_layer *layer, fe_config *c)
     ok = read_window(c, s, s->window.spatial == 1) && ok;
     ok = fe_size_read(c, "groups", 1, &s->window.groups) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
+    ok = ok && fe_lora_read(c, layer, &s->weight, true, &s->lora);
     if (ok && s->filters % s->window.groups != 0) {
         ok = fe_error(f, &at, "expected a divisor of the %lld filters, found %lld", (long long)s->filters,
                       (long long)s->window.groups);
@@ -332,7 +334,10 @@ bool fe_call_conv(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *o
     }
     if (!fe_conv_check(l, layer, c, x, s->filters)) return false;
     const fe_shape shape = shape_kernel(c, channels / c->groups, s->filters);
-    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
+    ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
+    if (kernel == IR_NONE) return false;
+    if (s->use_bias && fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {s->filters}}) == IR_NONE) return false;
+    kernel = fe_lora_add(l, layer, &s->lora, "kernel", &s->weight, kernel);
     if (kernel == IR_NONE) return false;
     return finish(l, layer, s, fe_conv_build(l, layer, c, x, kernel), out);
 }

@@ -8,12 +8,14 @@ typedef struct dense_state {
     bool use_bias;
     const ir_record *activation;
     fe_weight_config kernel, bias;
+    fe_lora lora;
 } dense_state;
 
 typedef struct embedding_state {
     int64_t rows, columns;
     bool mask_zero;
     fe_weight_config embeddings;
+    fe_lora lora;
     bool untied; /* ReversibleEmbedding: the way back has weights of its own */
     double soft_cap; /* 0: none */
     bool has_reverse_dtype;
@@ -49,6 +51,7 @@ bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
     ok = fe_activation_read(c, "activation", &s->activation) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
+    ok = ok && fe_lora_read(c, layer, &s->kernel, false, &s->lora);
     return fe_config_done(c) && ok;
 }
 
@@ -63,25 +66,28 @@ bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     t.dim[t.rank - 1] = ir_fixed(s->units);
     if (!fe_size_check(l, layer, &t)) return false;
     ir_value y = ir_build_convert(l->g, x.value, layer->compute_dtype);
-    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->kernel, (fe_shape){2, {width, s->units}});
+    ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->kernel, (fe_shape){2, {width, s->units}}), bias = IR_NONE;
+    if (kernel == IR_NONE) return false;
+    if (s->use_bias) {
+        bias = fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {s->units}});
+        if (bias == IR_NONE) return false;
+    }
+    kernel = fe_lora_add(l, layer, &s->lora, "kernel", &s->kernel, kernel);
     if (kernel == IR_NONE) return false;
     y = ir_build_dot(l->g, y, kernel);
-    if (s->use_bias) {
-        const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, (fe_shape){1, {s->units}});
-        if (bias == IR_NONE) return false;
-        y = fe_bias_add(l, y, bias, t.rank - 1);
-    }
+    if (s->use_bias) y = fe_bias_add(l, y, bias, t.rank - 1);
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }
 
 /* ---- Embedding --------------------------------------------------------------------------- */
 
-static bool read_embedding(embedding_state *s, fe_config *c)
+static bool read_embedding(const fe_layer *layer, embedding_state *s, fe_config *c)
 {
     bool ok = fe_size_read(c, "input_dim", 0, &s->rows);
     ok = fe_size_read(c, "output_dim", 0, &s->columns) && ok;
     ok = fe_config_bool_or(c, "mask_zero", false, &s->mask_zero) && ok;
     ok = fe_weight_config_read(c, "embeddings", "random_uniform", &s->embeddings) && ok;
+    ok = ok && fe_lora_read(c, layer, &s->embeddings, false, &s->lora);
     fe_config_ignore(c, "input_length sparse");
     return fe_config_done(c) && ok;
 }
@@ -90,13 +96,15 @@ bool fe_read_embedding(fe *f, fe_layer *layer, fe_config *c)
 {
     embedding_state *s = arena_new(f->arena, embedding_state);
     layer->state = s;
-    return read_embedding(s, c);
+    return read_embedding(layer, s, c);
 }
 
 static ir_value embedding_table(fe_lower *l, fe_layer *layer)
 {
     const embedding_state *s = layer->state;
-    return fe_layer_weight_kept(l, layer, "embeddings", &s->embeddings, (fe_shape){2, {s->rows, s->columns}}, true);
+    const ir_value table =
+        fe_layer_weight_kept(l, layer, "embeddings", &s->embeddings, (fe_shape){2, {s->rows, s->columns}}, true);
+    return fe_lora_add(l, layer, &s->lora, "embeddings", &s->embeddings, table);
 }
 
 bool fe_call_embedding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
@@ -142,7 +150,7 @@ bool fe_read_reversible_embedding(fe *f, fe_layer *layer, fe_config *c)
         ok = fe_error(f, &at, "expected a number that is not 0, found 0");
     ok = read_reverse_dtype(s, c) && ok;
     s->untied = !tied;
-    return read_embedding(s, c) && ok;
+    return read_embedding(layer, s, c) && ok;
 }
 
 static ir_value untied_kernel(fe_lower *l, fe_layer *layer)

@@ -132,6 +132,7 @@ bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
     bool ok = fe_activation_read(c, "activation", &s->activation);
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
+    ok = ok && fe_lora_read(c, layer, &s->kernel, true, &s->lora);
     return fe_config_done(c) && ok;
 }
 
@@ -287,14 +288,16 @@ bool fe_call_einsum_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
     if (!fe_size_check(l, layer, &result) || !check_bias_dims(l, layer, s, &e)) return false;
     fe_weight_config kernel_config = s->kernel;
     kernel_config.initializer = place_fans(l->fe, s->kernel.initializer, s, &e);
-    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &kernel_config, shape);
+    ir_value kernel = fe_layer_weight(l, layer, "kernel", &kernel_config, shape), bias = IR_NONE;
+    if (kernel == IR_NONE) return false;
+    if (s->bias_axes != NULL) {
+        bias = fe_layer_weight(l, layer, "bias", &s->bias, measure_bias(s, &e));
+        if (bias == IR_NONE) return false;
+    }
+    kernel = fe_lora_add(l, layer, &s->lora, "kernel", &s->kernel, kernel);
     if (kernel == IR_NONE) return false;
     const ir_value operand[2] = {ir_build_convert(l->g, x.value, layer->compute_dtype), kernel};
     ir_value y = fe_einsum_build(l, e.input, s->weight, e.output, operand);
-    if (s->bias_axes != NULL) {
-        const ir_value bias = fe_layer_weight(l, layer, "bias", &s->bias, measure_bias(s, &e));
-        if (bias == IR_NONE) return false;
-        y = ir_build_binary(l->g, OP_add, y, bias);
-    }
+    if (bias != IR_NONE) y = ir_build_binary(l->g, OP_add, y, bias);
     return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
 }

@@ -98,14 +98,19 @@ bool fe_call_spectral_normalization(fe_lower *l, fe_layer *layer, const fe_args 
         return false;
     if (!fe_call_tensor(l, inner, x, &y)) return false;
     name = find_kernel_name(inner);
+    if (name != NULL && l->fe->module->variable[fe_weight_variable(inner, name)].lora != NULL)
+        return fe_layer_error(l->fe, layer, "expected a weight that it can assign, found one with a low-rank term; "
+                                            "leave lora_rank out of the layer inside");
     if (name == NULL)
         return fe_layer_error(l->fe, layer, "expected a layer with a kernel or embeddings, found %s",
                               inner->class->name);
     fe_weight_share(l, layer, inner, name);
     if (get_vector(l, layer, fe_weight_variable(inner, name)) == IR_NONE) return false;
     const ir_dtype dtype = fe_type(l, x.value).dtype;
-    if (ir_dtype_is_float(dtype)) y.value = ir_build_convert(l->g, y.value, dtype);
-    return fe_finish(l, y.value, IR_NONE, out);
+    /* What the layer inside returns keeps its mask unless it has to be converted. */
+    const bool same = !ir_dtype_is_float(dtype) || fe_type(l, y.value).dtype == dtype;
+    if (!same) y.value = ir_build_convert(l->g, y.value, dtype);
+    return fe_finish(l, y.value, same ? y.mask : IR_NONE, out);
 }
 
 /* ---- TimeDistributed --------------------------------------------------------------------- */

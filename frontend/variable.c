@@ -91,6 +91,7 @@ static fe_weight *make_weight(fe_lower *l, fe_layer *layer, const fe_weight_spec
     v.constraint = spec->constraint;
     v.data = spec->data;
     fe_weight w = {.name = arena_strdup(f->arena, spec->name), .trainable = spec->trainable};
+    w.unstored = spec->unstored;
     w.regularizer = spec->regularizer;
     w.dataset = spec->dataset;
     w.dataset_copy = spec->dataset_copy;
@@ -212,6 +213,11 @@ static void place_variable(orderer *o, int variable)
 static void place_weight(orderer *o, const fe_layer *layer, const fe_weight *w, int index)
 {
     ir_variable *v = &o->fe->module->variable[w->variable];
+    if (o->frozen) v->trainable = false;
+    if (w->unstored) {
+        place_variable(o, w->variable);
+        return;
+    }
     if (w->dataset) {
         v->h5 = w->dataset;
         v->h5_copy = w->dataset_copy;
@@ -223,7 +229,6 @@ static void place_weight(orderer *o, const fe_layer *layer, const fe_weight *w, 
         v->h5_copy = dataset;
     else
         v->h5 = dataset;
-    if (o->frozen) v->trainable = false;
     place_variable(o, w->variable);
 }
 
@@ -233,7 +238,10 @@ static void place_layer(orderer *o, fe_layer *layer)
     int index = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < layer->weight_count; i++) {
-            if (layer->weight[i].trainable == (pass == 0)) place_weight(o, layer, &layer->weight[i], index++);
+            const fe_weight *w = &layer->weight[i];
+            if (w->trainable != (pass == 0)) continue;
+            place_weight(o, layer, w, index);
+            index += !w->unstored;
         }
     }
     for (size_t i = 0; i < layer->generator_count; i++) place_variable(o, layer->generator[i].variable);

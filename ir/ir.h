@@ -277,6 +277,8 @@ typedef struct ir_variable {
     bool trainable;
     const ir_record *initializer; /* kinds in runtime/initializers.def: zeros, constant {value}, glorot_uniform ... */
     const ir_record *constraint;  /* NULL: none */
+    const ir_record *lora; /* `lora` {factor = path of A, scale}: weights files hold this + scale * A . B, B being the
+                            * variable after A, and reading one sets A and B to 0; NULL: none */
     const void *data;    /* initial bytes known at compile time, or NULL (then the initializer holds) */
 } ir_variable;
 

@@ -68,6 +68,7 @@ static bool parse_variable_field(parser *p, ir_variable *v)
     if (strcmp(key, "h5_copy") == 0) return parse_string(p, &v->h5_copy);
     if (strcmp(key, "initializer") == 0) return parse_record(p, &v->initializer);
     if (strcmp(key, "constraint") == 0) return parse_record(p, &v->constraint);
+    if (strcmp(key, "lora") == 0) return parse_record(p, &v->lora);
     if (strcmp(key, "data") == 0) return parse_initial_data(p, v);
     return parse_error_at(p, &here, "a variable has no field \"%s\"", key);
 }

@@ -270,6 +270,7 @@ static void print_variable_line(printer *p, const ir_variable *v)
     print_text(p, "h5_copy", v->h5_copy);
     print_setting(p, "initializer", v->initializer);
     print_setting(p, "constraint", v->constraint);
+    print_setting(p, "lora", v->lora);
     if (v->data) {
         text_add(p->to, ", data=");
         print_data(p, v->type.dtype, v->data,

@@ -163,6 +163,15 @@ static void choose_optimizer(weights_reader *w)
         w->name, (unsigned long long)wanted, (unsigned long long)found, (unsigned long long)fitting);
 }
 
+/* What was read is a merged weight: Keras then starts its factors from 0. */
+static void clear_lora(const model *m, const tfcc_variable *v)
+{
+    for (int64_t i = v->lora; v->lora >= 0 && i <= v->lora + 1; i++) {
+        const tfcc_shape *shape = &m->program->variable[i].shape;
+        memset(m->variable[i], 0, (size_t)rt_shape_elements(shape, 1) * sizeof(float));
+    }
+}
+
 static bool read_variables(const weights_reader *w)
 {
     const tfcc_program *p = w->m->program;
@@ -177,6 +186,7 @@ static bool read_variables(const weights_reader *w)
                             path ? path : v->h5, rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path, p->name);
         }
         if (!read_dataset(w, v, path, w->m->variable[i])) return false;
+        clear_lora(w->m, v);
     }
     return true;
 }

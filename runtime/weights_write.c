@@ -76,14 +76,40 @@ static bool write_dataset(const writer *w, const tfcc_variable *v, const char *h
     return ok;
 }
 
+/* The weight with its low-rank term added, as Keras stores it: float32, as are both factors. */
+static float *merge_lora(const model *m, const tfcc_variable *v, const float *own)
+{
+    const tfcc_variable *b = &m->program->variable[v->lora + 1];
+    const float *x = m->variable[v->lora], *y = m->variable[v->lora + 1];
+    const uint64_t rank = (uint64_t)b->shape.dim[0], columns = (uint64_t)b->shape.dim[1];
+    const uint64_t count = (uint64_t)rt_shape_elements(&v->shape, 1);
+    float *merged = rt_alloc_many(m->r, count, sizeof *merged, "a merged weight");
+    for (uint64_t i = 0; merged && i < count; i++) {
+        float sum = 0;
+        for (uint64_t k = 0; k < rank; k++) sum += x[i / columns * rank + k] * y[k * columns + i % columns];
+        merged[i] = own[i] + (float)v->lora_scale * sum;
+    }
+    return merged;
+}
+
+static bool write_variable(const writer *w, uint64_t number)
+{
+    const tfcc_variable *v = &w->m->program->variable[number];
+    const void *data = w->m->variable[number];
+    float *merged = v->lora >= 0 && v->h5 ? merge_lora(w->m, v, data) : NULL;
+    if (v->lora >= 0 && v->h5 && !merged) return false;
+    if (merged) data = merged;
+    const bool ok = (!v->h5 || write_dataset(w, v, v->h5, data)) && (!v->h5_copy || write_dataset(w, v, v->h5_copy, data));
+    rt_free(w->m->r, merged);
+    return ok;
+}
+
 static bool write_variables(const writer *w, const char *path)
 {
     const tfcc_program *p = w->m->program;
     for (uint64_t i = 0; i < p->variable_count; i++) {
         const tfcc_variable *v = &p->variable[i];
-        bool ok = (!v->h5 || write_dataset(w, v, v->h5, w->m->variable[i])) &&
-                  (!v->h5_copy || write_dataset(w, v, v->h5_copy, w->m->variable[i]));
-        if (!ok) return rt_failed(w->m->r, "%s: cannot store variable \"%s\" as %s", path, v->path, v->h5);
+        if (!write_variable(w, i)) return rt_failed(w->m->r, "%s: cannot store variable \"%s\" as %s", path, v->path, v->h5);
     }
     return true;
 }

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 2u
+#define TFCC_ABI 3u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
@@ -106,6 +106,8 @@ typedef struct tfcc_variable {
     const tfcc_setting *setting;
     uint64_t setting_count;
     const void *data; /* initial elements, or NULL: made by the initializer */
+    int64_t lora;     /* number of A (B is the next): weights files hold this + lora_scale * A . B; -1: none */
+    double lora_scale;
 } tfcc_variable;
 
 typedef enum tfcc_port_kind { TFCC_PORT_X, TFCC_PORT_Y, TFCC_PORT_SAMPLE_WEIGHT } tfcc_port_kind;
@@ -157,7 +159,7 @@ _Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout")
 _Static_assert(sizeof(tfcc_launch) == 104, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_variable) == 144, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_variable) == 160, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_port) == 120, "codegen/program.c writes this layout");
 #endif
 #endif
