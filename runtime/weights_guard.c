@@ -11,12 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Bytes of all variables that may stand in a file, each on a line of its own. */
+/* Bytes of all variables that reading may change, each on a line of its own: factors of low-rank terms, which stand in no
+ * file, are among them. */
 static uint64_t place_variables(const model *m, char *base, void **out_address)
 {
     uint64_t used = 0;
     for (uint64_t i = 0; i < m->program->variable_count; i++) {
-        if (!m->program->variable[i].h5) continue;
+        const tfcc_variable *v = &m->program->variable[i];
+        if (!v->h5 && v->role != TFCC_WEIGHT) continue;
         if (base) out_address[i] = base + used;
         used += (model_variable_bytes(m, i) + 63) / 64 * 64;
     }
