@@ -7,7 +7,9 @@ Per model: predictions at the default image size, and one training step at a sma
 states are in the weights file). Weights are random but sane: batch normalization gets the statistics of a batch, disturbed.
 A limit is not a guess: Keras's own step is repeated from weights that differ in their last bits, and tfcc may be off by a
 small multiple of what that changes. For the step, activations with kinks (ReLU, ReLU6, hard_*) give way to smooth ones on
-both sides: an element that rounds to the other side of a kink flips its gradient, and among millions some always do. The predictions keep the real ones; the gradients of the kinks themselves are compared in the conformance cases.
+both sides, and max pooling to average pooling: an element that rounds to the other side of a kink, or beside another maximum,
+flips its gradient, and among millions some always do. The predictions keep the real ones; the gradients of the kinks
+themselves are compared in the conformance cases.
 `--third` takes the models that CI runs. `--table` notes each outcome in table.txt, from which docs/coverage.md is made.
 Exit status 77: no Keras here.
 """
@@ -135,6 +137,8 @@ def smooth(layer):
     if isinstance(layer, keras.layers.ReLU):
         kept = {key: config[key] for key in ("name", "trainable", "dtype")}
         return keras.layers.Activation(SMOOTH["relu"], **kept)
+    if isinstance(layer, keras.layers.MaxPooling2D):
+        return keras.layers.AveragePooling2D.from_config(config)
     if isinstance(config.get("activation"), str):
         config["activation"] = SMOOTH.get(config["activation"], config["activation"])
     return type(layer).from_config(config)
