@@ -170,7 +170,7 @@ def run_categories(source):
 def read_cases(source, seen):
     here, count = source / "tests" / "conformance", 0
     run = run_categories(source)
-    for folder in sorted(p for name in ("cases", "more", "coverage", "train", "models") for p in (here / name).glob("*")):
+    for folder in sorted(p for name in ("cases", "more", "coverage", "train", "models", "policies") for p in (here / name).glob("*")):
         if not (folder / "meta.json").exists():
             continue
         if folder.parent.name == "cases" and json.loads((folder / "meta.json").read_text())["category"] not in run:
