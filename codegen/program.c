@@ -274,14 +274,14 @@ static void add_record(settings *s, const ir_record *record, const char *prefix)
     }
 }
 
-/* The number of the variable that is A of v's low-rank term, -1: v has none. */
+/* The number of the variable that is B of v's low-rank term, which follows A; 0: v has none. */
 static int64_t find_factor(const ir_module *m, const ir_variable *v)
 {
     const char *path = v->lora ? ir_record_text(v->lora, "factor", NULL) : NULL;
     for (size_t i = 0; path && i + 1 < m->variable_count; i++) {
-        if (strcmp(m->variable[i].path, path) == 0) return (int64_t)i;
+        if (strcmp(m->variable[i].path, path) == 0) return (int64_t)i + 1;
     }
-    return -1;
+    return 0;
 }
 
 static cg_value make_variable(cg *c, const ir_module *m, const ir_variable *v)

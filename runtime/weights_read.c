@@ -166,7 +166,8 @@ static void choose_optimizer(weights_reader *w)
 /* What was read is a merged weight: Keras then starts its factors from 0. */
 static void clear_lora(const model *m, const tfcc_variable *v)
 {
-    for (int64_t i = v->lora; v->lora >= 0 && i <= v->lora + 1; i++) {
+    if (!v->lora) return;
+    for (uint64_t i = v->lora - 1; i <= v->lora; i++) {
         const tfcc_shape *shape = &m->program->variable[i].shape;
         memset(m->variable[i], 0, (size_t)rt_shape_elements(shape, 1) * sizeof(float));
     }

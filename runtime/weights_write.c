@@ -79,8 +79,8 @@ static bool write_dataset(const writer *w, const tfcc_variable *v, const char *h
 /* The weight with its low-rank term added, as Keras stores it: float32, as are both factors. */
 static float *merge_lora(const model *m, const tfcc_variable *v, const float *own)
 {
-    const tfcc_variable *b = &m->program->variable[v->lora + 1];
-    const float *x = m->variable[v->lora], *y = m->variable[v->lora + 1];
+    const tfcc_variable *b = &m->program->variable[v->lora];
+    const float *x = m->variable[v->lora - 1], *y = m->variable[v->lora];
     const uint64_t rank = (uint64_t)b->shape.dim[0], columns = (uint64_t)b->shape.dim[1];
     const uint64_t count = (uint64_t)rt_shape_elements(&v->shape, 1);
     float *merged = rt_alloc_many(m->r, count, sizeof *merged, "a merged weight");
@@ -96,8 +96,8 @@ static bool write_variable(const writer *w, uint64_t number)
 {
     const tfcc_variable *v = &w->m->program->variable[number];
     const void *data = w->m->variable[number];
-    float *merged = v->lora >= 0 && v->h5 ? merge_lora(w->m, v, data) : NULL;
-    if (v->lora >= 0 && v->h5 && !merged) return false;
+    float *merged = v->lora && v->h5 ? merge_lora(w->m, v, data) : NULL;
+    if (v->lora && v->h5 && !merged) return false;
     if (merged) data = merged;
     const bool ok = (!v->h5 || write_dataset(w, v, v->h5, data)) && (!v->h5_copy || write_dataset(w, v, v->h5_copy, data));
     rt_free(w->m->r, merged);

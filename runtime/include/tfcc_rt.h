@@ -106,7 +106,7 @@ typedef struct tfcc_variable {
     const tfcc_setting *setting;
     uint64_t setting_count;
     const void *data; /* initial elements, or NULL: made by the initializer */
-    int64_t lora;     /* number of A (B is the next): weights files hold this + lora_scale * A . B; -1: none */
+    uint64_t lora;    /* number of B (A is the one before): weights files hold this + lora_scale * A . B; 0: none */
     double lora_scale;
 } tfcc_variable;
 
