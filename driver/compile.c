@@ -67,6 +67,7 @@ static bool read_model(compilation *c)
     }
     const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
                                 .gradient_transforms = o->gradient_transforms, .gradient_aggregator = o->gradient_aggregator,
+                                .lazy_embeddings = o->lazy_embeddings,
                                 .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy,
                                 .loss_scale = o->loss_scale, .dim = o->dim};
     double start = now_ms();

@@ -54,11 +54,13 @@ static void explain_graph(FILE *to, const ir_graph *g)
 void explain_layout(FILE *to, const ir_module *m)
 {
     static const char suffix[] = "_row_marks";
+    const bool is_lazy = m->optimizer && ir_record_number(m->optimizer, "lazy_embeddings", 0) != 0;
+    const char *how = is_lazy ? ", lazily" : "";
     for (size_t i = 0; i < m->graph_count; i++) explain_graph(to, m->graph[i]);
     for (size_t i = 0; i < m->variable_count; i++) {
         const char *name = m->variable[i].name;
         const size_t length = strlen(name), tail = sizeof suffix - 1;
         if (length > tail && strcmp(name + length - tail, suffix) == 0)
-            fprintf(to, "train_step: table \"%.*s\": updated by the rows that a batch names\n", (int)(length - tail), name);
+            fprintf(to, "train_step: table \"%.*s\": updated by the rows that a batch names%s\n", (int)(length - tail), name, how);
     }
 }

@@ -12,7 +12,7 @@ typedef struct options {
     const char *policy, *loss_scale, *explain, *dim, *cpu, *triple, *cc, *print_after, *stop_after, *depend_file;
     const char *list; /* what to list: the option without "--list-" */
     int level, verify;
-    bool shared, predict_only;
+    bool shared, predict_only, lazy_embeddings;
     bool time_passes, depend;
 } options;
 

@@ -10,6 +10,7 @@ typedef struct frontend_options {
     const char *optimizer, *loss, *metrics; /* by name; metrics comma-separated; or NULL */
     const char *gradient_transforms; /* in order, one a line; or NULL */
     const char *gradient_aggregator; /* by name, or NULL */
+    bool lazy_embeddings;       /* as the key of the compile configuration */
     bool library;               /* graphs `gradients` and `apply_gradients` too */
     bool predict_only;          /* graph `predict` alone, whatever the model's compile configuration */
     const char *policy;         /* dtype policy for every layer, or NULL: the model's own */

@@ -49,7 +49,8 @@ static void add_training(const fe *f, const cJSON *training, text *t)
         bool replaced = (o->optimizer && strcmp(item->string, "optimizer") == 0) ||
                         (o->loss && strcmp(item->string, "loss") == 0) ||
                         (o->metrics && strcmp(item->string, "metrics") == 0) ||
-                        strncmp(item->string, "gradient_", 9) == 0; /* Keras knows no transforms */
+                        strcmp(item->string, "lazy_embeddings") == 0 ||
+                        strncmp(item->string, "gradient_", 9) == 0; /* Keras knows none of these */
         if (!replaced) add_member(t, item);
     }
     add_text(t, "optimizer", o->optimizer);

@@ -335,6 +335,16 @@ static const cJSON *get_item(fe_config *c, const char *key, const char *option)
     return option != NULL ? make_name(c->fe, option) : j;
 }
 
+/* Whether tables are updated by the rows that a batch names, whatever the optimizer's rule. */
+static bool read_lazy(fe_config *c, ir_record *optimizer)
+{
+    bool lazy;
+    if (!fe_config_bool_or(c, "lazy_embeddings", false, &lazy)) return false;
+    if (optimizer && (lazy || c->fe->options->lazy_embeddings))
+        ir_record_add_number(c->fe->arena, optimizer, "lazy_embeddings", 1);
+    return true;
+}
+
 static bool read_all(reader *r, fe_config *c, const cJSON *losses)
 {
     fe *f = r->fe;
@@ -348,6 +358,7 @@ static bool read_all(reader *r, fe_config *c, const cJSON *losses)
     if (f->options->metrics != NULL) metrics = list_names(f, f->options->metrics);
     ir_record *read = fe_optimizer_read(f, optimizer != NULL ? optimizer : make_name(f, "rmsprop"), &at_optimizer);
     bool good = read != NULL && fe_loss_scale_choose(f, read);
+    good = read_lazy(c, read) && good;
     f->module->optimizer = read;
     if (read != NULL) f->module->optimizer = fe_gradient_transforms_read(c, read);
     good = good && f->module->optimizer != NULL;

@@ -19,9 +19,10 @@ static void accumulate(optimizer_state *s)
     }
 }
 
-static ir_value clip_norm(ir_graph *g, ir_value x, double most)
+static ir_value clip_norm(optimizer_state *s, const ir_binding *b, double most)
 {
-    ir_value norm = opt_sqrt(g, opt_sum(g, opt_square(g, x)));
+    ir_graph *g = s->g;
+    const ir_value x = b->value, norm = opt_sqrt(g, optimizer_sum_squares(s, b->variable, x));
     return opt_div(g, opt_scale(g, x, most), ir_build_binary_scalar(g, OP_maximum, norm, most));
 }
 
@@ -39,7 +40,7 @@ static ir_value find_global_scale(optimizer_state *s, double most)
     for (size_t i = 0; i < g->gradient_count; i++) {
         if (!optimizer_owns(s, (size_t)g->gradient[i].variable)) continue;
         ir_value x = ir_build_convert(g, g->gradient[i].value, DTYPE_f32);
-        ir_value part = opt_sum(g, opt_square(g, x));
+        ir_value part = optimizer_sum_squares(s, s->g->gradient[i].variable, x);
         sum = sum == IR_NONE ? part : opt_add(g, sum, part);
     }
     if (sum == IR_NONE) return IR_NONE;
@@ -59,7 +60,7 @@ static void clip(optimizer_state *s)
         ir_binding *b = &g->gradient[i];
         if (!optimizer_owns(s, (size_t)b->variable)) continue;
         if (norm > 0)
-            b->value = clip_norm(g, b->value, norm);
+            b->value = clip_norm(s, b, norm);
         else if (scale != IR_NONE)
             b->value = opt_mul(g, b->value, ir_build_convert(g, scale, ir_type_of(g, b->value)->dtype));
         else if (most > 0)

@@ -65,9 +65,10 @@ ir_value loss_scale_apply(ir_module *m, ir_graph *g, ir_value loss)
     return scaled;
 }
 
-static ir_value all_finite(ir_graph *g, ir_value x)
+static ir_value all_finite(ir_graph *g, ir_value gradient)
 {
     int64_t all[IR_MAX_RANK];
+    const ir_value x = optimizer_rows_entries(g, gradient);
     const ir_value finite = ir_build_unary(g, OP_is_finite, x);
     const int rank = ir_type_of(g, x)->rank;
     for (int i = 0; i < rank; i++) all[i] = i;
@@ -147,17 +148,23 @@ ir_value *loss_scale_begin_updates(const ir_module *m, const ir_graph *g)
     return before;
 }
 
+ir_value loss_scale_finite(const ir_module *m, ir_graph *g)
+{
+    if (!find_dynamic(m)) return IR_NONE;
+    const ir_value first = optimizer_value(g, find_variable(m, "first_nonfinite"));
+    return ir_build_compare(g, "EQ", first, whole(g, ALL_FINITE));
+}
+
 void loss_scale_end_updates(const ir_module *m, ir_graph *g, const ir_value *before)
 {
     if (!before) return;
-    const ir_value first = optimizer_value(g, find_variable(m, "first_nonfinite"));
-    const ir_value finite = ir_build_compare(g, "EQ", first, whole(g, ALL_FINITE));
+    const ir_value finite = loss_scale_finite(m, g);
     const int own[] = {find_variable(m, "step_counter"), find_variable(m, "dynamic_scale"),
                        find_variable(m, "first_nonfinite")};
     for (size_t i = 0; i < g->update_count; i++) {
         const int v = g->update[i].variable;
         const bool is_optimizer = m->variable[v].role == ROLE_optimizer;
-        if (v == own[0] || v == own[1] || v == own[2]) continue;
+        if (v == own[0] || v == own[1] || v == own[2] || optimizer_rows_updated(g, &g->update[i])) continue;
         if (!is_optimizer && g->update[i].value == before[v]) continue;
         const ir_value old = !is_optimizer && before[v] != IR_NONE ? before[v] : ir_build_variable(g, v);
         const ir_value kept = ir_build_select(g, finite, g->update[i].value, old);

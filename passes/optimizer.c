@@ -7,6 +7,7 @@
 
 typedef struct optimizer_class {
     const char *name, *slots;
+    optimizer_rows rows;
     optimizer_update update;
     void (*prepare)(optimizer_state *s, const char *slots);
 } optimizer_class;
@@ -87,21 +88,28 @@ static void prepare_adafactor(optimizer_state *s, const char *slots)
 }
 
 static const optimizer_class classes[] = {
-#define OPTIMIZER(name, update, prepare, slots) {#name, slots, optimizer_update_##update, prepare_##prepare},
+#define OPTIMIZER(name, update, prepare, rows, slots) \
+    {#name, slots, ROWS_##rows, optimizer_update_##update, prepare_##prepare},
 #include "passes/optimizers.def"
 };
 
-static const optimizer_class *find_class(const optimizer_state *s)
+static const optimizer_class *find_class(const ir_record *r)
 {
     for (size_t i = 0; i < countof(classes); i++) {
-        if (strcmp(classes[i].name, s->record->name) == 0) return &classes[i];
+        if (strcmp(classes[i].name, r->name) == 0) return &classes[i];
     }
     return NULL;
 }
 
+optimizer_rows optimizer_rows_rule(const ir_record *r)
+{
+    const optimizer_class *class = find_class(r);
+    return class != NULL ? class->rows : ROWS_none;
+}
+
 bool optimizer_slots_make(optimizer_state *s)
 {
-    const optimizer_class *class = find_class(s);
+    const optimizer_class *class = find_class(s->record);
     if (class != NULL) class->prepare(s, class->slots);
     return class != NULL;
 }
@@ -123,15 +131,16 @@ static void update_weight(optimizer_state *s, const optimizer_class *class, cons
                         .step = ir_build_convert(g, step, dtype),
                         .index = IR_NONE,
                         .row = IR_NONE};
-    if (optimizer_rows_begin(&t, b->value)) {
-        optimizer_rows_assign(&t, b->variable, class->update(&t));
-        return;
-    }
+    const bool by_rows = optimizer_rows_begin(&t);
     const bool is_adam = optimizer_lists(s->record, "adam", (size_t)b->variable);
     const ir_field *decay = ir_record_find(s->record, is_adam ? "adam_weight_decay" : "weight_decay");
     if (decay != NULL)
         t.value = opt_sub(g, t.value, opt_mul(g, opt_scale(g, t.value, decay->number), t.rate));
-    optimizer_assign(s, b->variable, class->update(&t));
+    const ir_value value = class->update(&t);
+    if (by_rows)
+        optimizer_rows_assign(&t, b->variable, value);
+    else
+        optimizer_assign(s, b->variable, value);
 }
 
 /* The first average is the weight itself; in Keras 2 one that starts at the weight before the first step. */
@@ -175,13 +184,31 @@ static bool apply_constraint(ir_module *m, ir_graph *g, int variable, diag *d)
     return true;
 }
 
+/* Whether "lazy_embeddings" means something for a part, or for the whole (NULL). */
+static bool check_lazy(const ir_module *m, const ir_graph *g, const optimizer_state *part, diag *d)
+{
+    bool any = false;
+    if (!optimizer_is_lazy(m) || strcmp(g->name, "train_step") != 0) return true;
+    for (size_t i = 0; i < g->gradient_count && !any; i++)
+        any = (!part || optimizer_owns(part, (size_t)g->gradient[i].variable)) && optimizer_rows_in(g, g->gradient[i].value);
+    if (part && any && optimizer_rows_rule(part->record) == ROWS_none)
+        return diag_error(d, NULL, "lazy embeddings: expected an optimizer with an elementwise rule (SGD, RMSprop, Adam, AdamW, "
+                          "Adamax, Nadam, Adagrad, Adadelta, Ftrl, Lion), found \"%s\", whose rule looks at the table as a whole",
+                          part->record->name);
+    if (!part && !any)
+        return diag_error(d, NULL, "lazy embeddings: expected a trained Embedding whose gradient is the rows that a batch names, found "
+                          "none: accumulation, transforms and regularizers need the whole gradient");
+    return true;
+}
+
 static bool apply_part(ir_module *m, ir_graph *g, size_t part, diag *d)
 {
     optimizer_state s;
     bool any = false;
     optimizer_state_init(&s, m, g, part);
-    const optimizer_class *class = find_class(&s);
+    const optimizer_class *class = find_class(s.record);
     if (class == NULL) return diag_error(d, NULL, "expected a known optimizer, found \"%s\"", s.record->name);
+    if (!check_lazy(m, g, &s, d)) return false;
     for (size_t i = 0; i < g->gradient_count; i++) {
         if (!optimizer_owns(&s, (size_t)g->gradient[i].variable)) continue;
         update_weight(&s, class, &g->gradient[i]);
@@ -203,6 +230,7 @@ bool pass_optimizer(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     (void)o;
     if (g->gradient_count == 0) return true;
     g->origin = ir_module_add_origin(m, "", "optimizer");
+    if (!check_lazy(m, g, NULL, d)) return false;
     const ir_value *before = loss_scale_begin_updates(m, g);
     for (size_t part = 0; part < optimizer_part_count(m); part++) {
         if (!apply_part(m, g, part, d)) return false;

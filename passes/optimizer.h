@@ -56,9 +56,23 @@ typedef struct optimizer_step {
     ir_value row;   /* and the same where a row is written, -1 where another position stands for it */
 } optimizer_step;
 
-/* optimizer_rows.c: when `gradient` is rows added to zeros and the optimizer may leave others alone, t becomes the update of
+/* What a gradient of zero does to a weight and its slots (a column of optimizers.def). */
+typedef enum optimizer_rows {
+    ROWS_none, /* the rule looks at the weight as a whole */
+    ROWS_lazy, /* it changes them; the rule is elementwise and may be left out by option */
+    ROWS_kept  /* nothing, unless there is momentum */
+} optimizer_rows;
+optimizer_rows optimizer_rows_rule(const ir_record *r); /* in optimizer.c */
+bool optimizer_is_lazy(const ir_module *m);
+
+/* optimizer_rows.c: when the gradient is rows added to zeros and the optimizer may leave others alone, t becomes the update of
  * these rows: sets gradient, value, index and row. Slots are then taken and assigned by rows. */
-bool optimizer_rows_begin(optimizer_step *t, ir_value gradient);
+bool optimizer_rows_begin(optimizer_step *t);
+bool optimizer_rows_in(const ir_graph *g, ir_value gradient); /* it is rows added to zeros */
+/* What of v is not finite where v is not: the rows alone, when v is rows added to zeros. */
+ir_value optimizer_rows_entries(const ir_graph *g, ir_value v);
+ir_value optimizer_sum_squares(optimizer_state *s, int variable, ir_value gradient);
+bool optimizer_rows_updated(const ir_graph *g, const ir_binding *update); /* in place, by rows */
 ir_value optimizer_rows_take(optimizer_step *t, int variable);
 void optimizer_rows_assign(optimizer_step *t, int variable, ir_value rows);
 
@@ -70,7 +84,7 @@ ir_value optimizer_scalar(optimizer_step *t, double number);
 
 /* A row of optimizers.def: the weight's new value; slots are assigned on the way. */
 typedef ir_value (*optimizer_update)(optimizer_step *t);
-#define OPTIMIZER(name, update, prepare, slots) ir_value optimizer_update_##update(optimizer_step *t);
+#define OPTIMIZER(name, update, prepare, rows, slots) ir_value optimizer_update_##update(optimizer_step *t);
 #include "passes/optimizers.def"
 
 /* loss_scale.c: the loss to differentiate; the true gradients from those of that loss; and around all that the optimizer
@@ -78,6 +92,7 @@ typedef ir_value (*optimizer_update)(optimizer_step *t);
 ir_value loss_scale_apply(ir_module *m, ir_graph *g, ir_value loss);
 void loss_scale_check(ir_module *m, ir_graph *g);  /* the dynamic scale, once for all parts */
 void loss_scale_remove(optimizer_state *s);        /* a part's fixed one */
+ir_value loss_scale_finite(const ir_module *m, ir_graph *g); /* i1[]: gradients are; IR_NONE: nothing asks */
 ir_value *loss_scale_begin_updates(const ir_module *m, const ir_graph *g);
 void loss_scale_end_updates(const ir_module *m, ir_graph *g, const ir_value *before);
 /* f32[]: the learning rate of a schedule (schedules.c). */
