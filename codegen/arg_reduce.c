@@ -43,7 +43,7 @@ void cg_arg_reduce(cg *c)
     cg_loop_end(c, &scan, best);
     cg_index out = cg_index_make(1, n->type.rank, at);
     cg_value index = LLVMBuildIntCast2(c->b, best[1], cg_register_type(c, n->type.dtype), 1, "");
-    cg_element_store(c, root, c->arg[cg_body_root_arg(c->body, 0)], &out, index);
+    cg_root_store(c, 0, &out, index);
     cg_loop_end(c, &l, NULL);
     cg_kernel_end(c, rows, grain, 1);
 }

@@ -202,6 +202,10 @@ cg_value cg_element(cg *c, ir_value v, const cg_index *index);
 cg_value cg_element_uniform(cg *c, ir_value v, const cg_index *index);
 /* Stores register-form lanes of a value of v's type at an index into row-major memory. */
 void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index, cg_value lanes);
+/* The same for the memory of the kernel's root number r. */
+void cg_root_store(cg *c, int r, const cg_index *index, cg_value lanes);
+/* Stores the elements of every root at an index, with the kernel's main operation bound to `lanes`, its own ones. */
+void cg_main_store(cg *c, const cg_index *index, cg_value lanes);
 
 /* Bindings override where v's elements come from, from now on. They forget the memo. */
 void cg_bind_value(cg *c, ir_value v, cg_value lanes_or_scalar);

@@ -227,7 +227,6 @@ static void add_taps(cg *c, taps *q, int s, cg_value *sum)
 static void store(cg *c, taps *q, const cg_value *sum)
 {
     depthwise *b = &q->base;
-    const cg_body *body = c->body;
     for (int i = 0; i < q->count * q->width; i++) {
         cg_value position = cg_add(c, q->first, cg_i64(c, i / q->width));
         position = cg_add(c, cg_mul(c, position, cg_i64(c, q->pitch)), cg_i64(c, q->phase));
@@ -235,13 +234,8 @@ static void store(cg *c, taps *q, const cg_value *sum)
         int64_t vector = (int64_t)(i % q->width) * q->lanes;
         depthwise_set_channels(c, b, cg_add(c, q->channel, cg_i64(c, vector)), q->lanes);
         cg_index index = contraction_out_index(c, b->x, &b->at, NULL);
-        cg_bind_value(c, body->main, sum[i]);
-        for (int r = 0; r < body->root_count; r++) {
-            cg_value v = cg_element(c, body->root[r], &index);
-            cg_element_store(c, body->root[r], c->arg[cg_body_root_arg(body, r)], &index, v);
-        }
+        cg_main_store(c, &index, sum[i]);
     }
-    cg_unbind(c, body->main);
 }
 
 static void write_channels(cg *c, cg_value channel, int lanes, int width, void *context)

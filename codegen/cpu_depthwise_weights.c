@@ -153,20 +153,14 @@ static void add_rows(cg *c, weights *q, int s)
 static void store_channels(cg *c, cg_value position, int lanes, int width, void *context)
 {
     weights *q = context;
-    const cg_body *body = c->body;
     q->position = position;
     q->lanes = lanes;
     for (int v = 0; v < width; v++) {
         cg_value channel = cg_add(c, q->channel, cg_add(c, position, cg_i64(c, (int64_t)v * lanes)));
         depthwise_set_channels(c, &q->base, channel, lanes);
         cg_index index = contraction_out_index(c, q->base.x, &q->base.at, q->split);
-        cg_bind_value(c, body->main, cg_load(c, cg_vector(c->f32, lanes), sum_address(c, q, 0, v), 4));
-        for (int r = 0; r < body->root_count; r++) {
-            cg_value e = cg_element(c, body->root[r], &index);
-            cg_element_store(c, body->root[r], c->arg[cg_body_root_arg(body, r)], &index, e);
-        }
+        cg_main_store(c, &index, cg_load(c, cg_vector(c->f32, lanes), sum_address(c, q, 0, v), 4));
     }
-    cg_unbind(c, body->main);
 }
 
 static void store_sums(cg *c, weights *q)

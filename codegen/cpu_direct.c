@@ -75,17 +75,11 @@ static cg_value sum_products(cg *c, const direct *q, contraction_point *p, cg_va
 
 static void write_columns(cg *c, const direct *q, contraction_point *p, cg_value column, cg_value left)
 {
-    const cg_body *body = c->body;
     set_columns(c, q, p, column);
     cg_value sum = sum_products(c, q, p, left);
     cg_index index = contraction_out_index(c, q->x, p, q->split);
     if (left) index.mask = cg_mask_first(c, p->lanes, left);
-    cg_bind_value(c, body->main, cg_narrow(c, cg_type(c, body->main)->dtype, sum));
-    for (int i = 0; i < body->root_count; i++) {
-        cg_value v = cg_element(c, body->root[i], &index);
-        cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);
-    }
-    cg_unbind(c, body->main);
+    cg_main_store(c, &index, cg_narrow(c, cg_type(c, q->x->main)->dtype, sum));
 }
 
 static void write_row(cg *c, const direct *q, cg_value row)

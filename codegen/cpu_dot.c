@@ -167,7 +167,6 @@ static cg_value tile_function(cg *c, int64_t stride, int rows)
 /* Roots at one row of the tile, `vectors` vectors of columns from n; masked: columns past end[ROLE_N] are left out. */
 static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, cg_value n, bool masked)
 {
-    const cg_body *body = c->body;
     for (int j = 0; j < c->target->nr / c->lanes; j++) {
         cg_value column = cg_add(c, n, cg_i64(c, j * c->lanes));
         cg_value at = cg_at(c, c->f32, row, cg_i64(c, j * c->lanes));
@@ -175,11 +174,7 @@ static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, c
         cg_index index = contraction_out_index(c, q->x, p, q->split);
         if (masked) index.mask = cg_mask_first(c, c->lanes, cg_sub(c, q->end[ROLE_N], column));
         cg_value sum = cg_load(c, cg_vector(c->f32, c->lanes), at, 4);
-        cg_bind_value(c, body->main, cg_narrow(c, cg_type(c, body->main)->dtype, sum));
-        for (int i = 0; i < body->root_count; i++) {
-            cg_value v = cg_element(c, body->root[i], &index);
-            cg_element_store(c, body->root[i], c->arg[cg_body_root_arg(body, i)], &index, v);
-        }
+        cg_main_store(c, &index, cg_narrow(c, cg_type(c, q->x->main)->dtype, sum));
     }
 }
 

@@ -200,6 +200,19 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
     }
 }
 
+void cg_root_store(cg *c, int r, const cg_index *index, cg_value lanes)
+{
+    cg_element_store(c, c->body->root[r], c->arg[cg_body_root_arg(c->body, r)], index, lanes);
+}
+
+void cg_main_store(cg *c, const cg_index *index, cg_value lanes)
+{
+    const cg_body *b = c->body;
+    cg_bind_value(c, b->main, lanes);
+    for (int r = 0; r < b->root_count; r++) cg_root_store(c, r, index, cg_element(c, b->root[r], index));
+    cg_unbind(c, b->main);
+}
+
 /* ---- elements ------------------------------------------------------------------------------- */
 
 static bool is_uniform(const cg_index *x)

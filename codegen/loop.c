@@ -8,9 +8,7 @@ static void store_roots(cg *c, const cg_index *at, int turn, cg_value *value, vo
     const cg_body *b = c->body;
     cg_value *lanes = arena_array(&c->scratch, cg_value, (size_t)b->root_count);
     for (int r = 0; r < b->root_count; r++) lanes[r] = cg_element(c, b->root[r], at);
-    for (int r = 0; r < b->root_count; r++) {
-        cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], at, lanes[r]);
-    }
+    for (int r = 0; r < b->root_count; r++) cg_root_store(c, r, at, lanes[r]);
 }
 
 /* One dim: the tasks are pieces of it. */

@@ -14,7 +14,6 @@ static void emit_lines(cg *c, cg_value position, int lanes, int width, void *con
 {
     line *x = context;
     const int last = x->type->rank - 1;
-    const ir_value root = c->body->root[0];
     cg_value sum[16], length = cg_dim(c, x->type->dim[x->dim]);
     cg_loop l;
     for (int j = 0; j < width; j++) sum[j] = cg_fold_start(c, &x->fold, lanes);
@@ -28,7 +27,7 @@ static void emit_lines(cg *c, cg_value position, int lanes, int width, void *con
         if (lanes > 1) cg_index_run(&index, last, lanes);
         cg_value next = cg_fold_add(c, &x->fold, sum[j], cg_element(c, x->fold.operand, &index));
         cg_value out = cg_narrow(c, x->fold.type, x->exclusive ? sum[j] : next);
-        cg_element_store(c, root, c->arg[cg_body_root_arg(c->body, 0)], &index, out);
+        cg_root_store(c, 0, &index, out);
         sum[j] = next;
     }
     cg_loop_end(c, &l, sum);

@@ -53,7 +53,7 @@ static void copy_operand(cg *c, const cg_index *at, int turn, cg_value *value, v
     const scatter *s = context;
     (void)turn, (void)value;
     cg_value lanes = cg_element(c, s->node->in[0], at);
-    cg_element_store(c, c->body->root[0], c->arg[cg_body_root_arg(c->body, 0)], at, lanes);
+    cg_root_store(c, 0, at, lanes);
 }
 
 /* One vector of a window. at: index in updates. */
@@ -75,7 +75,7 @@ static void apply_update(cg *c, const cg_index *at, int turn, cg_value *value, v
         update = cg_combine(c, kind, s->out->dtype, cg_element(c, root, &x), update);
         cg_unbind(c, root);
     }
-    cg_element_store(c, root, c->arg[cg_body_root_arg(c->body, 0)], &x, update);
+    cg_root_store(c, 0, &x, update);
 }
 
 /* Loads the start of one window; the predicate tells whether it lies inside, and in the task's range. */

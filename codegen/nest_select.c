@@ -48,7 +48,7 @@ static void add_to_winner(cg *c, const cg_windows *w, const cg_value *at, cg_val
     cg_memo_clear(c);
     cg_value old = cg_element(c, root, &x);
     cg_value sum = cg_select(c, mine, cg_combine(c, "add", t, old, s->source), old);
-    cg_element_store(c, root, c->arg[cg_body_root_arg(c->body, 0)], &x, sum);
+    cg_root_store(c, 0, &x, sum);
 }
 
 static void store_element(cg *c, const cg_windows *w, const cg_value *at, cg_value place, cg_value *value,
@@ -58,7 +58,7 @@ static void store_element(cg *c, const cg_windows *w, const cg_value *at, cg_val
     (void)value;
     cg_index x = cg_window_index(c, w->in, at, s->lanes, 0);
     cg_value mine = is_winner(c, s, place), zero = LLVMConstNull(LLVMTypeOf(s->source));
-    cg_window_store(c, &x, cg_select(c, mine, s->source, zero));
+    cg_main_store(c, &x, cg_select(c, mine, s->source, zero));
 }
 
 /* Finds the winner of the windows at w->at, whose last coordinate is `position`, and runs `step` on them. */
@@ -113,9 +113,8 @@ static void walk_windows(cg *c, cg_windows *w, int first, cg_block_step *step)
 static void store_zero(cg *c, const cg_index *at, int turn, cg_value *value, void *context)
 {
     (void)turn, (void)value, (void)context;
-    const ir_value root = c->body->root[0];
-    cg_value zero = cg_number(c, cg_type(c, root)->dtype, 0, at->lanes);
-    cg_element_store(c, root, c->arg[cg_body_root_arg(c->body, 0)], at, zero);
+    cg_value zero = cg_number(c, cg_type(c, c->body->root[0])->dtype, 0, at->lanes);
+    cg_root_store(c, 0, at, zero);
 }
 
 /* A task does whole leading indices, the plain dims before the first window dim: windows of one overlap. */
@@ -158,7 +157,7 @@ static void fill_block(cg *c, cg_value position, int lanes, int width, void *con
     g->at[g->w->in->rank - 1] = position;
     for (int j = 0; j < width; j++) {
         cg_index x = cg_window_index(c, g->w->in, g->at, lanes, j);
-        cg_window_store(c, &x, cg_number(c, cg_type(c, main)->dtype, 0, lanes));
+        cg_main_store(c, &x, cg_number(c, cg_type(c, main)->dtype, 0, lanes));
     }
 }
 

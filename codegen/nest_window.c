@@ -139,16 +139,6 @@ static void fold_element(cg *c, const cg_windows *w, const cg_value *at, cg_valu
     }
 }
 
-void cg_window_store(cg *c, const cg_index *at, cg_value element)
-{
-    const cg_body *b = c->body;
-    cg_bind_value(c, b->main, element);
-    for (int r = 0; r < b->root_count; r++) {
-        cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], at, cg_element(c, b->root[r], at));
-    }
-    cg_unbind(c, b->main);
-}
-
 static void reduce_block(cg *c, cg_value position, int lanes, int width, void *context)
 {
     cg_windows *w = context;
@@ -161,7 +151,7 @@ static void reduce_block(cg *c, cg_value position, int lanes, int width, void *c
     for (int j = 0; j < width; j++) {
         cg_index x = cg_window_index(c, w->out, w->at, lanes, j);
         bool narrow = w->fold.sum_type != w->fold.type;
-        cg_window_store(c, &x, narrow ? cg_narrow(c, w->fold.type, sum[j]) : sum[j]);
+        cg_main_store(c, &x, narrow ? cg_narrow(c, w->fold.type, sum[j]) : sum[j]);
     }
 }
 

@@ -131,7 +131,7 @@ static void reduce_row(cg *c, reduction *x, const cg_value *at, cg_value part)
     cg_index out = result_index(x, 1, at, part);
     for (int k = 0; k < x->fold_count; k++) {
         cg_value sum = cg_fold_finish(c, &x->fold[k], w.unroll, x->fold_count, value + k);
-        cg_element_store(c, c->body->root[k], c->arg[cg_body_root_arg(c->body, k)], &out, sum);
+        cg_root_store(c, k, &out, sum);
     }
 }
 
@@ -203,15 +203,15 @@ static void store_sums(cg *c, columns *k, cg_value position, int lanes, int widt
         cg_index_run(&out, out.rank - 1, lanes);
         for (int f = 0; f < x->fold_count; f++) {
             const ir_value root = c->body->root[f];
-            cg_value address = c->arg[cg_body_root_arg(c->body, f)], all = sum[j * x->fold_count + f];
+            cg_value all = sum[j * x->fold_count + f];
             const cg_fold *fold = &x->fold[f];
             if (!k->first) {
-                cg_bind_memory(c, root, address, false);
+                cg_bind_memory(c, root, c->arg[cg_body_root_arg(c->body, f)], false);
                 all = cg_fold_add(c, fold, all, cg_element(c, root, &out));
                 cg_unbind(c, root);
             }
             if (fold->sum_type != fold->type) all = cg_narrow(c, fold->type, all);
-            cg_element_store(c, root, address, &out, all);
+            cg_root_store(c, f, &out, all);
         }
     }
 }

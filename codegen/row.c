@@ -36,8 +36,7 @@ static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void
         }
     }
     for (int r = 0; r < b->root_count; r++) {
-        if (x->pass[r] != x->now || x->kind[r] != ROW_PART_full) continue;
-        cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], at, lanes[r]);
+        if (x->pass[r] == x->now && x->kind[r] == ROW_PART_full) cg_root_store(c, r, at, lanes[r]);
     }
 }
 
@@ -54,7 +53,7 @@ static void store_scalar(cg *c, const row *x, int r, cg_value scalar)
 {
     const cg_body *b = c->body;
     cg_index at = scalar_index(c, x, b->root[r]);
-    cg_element_store(c, b->root[r], c->arg[cg_body_root_arg(b, r)], &at, scalar);
+    cg_root_store(c, r, &at, scalar);
     cg_bind_result(c, b->root[r], scalar);
 }
 

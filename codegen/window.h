@@ -37,7 +37,5 @@ void cg_window_visit(cg *c, const cg_windows *w, const cg_visit *v);
 
 /* Index of vector number j from coordinates whose last one is the vectors' first. */
 cg_index cg_window_index(cg *c, const ir_type *t, const cg_value *at, int lanes, int j);
-/* Stores the element of each root at an index, with the operation's own element bound. */
-void cg_window_store(cg *c, const cg_index *at, cg_value element);
 
 #endif
