@@ -117,6 +117,28 @@ cg_value depthwise_load(cg *c, const contraction_side *s, contraction_point *p, 
     return cg_splat(c, contraction_element(c, s, p, NULL), lanes);
 }
 
+cg_value depthwise_row(cg *c, const contraction_dim *d, cg_value m, cg_value k)
+{
+    cg_value row = cg_mul(c, m, cg_i64(c, depthwise_factor(d, ROLE_M)));
+    row = cg_add(c, row, cg_mul(c, k, cg_i64(c, depthwise_factor(d, ROLE_K))));
+    return cg_add(c, row, cg_i64(c, d->offset));
+}
+
+void depthwise_line_walk(cg *c, const depthwise_line *l, int block, int sums, cg_value *sum, depthwise_step *step,
+                         void *context)
+{
+    const int64_t inner = l->to - l->from, middle = l->to - inner % block;
+    for (int64_t i = 0; i < l->from; i++) step(c, cg_i64(c, i), 1, i, sum, context);
+    if (inner >= block) {
+        cg_loop blocks;
+        cg_loop_begin(c, &blocks, cg_i64(c, l->from), cg_i64(c, middle), block, sums, sum);
+        step(c, blocks.i, block, -1, sum, context);
+        cg_loop_end(c, &blocks, sum);
+    }
+    if (l->to > middle) step(c, cg_i64(c, middle), (int)(l->to - middle), -1, sum, context);
+    for (int64_t i = l->to; i < l->count; i++) step(c, cg_i64(c, i), 1, i, sum, context);
+}
+
 /* ---- taps ------------------------------------------------------------------------------------------- */
 
 /* The taps of a phase: those that meet an element of the dilated image. */
@@ -204,10 +226,7 @@ static void add_taps(cg *c, taps *q, int s, cg_value *sum)
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), cg_dim(c, b->x->size[ROLE_K][s]), 1, sums, sum);
     b->at.at[ROLE_K][s].base = l.i;
-    cg_value row = cg_mul(c, b->at.at[ROLE_M][s + 1].base, cg_i64(c, depthwise_factor(d, ROLE_M)));
-    row = cg_add(c, row, cg_mul(c, l.i, cg_i64(c, depthwise_factor(d, ROLE_K))));
-    row = cg_add(c, row, cg_i64(c, d->offset));
-    cg_value inside = NULL;
+    cg_value row = depthwise_row(c, d, b->at.at[ROLE_M][s + 1].base, l.i), inside = NULL;
     if (d->dilation > 1) {
         cg_value pitch = cg_i64(c, d->dilation), quotient = LLVMBuildSDiv(c->b, row, pitch, "");
         inside = cg_icmp(c, LLVMIntEQ, cg_mul(c, quotient, pitch), row);
@@ -251,27 +270,14 @@ static void write_channels(cg *c, cg_value channel, int lanes, int width, void *
 }
 
 /* All channels of `count` positions. */
-static void write_block(cg *c, taps *q, cg_value first, int count, int64_t border)
+static void write_block(cg *c, cg_value first, int count, int64_t border, cg_value *sum, void *context)
 {
+    taps *q = context;
+    (void)sum;
     q->first = first;
     q->count = count;
     q->border = border;
     cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->base.channels), q->base.vectors, write_channels, q);
-}
-
-static void write_line(cg *c, taps *q)
-{
-    const depthwise_line *l = &q->line;
-    const int64_t inner = l->to - l->from, middle = l->to - inner % q->positions;
-    for (int64_t i = 0; i < l->from; i++) write_block(c, q, cg_i64(c, i), 1, i);
-    if (inner >= q->positions) {
-        cg_loop blocks;
-        cg_loop_begin(c, &blocks, cg_i64(c, l->from), cg_i64(c, middle), q->positions, 0, NULL);
-        write_block(c, q, blocks.i, q->positions, -1);
-        cg_loop_end(c, &blocks, NULL);
-    }
-    if (l->to > middle) write_block(c, q, cg_i64(c, middle), (int)(l->to - middle), -1);
-    for (int64_t i = l->to; i < l->count; i++) write_block(c, q, cg_i64(c, i), 1, i);
 }
 
 void cg_depthwise_taps(cg *c, const contraction *x)
@@ -297,7 +303,7 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     q.base.place.at[ROLE_M][0].base = coordinate[0];
     for (q.phase = 0; q.phase < q.pitch; q.phase++) {
         make_line(c, x, q.phase, &q.line);
-        write_line(c, &q);
+        depthwise_line_walk(c, &q.line, q.positions, 0, NULL, write_block, &q);
     }
     cg_loop_end(c, &l, NULL);
     cg_kernel_end(c, rows, grain, 1);

@@ -61,9 +61,9 @@ static cg_value *chain(const weights *q, cg_value *sum, int t, int v, int p)
     return &sum[(t * q->width + v) * q->chains + p % q->chains];
 }
 
-/* Adds the products of `count` positions from `first`, which is `border` when that is not negative. */
-static void add_positions(cg *c, weights *q, cg_value first, int count, int64_t border, cg_value *sum)
+static void add_positions(cg *c, cg_value first, int count, int64_t border, cg_value *sum, void *context)
 {
+    weights *q = context;
     depthwise *b = &q->base;
     const depthwise_line *l = &q->line;
     cg_coord *position = &b->at.at[ROLE_K][b->spatial - 1], *image = &b->place.at[ROLE_M][b->spatial];
@@ -84,21 +84,6 @@ static void add_positions(cg *c, weights *q, cg_value first, int count, int64_t 
     }
 }
 
-static void add_line(cg *c, weights *q, int sums, cg_value *sum)
-{
-    const depthwise_line *l = &q->line;
-    const int64_t inner = l->to - l->from, middle = l->to - inner % q->chains;
-    for (int64_t i = 0; i < l->from; i++) add_positions(c, q, cg_i64(c, i), 1, i, sum);
-    if (inner >= q->chains) {
-        cg_loop blocks;
-        cg_loop_begin(c, &blocks, cg_i64(c, l->from), cg_i64(c, middle), q->chains, sums, sum);
-        add_positions(c, q, blocks.i, q->chains, -1, sum);
-        cg_loop_end(c, &blocks, sum);
-    }
-    if (l->to > middle) add_positions(c, q, cg_i64(c, middle), (int)(l->to - middle), -1, sum);
-    for (int64_t i = l->to; i < l->count; i++) add_positions(c, q, cg_i64(c, i), 1, i, sum);
-}
-
 /* One row of positions and one row of taps, for some channels of the chunk. */
 static void add_channels(cg *c, cg_value position, int lanes, int width, void *context)
 {
@@ -109,7 +94,7 @@ static void add_channels(cg *c, cg_value position, int lanes, int width, void *c
     q->width = width;
     const int sums = q->line.taps * width * q->chains;
     for (int i = 0; i < sums; i++) sum[i] = cg_number(c, DTYPE_f32, 0, lanes);
-    add_line(c, q, sums, sum);
+    depthwise_line_walk(c, &q->line, q->chains, sums, sum, add_positions, q);
     for (int t = 0; t < q->line.taps; t++) {
         for (int v = 0; v < width; v++) {
             cg_value address = sum_address(c, q, t, v), all = *chain(q, sum, t, v, 0);
@@ -132,9 +117,7 @@ static void add_rows(cg *c, weights *q, int s)
     cg_value outer = q->row;
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), cg_dim(c, b->x->size[ROLE_M][s + 1]), 1, 0, NULL);
-    cg_value row = cg_mul(c, b->at.at[ROLE_K][s].base, cg_i64(c, depthwise_factor(d, ROLE_K)));
-    row = cg_add(c, row, cg_mul(c, l.i, cg_i64(c, depthwise_factor(d, ROLE_M))));
-    row = cg_add(c, row, cg_i64(c, d->offset));
+    const cg_value row = depthwise_row(c, d, l.i, b->at.at[ROLE_K][s].base);
     int64_t taps = 1;
     for (int i = s + 1; i < b->spatial; i++) taps *= b->x->size[ROLE_M][i + 1].count;
     q->row = cg_add(c, outer, cg_mul(c, l.i, cg_i64(c, taps)));

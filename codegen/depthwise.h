@@ -53,5 +53,13 @@ void depthwise_set_channels(cg *c, depthwise *q, cg_value channel, int lanes);
 /* Linear positions of the outer coordinates: linear -> coordinate[0 .. count - 1] of sizes size[], the last one fastest. */
 void depthwise_split(cg *c, const ir_dim *size, int count, cg_value linear, cg_value *out_coordinate);
 cg_value depthwise_load(cg *c, const contraction_side *s, contraction_point *p, int lanes);
+/* The image's row that position m of the result and position k of the kernel meet along d, before dilation and checks. */
+cg_value depthwise_row(cg *c, const contraction_dim *d, cg_value m, cg_value k);
+
+/* Emits `count` positions from `first`, which is `border` when that is not negative; else all their taps are inside. */
+typedef void depthwise_step(cg *c, cg_value first, int count, int64_t border, cg_value *sum, void *context);
+/* All positions of a line: one by one at the borders, in blocks of `block` in between. `sums` carried values. */
+void depthwise_line_walk(cg *c, const depthwise_line *l, int block, int sums, cg_value *sum, depthwise_step *step,
+                         void *context);
 
 #endif
