@@ -23,6 +23,7 @@ typedef struct cg_target { /* a row of targets.def */
     int bits, registers;
     int mr, nr; /* tile of the matrix product: rows, columns (f32) */
     bool fma, f16, bf16;
+    const char *pairs; /* intrinsic of cg_dot_pairs; "": none */
     int64_t l1, l2; /* bytes assumed */
 } cg_target;
 /* The row for a triple and LLVM's feature string ("+avx2,-avx512f,..."). */
@@ -254,6 +255,9 @@ cg_value cg_fsub(cg *c, cg_value a, cg_value b);
 cg_value cg_fmul(cg *c, cg_value a, cg_value b);
 cg_value cg_fdiv(cg *c, cg_value a, cg_value b);
 cg_value cg_fma(cg *c, cg_value a, cg_value b, cg_value d); /* a * b + d; one rounding where the target can */
+/* Vectors of pairs of bf16, each pair as one f32's bits: d + a0 * b0 + a1 * b1 in each lane, d and the result f32. The
+ * products are exact; sums are rounded by the target's own rules. For targets that have `pairs`. */
+cg_value cg_dot_pairs(cg *c, cg_value a, cg_value b, cg_value d);
 /* An intrinsic overloaded on the type of its first operand only ("llvm.sqrt"). */
 cg_value cg_intrinsic(cg *c, const char *name, int count, cg_value *arg);
 /* An external function of libm, lane by lane; arguments and result of one type (f32 or f64). */
@@ -268,6 +272,8 @@ cg_value cg_combine_part(cg *c, const char *kind, ir_dtype t, cg_value all, cg_v
 /* f16 and bf16 are computed in f32: register form -> f32, and back with round to nearest even. */
 cg_value cg_widen(cg *c, ir_dtype t, cg_value v);
 cg_value cg_narrow(cg *c, ir_dtype t, cg_value v);
+/* Pairs (low, high) of 16-bit elements, bit by bit as f32. */
+cg_value cg_pair(cg *c, cg_value low, cg_value high);
 /* lanes [from, from + count) of v */
 cg_value cg_extract(cg *c, cg_value v, int from, int count);
 cg_value cg_lane(cg *c, cg_value v, int lane);

@@ -171,3 +171,23 @@ cg_value cg_narrow(cg *c, ir_dtype t, cg_value v)
     cg_value narrow = LLVMBuildFPTrunc(c->b, v, cg_vector(LLVMBFloatTypeInContext(c->context), lanes), "");
     return LLVMBuildBitCast(c->b, narrow, cg_vector(c->i16, lanes), "");
 }
+
+cg_value cg_pair(cg *c, cg_value low, cg_value high)
+{
+    const int lanes = cg_lanes_of(low);
+    LLVMTypeRef wide = cg_vector(c->i32, lanes);
+    cg_value first = LLVMBuildZExt(c->b, low, wide, ""), second = LLVMBuildZExt(c->b, high, wide, "");
+    return LLVMBuildBitCast(c->b, cg_or(c, first, shift_left(c, second, 16)), cg_vector(c->f32, lanes), "");
+}
+
+cg_value cg_dot_pairs(cg *c, cg_value a, cg_value b, cg_value d)
+{
+    const char *name = c->target->pairs;
+    LLVMTypeRef pairs = cg_vector(LLVMBFloatTypeInContext(c->context), 2 * cg_lanes_of(d));
+    LLVMTypeRef type[] = {LLVMTypeOf(d), pairs};
+    const unsigned id = LLVMLookupIntrinsicID(name, strlen(name));
+    const size_t types = LLVMIntrinsicIsOverloaded(id) ? countof(type) : 0;
+    cg_value arg[] = {d, LLVMBuildBitCast(c->b, a, pairs, ""), LLVMBuildBitCast(c->b, b, pairs, "")};
+    return LLVMBuildCall2(c->b, LLVMIntrinsicGetType(c->context, id, type, types),
+                          LLVMGetIntrinsicDeclaration(c->module, id, type, types), arg, countof(arg), "");
+}

@@ -76,8 +76,9 @@ void contraction_point_run(cg *c, const contraction *x, contraction_point *p, ro
 /* Advances the carried coordinates of a role by one position: coordinate[] has count[r] values. */
 void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate);
 
-/* Elements of a side's value at a point, zero outside; 16-bit floats as f32. `left` (i64 or NULL): only so many lanes are
- * read. */
+/* Elements of a side's value at a point in register form, zero outside. `left` (i64 or NULL): only so many lanes are read. */
+cg_value contraction_stored(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
+/* The same with 16-bit floats as f32. */
 cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
 /* The share that the terms of role k (or all others and the offset) have in a side's coordinates and in the row-major
  * number of its element: the two shares add up to the whole. For sides without dilation. */
@@ -95,17 +96,19 @@ void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels an
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
 
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
- * `width` rows, panel after panel. A panel is [length][width], or, with a `stride`, [width][stride]: then the rows lie
- * as they lie in memory, and packing is copying. Rows past `limit` (all rows of the role) repeat the last one.
- * `room`: floats between panels; zeros: address of as many zeros as a run along k is long. With `pointers` nothing is
- * copied: a panel is [runs][width] addresses, of where each row's elements of each run along k lie. */
+ * `width` rows, panel after panel. A panel is [cells][width], or, with a `stride`, [width][stride]: then the rows lie
+ * as they lie in memory, and packing is copying. A cell is an f32 at one position, or with `pairs` two bf16 at positions
+ * next to each other: runs along the innermost dim of k start a cell, and an odd one ends in half a cell and a zero.
+ * Rows past `limit` (all rows of the role) repeat the last one. `room`: cells between panels; zeros: address of as many
+ * zeros as a run along k is long. With `pointers` nothing is copied: a panel is [runs][width] addresses, of where each
+ * row's elements of each run along k lie. */
 typedef struct pack {
     const contraction *x;
     const contraction_side *side;
     role role;
     int width;
     int64_t stride, room;
-    bool pointers;
+    bool pointers, pairs;
     cg_value row, row_end, limit, k, length, address;
     cg_value batch; /* linear position in role b */
     cg_value zeros;
@@ -114,6 +117,8 @@ typedef struct pack {
 bool cg_pack_is_along_k(const contraction *x, const contraction_side *side);
 /* True when the side lies in memory along k, so that its rows can be read where they are. */
 bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side *side);
+/* The cells that positions k .. k + length - 1 take (i64). */
+cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
 
 #endif

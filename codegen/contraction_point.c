@@ -122,7 +122,7 @@ static void check_dim(cg *c, const contraction_dim *d, cg_value size, int lanes,
         *inside = cg_and(c, cg_splat(c, *inside, lanes), cg_splat(c, ok, lanes));
 }
 
-cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left)
+cg_value contraction_stored(cg *c, const contraction_side *s, const contraction_point *p, cg_value left)
 {
     cg_index index = {.rank = s->rank, .lanes = p->lanes};
     cg_value inside = NULL;
@@ -135,10 +135,15 @@ cg_value contraction_element(cg *c, const contraction_side *s, const contraction
     }
     if (left) index.mask = cg_mask_first(c, p->lanes, left);
     if (inside && cg_lanes_of(inside) > 1) index.mask = index.mask ? cg_and(c, index.mask, inside) : inside;
-    cg_value v = cg_widen(c, cg_type(c, s->value)->dtype, cg_element(c, s->value, &index));
+    cg_value v = cg_element(c, s->value, &index);
     if (!inside) return v;
     if (cg_lanes_of(inside) > 1) v = cg_splat(c, v, p->lanes);
     return cg_select(c, inside, v, cg_fill(c, LLVMTypeOf(v), 0));
+}
+
+cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left)
+{
+    return cg_widen(c, cg_type(c, s->value)->dtype, contraction_stored(c, s, p, left));
 }
 
 contraction_share contraction_share_of(cg *c, const contraction_side *s, const contraction_point *p, bool of_k)

@@ -5,25 +5,28 @@
  * element emitter on the roots with the product's own elements bound. */
 #include "codegen/depthwise.h"
 
-/* ROW_STRIDE: floats between the rows of a panel that is kept row by row: room for WHOLE_K positions and a vector, an odd
- * number of cache lines, so that rows do not fall on the same sets. */
+/* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
+ * adds up the products of pairs. ROW_STRIDE: cells between the rows of a panel that is kept row by row: room for WHOLE_K
+ * of them and a vector, an odd number of cache lines, so that rows do not fall on the same sets. */
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 528, FLOATS_PER_LINE = 16 };
 
-/* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN floats, unless rows are a
- * multiple of SAME_SET floats apart: those fall on the same cache sets. */
+/* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN cells, unless rows are a
+ * multiple of SAME_SET cells apart: those fall on the same cache sets. */
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
 typedef struct blocking {
     const contraction *x;
     ir_dim size[ROLE_COUNT];
     int64_t mc, nc, kc;   /* rows, columns, positions of a block */
+    int64_t cells;        /* that kc positions take at most */
+    bool pairs;           /* of bf16 in a cell */
     bool one_pass;        /* kc covers all of k */
     role rows;            /* whose linear positions the tasks are counted in */
     int64_t grain, times;
     bool flat;            /* out is linear along m: no division per row */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
-    int64_t stride, a_room; /* of the left panels in floats; stride 0: position by position */
+    int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
     cg_value a, b, tile, zeros, tile_fn;
     int rest;        /* rows of the last tile when that is known to be cut, else 0 */
     cg_value rest_fn;
@@ -49,18 +52,41 @@ static int64_t blocks_of(const blocking *q, role r)
 static void choose_run(const cg *c, blocking *q)
 {
     const contraction *x = q->x;
+    const int64_t per_cell = q->pairs ? 2 : 1;
     if (x->splits || !x->count[ROLE_K] || !cg_pack_has_rows(c, x, &x->lhs)) return;
+    if (cg_type(c, x->lhs.value)->dtype != (q->pairs ? DTYPE_bf16 : DTYPE_f32)) return;
     const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
     const bool one_run = x->count[ROLE_K] == 1;
-    if (inner.batch || inner.count < SHORTEST_RUN) return;
-    if (one_run && inner.count % SAME_SET == 0) return;
+    if (inner.batch || inner.count < SHORTEST_RUN * per_cell) return;
+    if (one_run && inner.count % (SAME_SET * per_cell) == 0) return;
     const int64_t parts = base_ceil_div(inner.count, q->kc);
-    if (parts > 1 && !one_run && inner.count % parts != 0) return;
+    if (inner.count % per_cell != 0 || (!one_run && inner.count % (parts * per_cell) != 0)) return;
     if (parts > 1)
         q->run = one_run ? q->kc : inner.count / parts;
     else
         q->run = inner.count;
     q->kc = q->one_pass || one_run ? q->kc : q->kc / q->run * q->run;
+}
+
+/* How many cells so many positions take at most, wherever they begin. */
+static int64_t cells_of(const blocking *q, int64_t positions)
+{
+    const contraction *x = q->x;
+    if (!q->pairs) return positions;
+    if (x->count[ROLE_K] < 2) return base_ceil_div(positions, 2);
+    const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
+    if (inner.batch) return positions;
+    const int64_t runs = inner.count % 2 == 0 && !x->splits ? 0 : positions / base_max(inner.count, 1) + 2;
+    return base_min(positions, base_ceil_div(positions + runs, 2));
+}
+
+static void choose_positions(blocking *q)
+{
+    const ir_dim k = q->size[ROLE_K];
+    q->one_pass = !k.batch && cells_of(q, k.count) <= WHOLE_K;
+    q->kc = q->pairs && cells_of(q, 2 * BLOCK_K) <= WHOLE_K ? 2 * BLOCK_K : BLOCK_K;
+    if (q->one_pass) q->kc = base_max(k.count, 1);
+    q->cells = cells_of(q, q->kc);
 }
 
 static void choose(const cg *c, blocking *q)
@@ -70,8 +96,7 @@ static void choose(const cg *c, blocking *q)
     q->mc = block_of(q->size[ROLE_M], BLOCK_M, t->mr);
     q->nc = block_of(q->size[ROLE_N], BLOCK_N, t->nr);
     ir_dim k = q->size[ROLE_K];
-    q->one_pass = !k.batch && k.count <= WHOLE_K;
-    q->kc = q->one_pass ? base_max(k.count, 1) : BLOCK_K;
+    choose_positions(q);
     q->rows = ROLE_M;
     if (q->size[ROLE_B].batch) q->rows = ROLE_B;
     if (q->size[ROLE_N].batch) q->rows = ROLE_N;
@@ -88,7 +113,7 @@ static void choose(const cg *c, blocking *q)
     choose_run(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? ROW_STRIDE : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
-    q->a_room = q->stride ? t->mr * q->stride : t->mr * q->kc + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
+    q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
 }
 
@@ -112,8 +137,8 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* One position of the tile: a broadcast from each row times nr / lanes vectors. */
-static void tile_step(cg *c, int rows, const cg_value *row, cg_value b, cg_value *acc)
+/* One cell of k: a broadcast from each row times nr / lanes vectors. */
+static void tile_step(cg *c, bool pairs, int rows, const cg_value *row, cg_value b, cg_value *acc)
 {
     int lanes = c->lanes, vectors = c->target->nr / lanes;
     cg_value column[8];
@@ -121,8 +146,11 @@ static void tile_step(cg *c, int rows, const cg_value *row, cg_value b, cg_value
         column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
     }
     for (int i = 0; i < rows; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], 4), lanes);
-        for (int j = 0; j < vectors; j++) acc[i * vectors + j] = cg_fma(c, x, column[j], acc[i * vectors + j]);
+        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), lanes);
+        for (int j = 0; j < vectors; j++) {
+            cg_value *sum = &acc[i * vectors + j];
+            *sum = pairs ? cg_dot_pairs(c, x, column[j], *sum) : cg_fma(c, x, column[j], *sum);
+        }
     }
 }
 
@@ -140,10 +168,11 @@ static void begin_tile(cg *c, cg_value tile, cg_value accumulate, int count, cg_
 }
 
 /* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): the first `rows` rows of tile[mr][nr] (+)= a b[k][nr], where a
- * is [mr][stride], or the transpose of [k][mr] when stride is 0. */
-static cg_value tile_function(cg *c, int64_t stride, int rows)
+ * is [mr][stride], or the transpose of [k][mr] when stride is 0, all in cells. */
+static cg_value tile_function(cg *c, const blocking *q, int rows)
 {
-    const char *name = arena_printf(&c->scratch, "tile_%s_%d", stride ? "rows" : "positions", rows);
+    const int64_t stride = q->stride;
+    const char *name = arena_printf(&c->scratch, "tile_%s%s_%d", stride ? "rows" : "positions", q->pairs ? "_pairs" : "", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
     int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
@@ -156,7 +185,7 @@ static cg_value tile_function(cg *c, int64_t stride, int rows)
     cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
     cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, stride ? 1 : mr)));
     for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * (stride ? stride : 1)));
-    tile_step(c, rows, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
+    tile_step(c, q->pairs, rows, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
     cg_loop_end(c, &l, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
     LLVMBuildRetVoid(c->b);
@@ -231,14 +260,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value l
     cg_value i = cg_div(c, cg_sub(c, rows.i, q->begin[ROLE_M]), cg_i64(c, mr));
     cg_value number = q->one_pass ? cg_i64(c, 0) : cg_add(c, cg_mul(c, j, cg_i64(c, panels)), i);
     cg_value tile = cg_at(c, c->f32, q->tile, cg_mul(c, number, cg_i64(c, mr * nr)));
-    cg_value positions = length, runs = NULL;
-    if (q->run) {
-        cg_value run = cg_i64(c, q->run);
-        positions = cg_min(c, length, run);
-        runs = cg_div(c, cg_add(c, length, cg_i64(c, q->run - 1)), run);
-    }
+    cg_value runs = NULL, positions = q->run ? cg_min(c, length, cg_i64(c, q->run)) : length;
+    if (q->run) runs = cg_div(c, cg_add(c, length, cg_i64(c, q->run - 1)), cg_i64(c, q->run));
+    cg_value cells = cg_pack_cells(c, q->x, q->pairs, k, positions);
     cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
-                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->kc * nr))), positions, tile, more, runs};
+                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->cells * nr))), cells, tile, more, runs};
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), arg);
     cg_branch done;
     cg_if_begin(c, &done, last, 0, NULL);
@@ -258,13 +284,13 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_value length = cg_max(c, zero, cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], l.i)));
     pack p = {.x = x, .side = &x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
               .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = l.i, .length = length,
-              .address = q->b, .room = q->kc * c->target->nr, .batch = batch, .zeros = q->zeros};
+              .address = q->b, .room = q->cells * c->target->nr, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
     cg_pack(c, &p);
     pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
               .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
-              .address = q->a, .room = q->a_room, .stride = q->stride, .pointers = q->run > 0, .batch = batch, .zeros = q->zeros};
+              .address = q->a, .room = q->a_room, .stride = q->stride, .pointers = q->run > 0, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
     cg_pack(c, &a);
     cg_if_end(c, &some, NULL);
     run_tiles(c, q, batch, l.i, length);
@@ -272,10 +298,10 @@ static void run_block(cg *c, blocking *q, cg_value batch)
 }
 
 /* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): as tile_function's, with a [runs][mr] addresses of k
- * elements each and b [runs * k][nr]. */
-static cg_value tile_pointers_function(cg *c, int rows)
+ * cells each and b [runs * k][nr]. */
+static cg_value tile_pointers_function(cg *c, const blocking *q, int rows)
 {
-    const char *name = arena_printf(&c->scratch, "tile_pointers_%d", rows);
+    const char *name = arena_printf(&c->scratch, "tile_pointers%s_%d", q->pairs ? "_pairs" : "", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
     int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
@@ -293,7 +319,7 @@ static cg_value tile_pointers_function(cg *c, int rows)
     cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, count, acc);
     cg_value at[32], column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, nr));
     for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
-    tile_step(c, rows, at, cg_at(c, c->f32, b, column), acc);
+    tile_step(c, q->pairs, rows, at, cg_at(c, c->f32, b, column), acc);
     cg_loop_end(c, &l, acc);
     cg_loop_end(c, &runs, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
@@ -304,7 +330,7 @@ static cg_value tile_pointers_function(cg *c, int rows)
 
 static cg_value tile_of(cg *c, const blocking *q, int rows)
 {
-    return q->run ? tile_pointers_function(c, rows) : tile_function(c, q->stride, rows);
+    return q->run ? tile_pointers_function(c, q, rows) : tile_function(c, q, rows);
 }
 
 /* `count` zeros in scratch memory, for rows of an image that are padding. */
@@ -339,17 +365,35 @@ static bool is_better_swapped(const cg *c, const contraction *x)
     return n >= 0 && x->count[ROLE_N] == 1 && !inner.batch && inner.count % c->lanes == 0;
 }
 
+/* bf16 converted to f32 is as good as bf16. */
+static ir_value before_widening(const cg *c, ir_value v)
+{
+    const ir_node *n = cg_node(c, v);
+    const bool widens = n->op == OP_convert && n->type.dtype == DTYPE_f32 && cg_type(c, n->in[0])->dtype == DTYPE_bf16;
+    return widens ? n->in[0] : v;
+}
+
+/* Decides whether the products are those of pairs, and then takes the operands as bf16. */
+static bool take_pairs(const cg *c, contraction *x)
+{
+    const ir_value a = before_widening(c, x->lhs.value), b = before_widening(c, x->rhs.value);
+    if (!*c->target->pairs || cg_type(c, a)->dtype != DTYPE_bf16 || cg_type(c, b)->dtype != DTYPE_bf16) return false;
+    x->lhs.value = a;
+    x->rhs.value = b;
+    return true;
+}
+
 void cg_dot_blocked(cg *c, const contraction *given)
 {
     contraction x = *given;
     if (is_better_swapped(c, &x)) contraction_swap(&x);
     contraction_order(&x);
     cg_kernel_begin(c);
-    blocking q = {.x = &x};
+    blocking q = {.x = &x, .pairs = take_pairs(c, &x)};
     choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
     q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
-    q.b = cg_scratch(c, 4 * round_up(q.nc * q.kc + slack, FLOATS_PER_LINE));
+    q.b = cg_scratch(c, 4 * round_up(q.nc * q.cells + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
     q.tile_fn = tile_of(c, &q, (int)mr);
     q.rest = q.size[ROLE_M].batch ? 0 : (int)(q.size[ROLE_M].count % mr);

@@ -1,4 +1,4 @@
-/* cpu_pack.c: operands of a matrix product into panels of `width` rows, position after position or row after row. Three
+/* cpu_pack.c: operands of a matrix product into panels of `width` rows, cell after cell or row after row. Three
  * ways, by how the operand lies in memory: along k (vectors of k, copied, or transposed in registers), along the
  * rows (vectors of rows), or one element at a time. Stores may write past what they are to write: the next one
  * overwrites that, and cg_dot_blocked leaves room behind the last panel. */
@@ -40,22 +40,46 @@ static void transpose(cg *c, int lanes, cg_value *v)
     }
 }
 
-static cg_value element_address(cg *c, const packing *k, cg_value position, int row)
+static cg_value cell_address(cg *c, const packing *k, cg_value cell, int row)
 {
     const pack *p = k->p;
-    cg_value at = p->stride ? cg_add(c, position, cg_i64(c, row * p->stride))
-                            : cg_add(c, cg_mul(c, position, cg_i64(c, p->width)), cg_i64(c, row));
+    cg_value at = p->stride ? cg_add(c, cell, cg_i64(c, row * p->stride))
+                            : cg_add(c, cg_mul(c, cell, cg_i64(c, p->width)), cg_i64(c, row));
     return cg_at(c, c->f32, k->panel, at);
+}
+
+/* Positions in a cell. */
+static int cell_size(const pack *p) { return p->pairs ? 2 : 1; }
+
+static cg_value cells_of_run(cg *c, bool pairs, cg_value length)
+{
+    return pairs ? cg_div(c, cg_add(c, length, cg_i64(c, 1)), cg_i64(c, 2)) : length;
+}
+
+/* Of the innermost dim of k. */
+static cg_value run_size(cg *c, const contraction *x)
+{
+    int count = x->count[ROLE_K];
+    return count ? cg_max(c, cg_dim(c, x->size[ROLE_K][count - 1]), cg_i64(c, 1)) : cg_i64(c, 1);
+}
+
+cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length)
+{
+    if (!pairs || x->count[ROLE_K] < 2) return cells_of_run(c, pairs, length);
+    cg_value inner = run_size(c, x), begun = cg_min(c, cg_sub(c, inner, cg_rem(c, k, inner)), length);
+    cg_value rest = cg_sub(c, length, begun), whole = cg_mul(c, cg_div(c, rest, inner), cells_of_run(c, pairs, inner));
+    cg_value last = cells_of_run(c, pairs, cg_rem(c, rest, inner));
+    return cg_add(c, cells_of_run(c, pairs, begun), cg_add(c, whole, last));
 }
 
 /* ---- runs: positions along the innermost dim of k --------------------------------------------------------- */
 
-/* A run being written: positions `position` .. `position + length - 1` of the panel lie along the innermost dim of k
- * from `coordinate` on. */
+/* A run being written: `length` positions along the innermost dim of k from `coordinate` on become the cells of the panel
+ * from `cell` on. */
 typedef struct pack_run {
     cg_loop loop;
-    cg_value position, length, inner;
-    cg_value coordinate[IR_MAX_RANK], carried[IR_MAX_RANK + 1];
+    cg_value cell, done, length, inner; /* done: positions of earlier runs */
+    cg_value coordinate[IR_MAX_RANK], carried[IR_MAX_RANK + 2];
 } pack_run;
 
 static void run_begin(cg *c, const packing *k, pack_run *r)
@@ -66,13 +90,15 @@ static void run_begin(cg *c, const packing *k, pack_run *r)
     contraction_point_set(c, x, &start, ROLE_K, k->p->k, false);
     for (int d = 0; d < count; d++) r->carried[d] = start.at[ROLE_K][d].base;
     r->carried[count] = cg_i64(c, 0);
-    r->inner = count ? cg_max(c, cg_dim(c, x->size[ROLE_K][count - 1]), cg_i64(c, 1)) : cg_i64(c, 1);
+    r->inner = run_size(c, x);
+    r->carried[count + k->p->pairs] = cg_i64(c, 0);
     cg_value skipped = count ? r->carried[count - 1] : cg_i64(c, 0);
     cg_value all = cg_add(c, k->p->length, cg_add(c, skipped, cg_sub(c, r->inner, cg_i64(c, 1))));
-    cg_loop_begin(c, &r->loop, cg_i64(c, 0), cg_div(c, all, r->inner), 1, count + 1, r->carried);
-    r->position = r->carried[count];
+    cg_loop_begin(c, &r->loop, cg_i64(c, 0), cg_div(c, all, r->inner), 1, count + 1 + k->p->pairs, r->carried);
     for (int d = 0; d < count; d++) r->coordinate[d] = r->carried[d];
-    cg_value left = cg_sub(c, k->p->length, r->position);
+    r->cell = r->carried[count + k->p->pairs];
+    r->done = r->carried[count];
+    cg_value left = cg_sub(c, k->p->length, r->done);
     r->length = cg_min(c, count ? cg_sub(c, r->inner, r->coordinate[count - 1]) : r->inner, left);
 }
 
@@ -83,7 +109,8 @@ static void run_end(cg *c, const packing *k, pack_run *r)
     for (int d = 0; d < count; d++) r->carried[d] = r->coordinate[d];
     if (count) r->carried[count - 1] = cg_sub(c, r->inner, cg_i64(c, 1));
     contraction_next(c, x, ROLE_K, r->carried);
-    r->carried[count] = cg_add(c, r->position, r->length);
+    r->carried[count] = cg_add(c, r->done, r->length);
+    if (k->p->pairs) r->carried[count + 1] = cg_add(c, r->cell, cells_of_run(c, true, r->length));
     cg_loop_end(c, &r->loop, r->carried);
 }
 
@@ -134,63 +161,80 @@ static void find_rows(cg *c, const packing *k, const pack_run *run, const contra
     }
 }
 
-/* Row r at lanes consecutive positions from `offset` of the run; lanes past `left` are not read. */
-static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
+/* Row r, computed, at lanes consecutive positions from `offset` of the run; lanes past `left` are not read. */
+static cg_value compute_row(cg *c, packing *k, const pack_run *run, int r, cg_value offset, cg_value left)
 {
     const contraction *x = k->p->x;
-    if (row) {
-        const ir_dtype t = side_dtype(c, k->p->side);
-        const int align = (int)ir_dtype_size(t);
-        LLVMTypeRef vector = cg_vector(cg_memory_type(c, t), c->lanes);
-        cg_value at = cg_at(c, cg_memory_type(c, t), row[r], offset);
-        cg_value v = left ? cg_load_masked(c, vector, at, align, cg_mask_first(c, c->lanes, left))
-                          : cg_load(c, vector, at, align);
-        return cg_widen(c, t, cg_from_memory(c, t, v));
-    }
     contraction_point p = k->point;
     contraction_point_set(c, x, &p, k->p->role, row_at(c, k, r), k->flat);
     set_k(c, k, run, offset, &p);
     p.at[ROLE_K][x->count[ROLE_K] - 1].step = 1;
-    return contraction_element(c, k->p->side, &p, left);
+    if (!k->p->pairs) return contraction_element(c, k->p->side, &p, left);
+    cg_value v = contraction_stored(c, k->p->side, &p, left);
+    return left ? cg_select(c, cg_mask_first(c, c->lanes, left), v, LLVMConstNull(LLVMTypeOf(v))) : v;
 }
 
-/* Rows r .. r + lanes - 1 at lanes consecutive positions. */
+/* Row r in lanes consecutive cells from position `offset` of the run; positions past `left` are not read, and zero in a
+ * pair. */
+static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
+{
+    const int lanes = c->lanes, count = lanes * cell_size(k->p);
+    LLVMTypeRef cells = cg_vector(c->f32, lanes);
+    if (row) {
+        const ir_dtype t = side_dtype(c, k->p->side);
+        const int align = (int)ir_dtype_size(t);
+        LLVMTypeRef vector = cg_vector(cg_memory_type(c, t), count);
+        cg_value at = cg_at(c, cg_memory_type(c, t), row[r], offset);
+        cg_value v = left ? cg_load_masked(c, vector, at, align, cg_mask_first(c, count, left))
+                          : cg_load(c, vector, at, align);
+        return k->p->pairs ? LLVMBuildBitCast(c->b, v, cells, "") : cg_widen(c, t, cg_from_memory(c, t, v));
+    }
+    cg_value v = compute_row(c, k, run, r, offset, left);
+    if (!k->p->pairs) return v;
+    cg_value behind = left ? cg_sub(c, left, cg_i64(c, lanes)) : NULL;
+    cg_value next = compute_row(c, k, run, r, cg_add(c, offset, cg_i64(c, lanes)), behind);
+    int lane[2 * MOST_LANES];
+    for (int i = 0; i < count; i++) lane[i] = i;
+    return LLVMBuildBitCast(c->b, cg_shuffle(c, v, next, count, lane), cells, "");
+}
+
+/* Rows r .. r + lanes - 1 in lanes consecutive cells. */
 static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
 {
     int lanes = c->lanes;
-    cg_value v[MOST_LANES], position = cg_add(c, run->position, offset);
+    cg_value v[MOST_LANES], cell = cg_add(c, run->cell, cg_div(c, offset, cg_i64(c, cell_size(k->p))));
     for (int i = 0; i < lanes; i++) {
         if (r + i >= k->rows) {
             v[i] = LLVMGetUndef(cg_vector(c->f32, lanes));
             continue;
         }
         v[i] = read_row(c, k, run, row, r + i, offset, left);
-        if (k->p->stride) cg_store(c, v[i], element_address(c, k, position, r + i), 4);
+        if (k->p->stride) cg_store(c, v[i], cell_address(c, k, cell, r + i), 4);
     }
     if (k->p->stride) return;
     transpose(c, lanes, v);
     for (int i = 0; i < lanes; i++) {
-        cg_store(c, v[i], element_address(c, k, cg_add(c, position, cg_i64(c, i)), r), 4);
+        cg_store(c, v[i], cell_address(c, k, cg_add(c, cell, cg_i64(c, i)), r), 4);
     }
 }
 
-/* Each run in vectors of positions: whole ones first, then the rest. */
+/* Each run in vectors of cells: whole ones first, then the rest. */
 static void pack_along_k(cg *c, packing *k)
 {
     pack_run run;
     cg_value row[MOST_WIDTH];
     contraction_share share[MOST_WIDTH];
-    int lanes = c->lanes;
+    const int lanes = c->lanes, step = lanes * cell_size(k->p);
     bool addressed = has_row_addresses(c, k->p->side);
     ir_dim inner = k->p->x->size[ROLE_K][k->p->x->count[ROLE_K] - 1];
     if (addressed) find_shares(c, k, share);
     run_begin(c, k, &run);
     if (addressed) find_rows(c, k, &run, share, row);
-    cg_value whole = cg_sub(c, run.length, cg_rem(c, run.length, cg_i64(c, lanes)));
+    cg_value whole = cg_sub(c, run.length, cg_rem(c, run.length, cg_i64(c, step)));
     for (int tail = 0; tail < 2; tail++) {
         cg_loop l;
-        if (!tail && !inner.batch && inner.count < lanes) continue;
-        cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, lanes, 0, NULL);
+        if (!tail && !inner.batch && inner.count < step) continue;
+        cg_loop_begin(c, &l, tail ? whole : cg_i64(c, 0), tail ? run.length : whole, step, 0, NULL);
         cg_value left = tail ? cg_sub(c, run.length, l.i) : NULL;
         for (int r = 0; r < k->rows; r += lanes) pack_block(c, k, &run, addressed ? row : NULL, r, l.i, left);
         cg_loop_end(c, &l, NULL);
@@ -231,9 +275,37 @@ static void pack_groups_along_k(cg *c, packing *k)
     cg_loop_end(c, &l, NULL);
 }
 
-/* ---- position by position ------------------------------------------------------------------------------------- */
+/* ---- cell by cell --------------------------------------------------------------------------------------------- */
 
-/* One position a turn; rows in vectors of `lanes` (1: element by element). */
+/* The loop over a run's cells: whole ones, then (`half`) that of the last position of an odd run. */
+static void cells_begin(cg *c, const packing *k, const pack_run *run, bool half, cg_loop *l)
+{
+    cg_value whole = cg_div(c, run->length, cg_i64(c, cell_size(k->p)));
+    cg_value begin = half ? whole : cg_i64(c, 0), end = half ? cells_of_run(c, k->p->pairs, run->length) : whole;
+    cg_loop_begin(c, l, begin, end, 1, 0, NULL);
+}
+
+/* No run is odd. */
+static bool is_even(const pack *p)
+{
+    const contraction *x = p->x;
+    const int count = x->count[ROLE_K];
+    return !p->pairs || (count && !x->splits && !x->size[ROLE_K][count - 1].batch && x->size[ROLE_K][count - 1].count % 2 == 0);
+}
+
+/* The elements of the point's rows in cell `cell` of the run. */
+static cg_value read_cell(cg *c, const packing *k, const pack_run *run, cg_value cell, bool half, contraction_point *p)
+{
+    cg_value position = cg_mul(c, cell, cg_i64(c, cell_size(k->p)));
+    set_k(c, k, run, position, p);
+    if (!k->p->pairs) return contraction_element(c, k->p->side, p, NULL);
+    cg_value low = contraction_stored(c, k->p->side, p, NULL);
+    if (half) return cg_pair(c, low, LLVMConstNull(LLVMTypeOf(low)));
+    set_k(c, k, run, cg_add(c, position, cg_i64(c, 1)), p);
+    return cg_pair(c, low, contraction_stored(c, k->p->side, p, NULL));
+}
+
+/* One cell a turn; rows in vectors of `lanes` (1: element by element). */
 static void pack_by_position(cg *c, packing *k, int lanes)
 {
     const contraction *x = k->p->x;
@@ -251,19 +323,20 @@ static void pack_by_position(cg *c, packing *k, int lanes)
     }
     pack_run run;
     run_begin(c, k, &run);
-    cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), run.length, 1, 0, NULL);
-    for (int g = 0; g < groups; g++) {
-        set_k(c, k, &run, l.i, &point[g]);
-        cg_value v = contraction_element(c, k->p->side, &point[g], NULL);
-        cg_store(c, v, element_address(c, k, cg_add(c, run.position, l.i), g * lanes), 4);
+    for (int half = 0; half < (is_even(k->p) ? 1 : 2); half++) {
+        cg_loop l;
+        cells_begin(c, k, &run, half, &l);
+        for (int g = 0; g < groups; g++) {
+            cg_value v = read_cell(c, k, &run, l.i, half, &point[g]);
+            cg_store(c, v, cell_address(c, k, cg_add(c, run.cell, l.i), g * lanes), 4);
+        }
+        cg_loop_end(c, &l, NULL);
     }
-    cg_loop_end(c, &l, NULL);
     run_end(c, k, &run);
 }
 
-/* The first panels, position by position, all panels of a position in turn: memory is read in order. Vectors of rows
- * must not straddle dims: for one dim of rows only. */
+/* The first panels, cell by cell, all panels of a cell in turn: memory is read in order. Vectors of rows must not
+ * straddle dims: for one dim of rows only. */
 static void pack_sweep(cg *c, packing *k, cg_value panels)
 {
     const pack *p = k->p;
@@ -271,20 +344,20 @@ static void pack_sweep(cg *c, packing *k, cg_value panels)
     cg_value base = k->panel;
     pack_run run;
     run_begin(c, k, &run);
-    cg_loop l, m;
-    cg_loop_begin(c, &l, cg_i64(c, 0), run.length, 1, 0, NULL);
-    cg_loop_begin(c, &m, cg_i64(c, 0), panels, 1, 0, NULL);
-    k->panel = cg_at(c, c->f32, base, cg_mul(c, m.i, cg_i64(c, p->room)));
-    for (int r = 0; r < p->width; r += lanes) {
-        contraction_point point = k->point;
-        cg_value first = cg_add(c, p->row, cg_add(c, cg_mul(c, m.i, cg_i64(c, p->width)), cg_i64(c, r)));
-        contraction_point_run(c, p->x, &point, p->role, first, 1, k->flat);
-        set_k(c, k, &run, l.i, &point);
-        cg_store(c, contraction_element(c, p->side, &point, NULL),
-                 element_address(c, k, cg_add(c, run.position, l.i), r), 4);
+    for (int half = 0; half < (is_even(p) ? 1 : 2); half++) {
+        cg_loop l, m;
+        cells_begin(c, k, &run, half, &l);
+        cg_loop_begin(c, &m, cg_i64(c, 0), panels, 1, 0, NULL);
+        k->panel = cg_at(c, c->f32, base, cg_mul(c, m.i, cg_i64(c, p->room)));
+        for (int r = 0; r < p->width; r += lanes) {
+            contraction_point point = k->point;
+            cg_value first = cg_add(c, p->row, cg_add(c, cg_mul(c, m.i, cg_i64(c, p->width)), cg_i64(c, r)));
+            contraction_point_run(c, p->x, &point, p->role, first, 1, k->flat);
+            cg_store(c, read_cell(c, k, &run, l.i, half, &point), cell_address(c, k, cg_add(c, run.cell, l.i), r), 4);
+        }
+        cg_loop_end(c, &m, NULL);
+        cg_loop_end(c, &l, NULL);
     }
-    cg_loop_end(c, &m, NULL);
-    cg_loop_end(c, &l, NULL);
     run_end(c, k, &run);
     k->panel = base;
 }
@@ -321,7 +394,7 @@ bool cg_pack_is_along_k(const contraction *x, const contraction_side *side)
 
 bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side *side)
 {
-    return cg_pack_is_along_k(x, side) && has_row_addresses(c, side) && side_dtype(c, side) == DTYPE_f32;
+    return cg_pack_is_along_k(x, side) && has_row_addresses(c, side);
 }
 
 void cg_pack(cg *c, const pack *p)

@@ -8,7 +8,8 @@
 
 static const ops_list *const lists[] = {&ops_cases_map,      &ops_cases_move, &ops_cases_loop,
                                         &ops_cases_contract, &ops_cases_nest, &ops_cases_build,
-                                        &ops_cases_scan,     &ops_cases_words, &ops_cases_call, &ops_cases_sparse};
+                                        &ops_cases_scan,     &ops_cases_words, &ops_cases_call, &ops_cases_sparse,
+                                        &ops_cases_pairs};
 
 size_t ops_case_count(void)
 {
@@ -83,7 +84,12 @@ ir_value ops_case_build(ir_graph *g, const ops_case *c, bool wide, ir_value *out
     }
     if (c->build) return c->build(g, out_in);
     const ir_type given = c->given ? ops_type_read(c->given, wide) : ir_type_scalar(DTYPE_f32);
-    const ir_value v = ir_build(g, c->op, count, out_in, c->attr_count, c->attrs, c->given ? &given : NULL);
+    ir_value in[OPS_MAX_IN];
+    for (int i = 0; i < count; i++) {
+        const bool widen = c->widen && ir_type_of(g, out_in[i])->dtype == DTYPE_bf16;
+        in[i] = widen ? ir_build_convert(g, out_in[i], DTYPE_f32) : out_in[i];
+    }
+    const ir_value v = ir_build(g, c->op, count, in, c->attr_count, c->attrs, c->given ? &given : NULL);
     return ir_type_of(g, v)->rank < 0 ? ir_build_get(g, v, c->get) : v;
 }
 

@@ -27,6 +27,7 @@ typedef struct ops_case {
     /* Refused by the rule: splits, batch groups, windows of products, dilated windows and running maxima;
      * or not defined: an index out of range. */
     bool no_gradient;
+    bool widen; /* bf16 operands become f32 first */
     int get; /* which element of a tuple is looked at */
     ir_value (*build)(ir_graph *g, const ir_value *in); /* instead of op and attrs, when set */
     int expect_count;
@@ -39,7 +40,8 @@ typedef struct ops_list {
 } ops_list;
 
 extern const ops_list ops_cases_map, ops_cases_move, ops_cases_loop, ops_cases_contract, ops_cases_nest,
-    ops_cases_build, ops_cases_scan, ops_cases_words, ops_cases_call, ops_cases_sparse;
+    ops_cases_build, ops_cases_scan, ops_cases_words, ops_cases_call, ops_cases_sparse,
+    ops_cases_pairs;
 
 #define OPS_COUNT(T, ...) ((int)(sizeof((const T[]){__VA_ARGS__}) / sizeof(T)))
 #define VALUES(...) OPS_COUNT(double, __VA_ARGS__), (const double[]){__VA_ARGS__}
