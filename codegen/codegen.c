@@ -75,7 +75,8 @@ static cg_kernel *find_kernel(compilation *c, const cg_body *b)
     return k;
 }
 
-static bool collect_kernels(compilation *c, const ir_graph *g, diag *d, const cg_run **out_run)
+/* forward: of g's values, or NULL (see plan.h). */
+static bool collect_kernels(compilation *c, const ir_graph *g, const bool *forward, diag *d, const cg_run **out_run)
 {
     const bool *memory = cg_memory_map(&c->arena, g);
     bool ok = true;
@@ -87,7 +88,10 @@ static bool collect_kernels(compilation *c, const ir_graph *g, diag *d, const cg
         run->name = describe(&c->arena, g, k);
         if (k->main != IR_NONE && g->node[k->main].op == OP_scan) {
             run->scan = &g->node[k->main];
-            ok = collect_kernels(c, ir_attr_find(run->scan, ATTR_body)->graph, d, &run->inner) && ok;
+            const ir_graph *body = ir_attr_find(run->scan, ATTR_body)->graph;
+            bool *inner = forward ? arena_array(&c->arena, bool, body->count + 1) : NULL;
+            for (size_t v = 0; inner && v < body->count; v++) inner[v] = forward[k->main];
+            ok = collect_kernels(c, body, inner, d, &run->inner) && ok;
             continue;
         }
         cg_body *b = arena_new(&c->arena, cg_body);
@@ -99,6 +103,7 @@ static bool collect_kernels(compilation *c, const ir_graph *g, diag *d, const cg
         run->arg = b->arg;
         run->arg_count = b->arg_count;
         cg_run_estimate(b, run);
+        if (forward) cg_run_watch(&c->arena, g, k, forward, run);
     }
     return ok;
 }
@@ -200,7 +205,8 @@ static bool begin(compilation *c, const ir_module *m, const codegen_options *opt
     c->plan.run = arena_array(&c->arena, const cg_run *, m->graph_count);
     if (!cg_platform_open(&c->platform, &c->arena, options, d)) return false;
     bool ok = true;
-    for (size_t i = 0; i < m->graph_count; i++) ok = collect_kernels(c, m->graph[i], d, &c->plan.run[i]) && ok;
+    for (size_t i = 0; i < m->graph_count; i++)
+        ok = collect_kernels(c, m->graph[i], cg_watch_begin(&c->arena, m->graph[i]), d, &c->plan.run[i]) && ok;
     return ok;
 }
 

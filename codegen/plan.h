@@ -13,6 +13,7 @@ typedef struct cg_run {
     int arg_count;
     const char *name; /* for profiles */
     int64_t flops, bytes, batch_flops, batch_bytes;
+    const char **watch; /* per argument: what is written there, in words, or NULL; NULL: nobody asks */
 } cg_run;
 
 typedef struct cg_plan {
@@ -43,5 +44,8 @@ void cg_write(cg *c, codegen_kind kind, const char *path);
 
 void cg_program_emit(cg *c, const cg_plan *p);       /* program.c: the constant tables */
 void cg_run_estimate(const cg_body *b, cg_run *run); /* cost.c: flops and bytes */
+/* watch.c: per value of g, whether it is forward of the loss (in a body: that its scan is); NULL: nothing is watched. */
+bool *cg_watch_begin(arena *a, const ir_graph *g);
+void cg_run_watch(arena *a, const ir_graph *g, const ir_kernel *k, const bool *forward, cg_run *run);
 
 #endif

@@ -142,7 +142,24 @@ static void put_loop(row *r, size_t launches, const ir_node *scan)
     put_i64(r, scan ? ir_attr_int(scan, ATTR_length, 0) : 0);
 }
 
-static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places)
+/* What a kernel has written when its last launch is done. */
+static cg_value add_watch(cg *c, const ir_graph *g, const cg_run *run, int64_t *out_count)
+{
+    cg_value *item = arena_array(c->arena, cg_value, (size_t)run->arg_count + 1);
+    size_t count = 0;
+    for (int i = 0; run->watch && i < run->arg_count; i++) {
+        row r = {.c = c};
+        if (!run->watch[i]) continue;
+        put_text(&r, run->watch[i]);
+        put(&r, make_shape(c, &g->node[run->arg[i]].type));
+        put_i64(&r, i);
+        item[count++] = finish(&r);
+    }
+    *out_count = (int64_t)count;
+    return add_table(c, count, item);
+}
+
+static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int which, cg_value places)
 {
     const cg_launch *l = &run->kernel->launch[which];
     const int64_t all = run->kernel->launch_count;
@@ -160,6 +177,9 @@ static cg_value make_launch(cg *c, const cg_run *run, int which, cg_value places
     put_i64(&r, run->batch_bytes / all);
     put_text(&r, run->name);
     put_loop(&r, 0, NULL);
+    int64_t watched = 0;
+    put(&r, which + 1 < all ? null_pointer(c) : add_watch(c, g, run, &watched));
+    put_i64(&r, watched);
     return finish(&r);
 }
 
@@ -175,6 +195,8 @@ static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
     for (int i = 0; i < 5; i++) put_i64(&r, 0);
     put_text(&r, run->name);
     put_loop(&r, launches, run->scan);
+    put(&r, null_pointer(c));
+    put_i64(&r, 0);
     return finish(&r);
 }
 
@@ -204,7 +226,7 @@ static void add_launches(cg *c, const ir_graph *g, const cg_run *run, const scan
         for (int k = 0; k < run[i].arg_count; k++) place[k] = make_place(c, g, run[i].arg[k], scan);
         cg_value places = add_table(c, (size_t)run[i].arg_count, place);
         for (int k = 0; k < run[i].kernel->launch_count; k++)
-            add_launch(c, to, make_launch(c, &run[i], k, places));
+            add_launch(c, to, make_launch(c, g, &run[i], k, places));
     }
 }
 

@@ -94,7 +94,7 @@ static bool open_all(fit *f)
         if (!batches_open(&f->validation_batches, &f->model, &f->validation, o->batch_size, false))
             return false;
     }
-    loss_scale_open(&f->scale, &f->model);
+    if (!loss_scale_open(&f->scale, &f->train)) return false;
     f->steps = o->steps_per_epoch > 0 ? o->steps_per_epoch : batches_count(&f->batches);
     progress_init(&f->progress, (int)o->verbose, o->epochs);
     return true;
@@ -117,7 +117,7 @@ static bool run_steps(fit *f)
         if (session_signal()) return false;
         int64_t n = next_batch(f);
         if (!step_run(&f->train, n, f->batches.ports)) return false;
-        loss_scale_look(&f->scale);
+        loss_scale_look(&f->scale, f->batches.ports);
         history_add_batch(&f->history, step_scalar(&f->train, (uint64_t)f->loss));
         if (!progress_is_due(&f->progress) || i + 1 == f->steps) continue;
         session_log_read(&f->log);

@@ -142,6 +142,7 @@ static void run_launch(const step *s, const step_launch *l)
     else
         pool_run(s->m->pool, run_task, l, l->tasks);
     if (s->seconds) s->seconds[l - s->launch] += rt_seconds() - start;
+    if (s->watch) s->watch(s->watch_context, &s->graph->launch[l - s->launch], l->arg);
 }
 
 /* The launches after `head`, which is a loop, in turns. */

@@ -24,6 +24,9 @@ typedef struct step {
     } * moving;
     void **output;      /* buffers that outputs of space TFCC_OUTPUT are written to */
     void *const *ports; /* of the last run */
+    /* Called after each launch, with its addresses; NULL: not. */
+    void (*watch)(void *context, const tfcc_launch *l, void *const *arg);
+    void *watch_context;
     double *seconds;    /* per launch: added to at each run; NULL: not timed */
 } step;
 

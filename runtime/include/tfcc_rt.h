@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 3u
+#define TFCC_ABI 4u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
@@ -54,6 +54,13 @@ typedef struct tfcc_place {
  * scratch: tfcc_program.scratch_bytes of memory of this thread's own, aligned to 64, contents undefined. */
 typedef void (*tfcc_kernel)(void *const *arg, int64_t n, int64_t task, void *scratch);
 
+/* A result that a launch has written when it is done. */
+typedef struct tfcc_watch {
+    const char *what; /* the operation and the layer: `dot_general in the gradient of Dense "dense_1"` */
+    tfcc_shape shape;
+    uint64_t arg; /* of the launch */
+} tfcc_watch;
+
 /* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times.
  * A launch with `loop_launches` runs nothing itself: the next that many launches, none of which is a loop, run
  * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. */
@@ -68,6 +75,8 @@ typedef struct tfcc_launch {
     const char *name;                 /* the layer and kind, for profiles: `Dense "dense_1": dot` */
     uint32_t loop_launches, loop_reverse;
     int64_t loop_count;
+    const tfcc_watch *watch; /* its results of floating types, where the loss scale is dynamic */
+    uint64_t watch_count;
 } tfcc_launch;
 
 typedef struct tfcc_output {
@@ -156,7 +165,8 @@ const tfcc_program *tfcc_get_program(void);
 #if __STDC_VERSION__ >= 201112L
 _Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_launch) == 104, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_launch) == 120, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_watch) == 96, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 160, "codegen/program.c writes this layout");
