@@ -134,3 +134,13 @@ bool text_read_file(text *t, const char *path, size_t limit)
     errno = error;
     return !error;
 }
+
+bool text_file_starts(const char *path, const char *bytes, size_t size)
+{
+    char first[16];
+    FILE *f = size <= sizeof first ? fopen(path, "rb") : NULL;
+    if (!f) return false;
+    const bool starts = fread(first, 1, size, f) == size && memcmp(first, bytes, size) == 0;
+    fclose(f);
+    return starts;
+}

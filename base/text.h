@@ -32,4 +32,7 @@ bool text_write_file(const text *t, const char *path);
 /* Reads a whole file into t (replacing it). False with errno set; EFBIG above `limit` bytes. */
 bool text_read_file(text *t, const char *path, size_t limit);
 
+/* The file's first bytes are these; false also where it cannot be read. */
+bool text_file_starts(const char *path, const char *bytes, size_t size);
+
 #endif

@@ -9,15 +9,7 @@
 enum { MOST_CONFIG_BYTES = 64 << 20, MOST_ASSET_BYTES = 1 << 30, SMALL_BYTES = 16 << 20, MOST_EXPANSION = 100 };
 static const uint64_t most_weight_bytes = (uint64_t)4 << 30;
 
-bool fe_archive_is(const char *path)
-{
-    char magic[4] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && memcmp(magic, "PK\3\4", sizeof magic) == 0;
-}
+bool fe_archive_is(const char *path) { return text_file_starts(path, "PK\3\4", 4); }
 
 static bool read_bytes(zip_file_t *file, char *to, uint64_t size)
 {

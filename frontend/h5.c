@@ -15,15 +15,7 @@ enum { MOST_TEXT_BYTES = 64 << 20, MOST_SECONDS = 60, NOT_HDF5 = 1, NO_LIBRARY =
 static const size_t most_file_bytes = (size_t)4 << 30, most_child_bytes = (size_t)4 << 30;
 static const char *const attributes[TEXTS] = {"keras_version", "model_config", "training_config"};
 
-bool fe_h5_is(const char *path)
-{
-    char magic[8] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && memcmp(magic, "\211HDF\r\n\032\n", sizeof magic) == 0;
-}
+bool fe_h5_is(const char *path) { return text_file_starts(path, "\211HDF\r\n\032\n", 8); }
 
 /* ---- in the child ------------------------------------------------------------------------------------- */
 
