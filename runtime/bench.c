@@ -102,13 +102,7 @@ bool verb_bench(rt *r, const options *o)
         return rt_wrong(r, "the model was compiled without a loss: it can only predict");
     }
     const char *graph = train ? "train_step" : "predict";
-    const model_options open = {.threads = (int)o->threads,
-                                .seed = o->seed,
-                                .rows = o->batch_size,
-                                .weights = o->weights,
-                                .graph = &graph,
-                                .graph_count = 1};
-    bool ok = model_open(&m, r, &open) &&
+    bool ok = session_model_open(&m, r, o, o->batch_size, 1, &graph) &&
               dataset_make(&data, r, o->batch_size, train ? DATASET_ALL : DATASET_INPUTS) &&
               bench(&m, &data, o, mode);
     model_close(&m);

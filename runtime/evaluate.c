@@ -53,13 +53,7 @@ bool verb_evaluate(rt *r, const options *o)
     if (!rt_find_graph(r, "eval_step"))
         return rt_wrong(r, "the model was compiled without a loss: it can only predict");
     if (!options_require(r, o->data, "--data") || !dataset_read(&data, r, o->data, DATASET_ALL)) return false;
-    const model_options open = {.threads = (int)o->threads,
-                                .seed = o->seed,
-                                .rows = data.rows < o->batch_size ? data.rows : o->batch_size,
-                                .weights = o->weights,
-                                .graph = graphs,
-                                .graph_count = (int)RT_COUNT(graphs)};
-    bool ok = model_open(&m, r, &open) && evaluate(&m, &data, o);
+    bool ok = session_model_open(&m, r, o, data.rows, (int)RT_COUNT(graphs), graphs) && evaluate(&m, &data, o);
     model_close(&m);
     return ok;
 }

@@ -55,13 +55,7 @@ static bool open_model(fit *f)
 {
     static const char *const graphs[] = {"train_step", "eval_step", "metrics"};
     int64_t rows = f->data.rows > f->validation.rows ? f->data.rows : f->validation.rows;
-    const model_options open = {.threads = (int)f->o->threads,
-                                .seed = f->o->seed,
-                                .rows = rows < f->o->batch_size ? rows : f->o->batch_size,
-                                .weights = f->o->weights,
-                                .graph = graphs,
-                                .graph_count = (int)RT_COUNT(graphs)};
-    return model_open(&f->model, f->r, &open);
+    return session_model_open(&f->model, f->r, f->o, rows, (int)RT_COUNT(graphs), graphs);
 }
 
 /* Keys of the history: those of the log, then the same with val_. */

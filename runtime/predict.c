@@ -57,13 +57,7 @@ bool verb_predict(rt *r, const options *o)
     model m;
     if (!options_require(r, o->data, "--data") || !options_require(r, o->output, "--output")) return false;
     if (!session_check_output(r, o->output) || !dataset_read(&data, r, o->data, DATASET_INPUTS)) return false;
-    const model_options open = {.threads = (int)o->threads,
-                                .seed = o->seed,
-                                .rows = data.rows < o->batch_size ? data.rows : o->batch_size,
-                                .weights = o->weights,
-                                .graph = graphs,
-                                .graph_count = (int)RT_COUNT(graphs)};
-    bool ok = model_open(&m, r, &open) && predict(&m, &data, o);
+    bool ok = session_model_open(&m, r, o, data.rows, (int)RT_COUNT(graphs), graphs) && predict(&m, &data, o);
     model_close(&m);
     return ok;
 }

@@ -25,6 +25,17 @@ void session_catch_signals(void)
 
 int session_signal(void) { return caught; }
 
+bool session_model_open(model *m, rt *r, const options *o, int64_t rows, int graph_count, const char *const *graph)
+{
+    const model_options open = {.threads = (int)o->threads,
+                                .seed = o->seed,
+                                .rows = rows < o->batch_size ? rows : o->batch_size,
+                                .weights = o->weights,
+                                .graph = graph,
+                                .graph_count = graph_count};
+    return model_open(m, r, &open);
+}
+
 bool session_log_open(session_log *l, model *m)
 {
     *l = (session_log){.count = 0};

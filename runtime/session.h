@@ -4,6 +4,7 @@
 
 #include "batches.h"
 #include "log.h"
+#include "options.h"
 #include "step.h"
 
 /* The graph "metrics": the numbers of the log. */
@@ -14,6 +15,9 @@ typedef struct session_log {
     uint64_t values;
     double *value; /* of the last session_log_read, key after key */
 } session_log;
+
+/* Opens the model for the graphs that will run on up to `rows` rows of data, as the command line says. */
+bool session_model_open(model *m, rt *r, const options *o, int64_t rows, int graph_count, const char *const *graph);
 
 bool session_log_open(session_log *l, model *m);
 void session_log_read(session_log *l);

@@ -289,41 +289,40 @@ static bool read_opened(weights_reader *w, hid_t access)
 }
 
 /* The member of a .keras archive that holds the weights. */
-static bool read_archive(model *m, const char *path)
+static bool read_archive(model *m, const input *in)
 {
-    input in;
     zip_archive z;
     const zip_member *found = NULL;
-    if (!input_open(&in, m->r, path)) return false;
-    bool ok = zip_open(&z, &in);
-    for (uint64_t i = 0; ok && i < z.count; i++) {
+    if (!zip_open(&z, in)) return false;
+    for (uint64_t i = 0; i < z.count; i++) {
         if (strcmp(z.member[i].name, "model.weights.h5") == 0) found = &z.member[i];
     }
-    if (ok && !found) ok = rt_wrong(m->r, "%s: expected a .keras archive, found one without \"model.weights.h5\"", path);
-    void *bytes = ok ? rt_alloc(m->r, found->size, "a weights file") : NULL;
-    ok = bytes && zip_read(&z, found, bytes) && weights_read_image_here(m, path, bytes, found->size);
+    if (!found)
+        return rt_wrong(m->r, "%s: expected a .keras archive, found one without \"model.weights.h5\"", in->name);
+    void *bytes = rt_alloc(m->r, found->size, "a weights file");
+    const bool ok = bytes && zip_read(&z, found, bytes) && weights_read_image_here(m, in->name, bytes, found->size);
     rt_free(m->r, bytes);
-    input_close(&in);
     return ok;
 }
 
-static bool is_archive(const char *path)
+static bool read_hdf5(model *m, const char *path)
 {
-    char magic[4] = {0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return false;
-    size_t got = fread(magic, 1, sizeof magic, file);
-    fclose(file);
-    return got == sizeof magic && memcmp(magic, "PK\3\4", sizeof magic) == 0;
-}
-
-static bool read_file(model *m, const void *path)
-{
-    if (is_archive(path)) return read_archive(m, path);
     weights_reader w = {.r = m->r, .m = m, .name = path};
     if (!hdf5_open(&w.h, m->r)) return false;
     w.file = w.h.H5Fopen(path, HDF5_READ_ONLY, H5P_DEFAULT);
     return read_opened(&w, H5I_INVALID_HID);
+}
+
+static bool read_file(model *m, const void *path)
+{
+    input in;
+    char magic[4] = "";
+    if (!input_open(&in, m->r, path)) return false;
+    bool ok = in.size < sizeof magic || input_read(&in, 0, magic, sizeof magic);
+    const bool is_archive = memcmp(magic, "PK\3\4", sizeof magic) == 0;
+    if (ok && is_archive) ok = read_archive(m, &in);
+    input_close(&in);
+    return is_archive ? ok : ok && read_hdf5(m, path);
 }
 
 bool weights_read_file(model *m, const char *path)
