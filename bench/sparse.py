@@ -6,37 +6,32 @@
 Times training steps (SGD) of a Dense layer. The part that grows with the entries is the products; the kernel and its gradient are
 dense, so that a part grows with the columns, too."""
 import json
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests/train"))
+from program import compile_model, folder, functional, layer, run
+
 ROWS, UNITS = 8192, 32
 
 
-def model(columns, sparse):
-    def layer(name, cls, config, nodes):
-        return {"module": "keras.layers", "class_name": cls, "config": {"name": name, **config}, "registered_name": None, "name": name,
-                "inbound_nodes": nodes}
-    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, columns], "dtype": "float32", "keras_history": ["x", 0, 0]}}
-    layers = [layer("x", "InputLayer", {"batch_shape": [None, columns], "dtype": "float32", "sparse": sparse}, []),
-              layer("dense", "Dense", {"units": UNITS}, [{"args": [tensor], "kwargs": {}}])]
-    return json.dumps({"module": "keras", "class_name": "Functional", "registered_name": "Functional",
-                       "config": {"name": "m", "trainable": True, "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["dense", 0, 0]]}})
+def model(columns):
+    return json.dumps(functional([layer("x", "InputLayer", {"batch_shape": [None, columns], "dtype": "float32", "sparse": True}),
+                                  layer("dense", "Dense", {"units": UNITS}, "x")]))
 
 
 def seconds(*argv):
     begin = time.perf_counter()
-    subprocess.run([str(a) for a in argv], check=True, stdout=subprocess.DEVNULL)
+    run(*argv)
     return time.perf_counter() - begin
 
 
 def measure(tfcc, work, columns, entries):
-    (work / "m.json").write_text(model(columns, True))
-    subprocess.run([tfcc, "compile", work / "m.json", "-o", work / "m", "--optimizer", "sgd", "--loss", "mse"], check=True)
+    (work / "m.json").write_text(model(columns))
+    compile_model(tfcc, work / "m.json", work / "m", "--optimizer", "sgd", "--loss", "mse")
     r = np.random.default_rng(1)
     step = columns // entries
     indices = (np.arange(entries) * step + r.integers(0, step, (ROWS, entries))).reshape(-1)
@@ -47,7 +42,7 @@ def measure(tfcc, work, columns, entries):
 
 
 def main():
-    with tempfile.TemporaryDirectory() as name:
+    with folder() as name:
         work = Path(name)
         print("columns  entries a row   training step of 1024 rows, ms")
         for columns in (10_000, 100_000, 1_000_000):

@@ -2,26 +2,15 @@
 """Whole models as files, with live Keras: .h5 and .keras of Keras 3 and Keras 2 are compiled and trained on, and what
 `--save` writes is opened and trained on by Keras. Needs keras, tf_keras and tensorflow (exit 77 without)."""
 import json
-import os
 import sys
 import zipfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-try:
-    import h5py
-    import keras
-    import tensorflow as tf
-    import tf_keras
-except ImportError:
-    print("skipped: no keras and tf_keras with tensorflow in this Python")
-    sys.exit(77)
 import numpy as np
 
-from program import Checks, compile_model, folder, run
+from program import Checks, compile_model, folder, modules, run
 
-tf.config.threading.set_inter_op_parallelism_threads(1)
-tf.config.threading.set_intra_op_parallelism_threads(2)
+h5py, keras, tf_keras, _ = modules("h5py", "keras", "tf_keras", "tensorflow")
 TFCC = sys.argv[1]
 check = Checks()
 r = np.random.default_rng(3)

@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from program import Checks, folder, run
+from program import Checks, folder, functional, layer, run
 
 check = Checks()
 tfcc = sys.argv[1]
@@ -17,35 +17,19 @@ CASES = json.loads((Path(__file__).parent / "gradient_transforms.json").read_tex
 WEIGHTS = {"W": "layers/dense/vars/0", "b": "layers/dense/vars/1"}
 
 
-def layer(name, config, call=None, module="keras.layers"):
-    made = {"module": module, "class_name": name, "name": config["name"], "config": config}
-    if call is not None:
-        args = [{"class_name": "__keras_tensor__", "config": {"shape": s, "dtype": "float32", "keras_history": [n, 0, 0]}} for n, s in call]
-        made["inbound_nodes"] = [{"args": [args if len(args) > 1 else args[0]], "kwargs": {}}]
-    else:
-        made["inbound_nodes"] = []
-    return made
-
-
-def functional(inputs, layers, outputs):
-    """A model of the inputs {name: shape} and further layers."""
-    tops = [layer("InputLayer", {"name": n, "batch_shape": s, "dtype": "float32"}) for n, s in inputs.items()]
-    return {"module": "keras", "class_name": "Functional", "config": {
-        "name": "transform", "layers": tops + layers, "input_layers": [[n, 0, 0] for n in inputs],
-        "output_layers": [[n, 0, 0] for n in outputs]}}
+def top(name, width=1):
+    return layer(name, "InputLayer", {"batch_shape": [None, width], "dtype": "float32"})
 
 
 def mix():
     """0.5 (gradient + variable), element by element."""
-    one = [None, 1]
     half = {"module": "keras.initializers", "class_name": "Constant", "config": {"value": 0.5}}
-    return functional({"gradient": one, "variable": one}, [
-        layer("Concatenate", {"name": "both", "axis": -1}, [("gradient", one), ("variable", one)]),
-        layer("Dense", {"name": "mix", "units": 1, "use_bias": False, "kernel_initializer": half}, [("both", [None, 2])])], ["mix"])
+    return functional([top("gradient"), top("variable"), layer("both", "Concatenate", {"axis": -1}, "gradient", "variable"),
+                       layer("mix", "Dense", {"units": 1, "use_bias": False, "kernel_initializer": half}, "both")])
 
 
 def dense(width, units):
-    return functional({"g": [None, width]}, [layer("Dense", {"name": "d", "units": units}, [("g", [None, width])])], ["d"])
+    return functional([top("g", width), layer("d", "Dense", {"units": units}, "g")])
 
 
 def write(work):
@@ -54,9 +38,8 @@ def write(work):
         {"module": "keras.layers", "class_name": "Dense", "config": {"name": "d", "units": 3}}]}}
     files = {"model": model, "mix": mix(), "narrow": dense(3, 2), "wide": dense(7, 7),
              "sgd": {"optimizer": {"class_name": "SGD", "config": {"learning_rate": 0.05}}, "loss": "mse"}}
-    three = {n: [None, 1] for n in "abc"}
-    files["three"] = functional(three, [layer("Add", {"name": "add"}, list(three.items()))], ["add"])
-    files["twice"] = functional({"g": [None, 1]}, [layer("ReLU", {"name": "r"}, [("g", [None, 1])])], ["g", "r"])
+    files["three"] = functional([*map(top, "abc"), layer("add", "Add", {}, *"abc")])
+    files["twice"] = functional([top("g"), layer("r", "ReLU", {}, "g")], "g", "r")
     for name, content in files.items():
         (work / f"{name}.json").write_text(json.dumps(content))
     np.savez(work / "data.npz", x=np.array(CASES["x"], "f4"), y=np.array(CASES["y"], "f4"))

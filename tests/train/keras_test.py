@@ -2,21 +2,14 @@
 """Live Keras beside a compiled program: weights and optimizer state go both ways through .weights.h5, and training
 continues where the other stopped. Needs keras and tensorflow (exit 77 without)."""
 import json
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-try:
-    import keras
-    import tensorflow  # noqa: F401
-except ImportError:
-    print("skipped: no keras with tensorflow in this Python")
-    sys.exit(77)
 import numpy as np
 
-from program import Checks, compile_model, folder, run
+from program import Checks, compile_model, folder, modules, run
 
+keras, _ = modules("keras", "tensorflow")
 L, O = keras.layers, keras.optimizers
 check = Checks()
 

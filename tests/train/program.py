@@ -1,5 +1,7 @@
-"""What the tests of whole programs share: compile a model, run the program, report."""
+"""What the tests of whole programs share: write a model, compile it, run the program, report."""
+import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -44,3 +46,40 @@ def compile_model(tfcc, model, out, *options):
 
 def read_json(path):
     return json.loads(Path(path).read_text())
+
+
+def modules(*names):
+    """Modules that this Python may lack: then the test is skipped."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        found = [importlib.import_module(name) for name in names]
+    except ImportError as e:
+        print(f"skipped: {e}")
+        sys.exit(77)
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].config.threading.set_inter_op_parallelism_threads(1)
+        sys.modules["tensorflow"].config.threading.set_intra_op_parallelism_threads(2)
+    return found
+
+
+def layer(name, class_name, config, *inbound):
+    """A layer of a Functional model, called once on the layers of these names (several: as a list)."""
+    tensors = [{"class_name": "__keras_tensor__", "config": {"shape": [None], "dtype": "float32", "keras_history": [n, 0, 0]}} for n in inbound]
+    args = tensors if len(tensors) < 2 else [tensors]
+    return {"module": "keras.layers", "class_name": class_name, "config": {"name": name, **config}, "registered_name": None, "name": name,
+            "inbound_nodes": [{"args": args, "kwargs": {}}] if inbound else []}
+
+
+def functional(layers, *outputs):
+    """The model of these layers in model.json's form; its outputs are the layers of these names, or the last one."""
+    inputs = [[each["name"], 0, 0] for each in layers if each["class_name"] == "InputLayer"]
+    config = {"name": "m", "trainable": True, "layers": layers, "input_layers": inputs,
+              "output_layers": [[n, 0, 0] for n in outputs or (layers[-1]["name"],)]}
+    return {"module": "keras", "class_name": "Functional", "registered_name": "Functional", "config": config}
+
+
+def embedding_model(rows, columns, words, units):
+    """`words` numbers below `rows`, each a row of `columns`, into a Dense layer."""
+    return functional([layer("x", "InputLayer", {"batch_shape": [None, words], "dtype": "int32"}),
+                       layer("embedding", "Embedding", {"input_dim": rows, "output_dim": columns}, "x"),
+                       layer("flatten", "Flatten", {}, "embedding"), layer("dense", "Dense", {"units": units}, "flatten")])

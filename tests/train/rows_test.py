@@ -9,23 +9,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from program import Checks, compile_model, folder, read_json, run
+from program import Checks, compile_model, embedding_model, folder, read_json, run
 
 check = Checks()
 tfcc = sys.argv[1]
 SMALL, LARGE, COLUMNS, WORDS, ROWS = 300, 20000, 16, 5, 41
-
-
-def model(rows):
-    def layer(name, cls, config, source, shape):
-        tensor = {"class_name": "__keras_tensor__", "config": {"shape": shape, "dtype": "float32", "keras_history": [source, 0, 0]}}
-        return {"module": "keras.layers", "class_name": cls, "config": {"name": name, **config}, "registered_name": None, "name": name,
-                "inbound_nodes": [{"args": [tensor], "kwargs": {}}] if source else []}
-    layers = [layer("x", "InputLayer", {"batch_shape": [None, WORDS], "dtype": "int32"}, None, None),
-              layer("embedding", "Embedding", {"input_dim": rows, "output_dim": COLUMNS}, "x", [None, WORDS]),
-              layer("flatten", "Flatten", {}, "embedding", [None, WORDS, COLUMNS]), layer("dense", "Dense", {"units": 2}, "flatten", [None, WORDS * COLUMNS])]
-    return json.dumps({"module": "keras", "class_name": "Functional", "registered_name": "Functional",
-                       "config": {"name": "m", "trainable": True, "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["dense", 0, 0]]}})
 
 
 def write_weights(path, table, kernel):
@@ -49,7 +37,7 @@ def compare(work, optimizer, by_rows):
     np.savez(work / "d.npz", x=x, y=r.normal(size=(ROWS, 2)).astype("float32"))
     found = {}
     for name, rows in (("small", SMALL), ("large", LARGE)):
-        (work / f"{name}.json").write_text(model(rows))
+        (work / f"{name}.json").write_text(json.dumps(embedding_model(rows, COLUMNS, WORDS, 2)))
         write_weights(work / f"{name}.weights.h5", table[:rows], kernel)
         program = compile_model(tfcc, work / f"{name}.json", work / name, "--optimizer", optimizer, "--loss", "mse")
         found[name] = train(work, program, work / f"{name}.weights.h5", work / "s.weights.h5", 1)
@@ -184,7 +172,7 @@ def compare_lazy(work, rows, name, rule, options, config, clip=None, extra=()):
     y = r.normal(size=(ROWS, 2)).astype("float32")
     np.savez(work / "d.npz", x=x, y=y)
     write_weights(work / "l.weights.h5", table, kernel)
-    (work / "l.json").write_text(model(rows))
+    (work / "l.json").write_text(json.dumps(embedding_model(rows, COLUMNS, WORDS, 2)))
     config = {"learning_rate": RATE, **config, **({"global_clipnorm": clip} if clip else {})}
     (work / "c.json").write_text(json.dumps({"optimizer": {"class_name": name, "config": config}, "loss": "mse", "lazy_embeddings": True}))
     program = compile_model(tfcc, work / "l.json", work / "lazy", "--compile-config", work / "c.json", *extra)

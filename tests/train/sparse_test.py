@@ -7,28 +7,18 @@ import sys
 
 import numpy as np
 
-from program import Checks, compile_model, folder, read_json, run
+from program import Checks, compile_model, folder, functional, layer, read_json, run
 
 check = Checks()
 tfcc = sys.argv[1]
 ROWS, A, B = 23, 40, 17
 
 
-def layer(name, cls, config, *inbound):
-    tensors = [{"class_name": "__keras_tensor__", "config": {"shape": [None], "dtype": "float32", "keras_history": [n, 0, 0]}} for n in inbound]
-    args = tensors if len(tensors) < 2 else [tensors]
-    nodes = [{"args": args, "kwargs": {}}] if inbound else []
-    return {"module": "keras.layers", "class_name": cls, "config": {"name": name, **config}, "registered_name": None, "name": name,
-            "inbound_nodes": nodes}
-
-
 def model(sparse, middle, last):
     inputs = [layer(n, "InputLayer", {"batch_shape": [None, c], "dtype": "float32", "sparse": sparse}) for n, c in (("a", A), ("b", B))]
     constant = {"module": "keras.initializers", "class_name": "RandomUniform", "config": {"minval": -0.5, "maxval": 0.5, "seed": 3}}
     dense = layer("dense", "Dense", {"units": 3, "activation": "tanh", "kernel_initializer": constant}, last)
-    config = {"name": "m", "trainable": True, "layers": [*inputs, *middle, dense], "input_layers": [["a", 0, 0], ["b", 0, 0]],
-              "output_layers": [["dense", 0, 0]]}
-    return json.dumps({"module": "keras", "class_name": "Functional", "config": config, "registered_name": "Functional"})
+    return json.dumps(functional([*inputs, *middle, dense]))
 
 
 def matrix(r, columns):

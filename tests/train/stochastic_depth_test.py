@@ -6,24 +6,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from program import Checks, compile_model, folder, read_json, run
+from program import Checks, compile_model, folder, functional, layer, read_json, run
 
 RATE, BATCH, STEPS = 0.25, 64, 40
 
 
-def layer(class_name, config, inbound):
-    config = dict(config, name=class_name.lower())
-    return {"module": "keras", "class_name": class_name, "config": config, "registered_name": None,
-            "name": config["name"], "inbound_nodes": inbound}
-
-
-INPUT = {"class_name": "__keras_tensor__", "config": {"shape": [None, 3], "dtype": "float32", "keras_history": ["inputlayer", 0, 0]}}
-MODEL = {
-    "module": "keras", "class_name": "Functional", "registered_name": "Functional",
-    "config": {"name": "model", "trainable": True, "input_layers": ["inputlayer", 0, 0], "output_layers": ["stochasticdepth", 0, 0],
-               "layers": [layer("InputLayer", {"batch_shape": [None, 3], "dtype": "float32"}, []),
-                          layer("StochasticDepth", {"drop_path_rate": RATE}, [{"args": [INPUT], "kwargs": {}}])]},
-}
+MODEL = functional([layer("x", "InputLayer", {"batch_shape": [None, 3], "dtype": "float32"}),
+                    layer("depth", "StochasticDepth", {"drop_path_rate": RATE}, "x")])
 
 check = Checks()
 with folder() as work:

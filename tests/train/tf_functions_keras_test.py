@@ -1,23 +1,14 @@
 #!/usr/bin/env python3
 """Functions of TensorFlow in models of Keras 2, with live tf_keras: every line of tf_functions.txt is built, compiled and compared.
 Needs tf_keras and tensorflow (exit 77 without). Words after the compiler: only lines that hold one of them."""
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-try:
-    import tensorflow as tf
-    import tf_keras as k
-except ImportError:
-    print("skipped: no tf_keras with tensorflow in this Python")
-    sys.exit(77)
 import numpy as np
 
-from program import Checks, compile_model, folder, run
+from program import Checks, compile_model, folder, modules, run
 
-tf.config.threading.set_inter_op_parallelism_threads(1)
-tf.config.threading.set_intra_op_parallelism_threads(2)
+tf, k = modules("tensorflow", "tf_keras")
 TFCC, ONLY = sys.argv[1], sys.argv[2:]
 TOGETHER = 14  # functions in one model
 check = Checks()

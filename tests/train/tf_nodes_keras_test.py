@@ -2,23 +2,14 @@
 """Nodes of TensorFlow's graphs (TensorFlowOpLayer, as TensorFlow 2.3 wrote them) with live tf_keras, which still reads and runs
 them. Needs tf_keras and tensorflow (exit 77 without)."""
 import json
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-try:
-    import tensorflow as tf
-    import tf_keras as k
-    from tf_keras.src.engine.base_layer import TensorFlowOpLayer
-except ImportError:
-    print("skipped: no tf_keras with tensorflow in this Python")
-    sys.exit(77)
 import numpy as np
-from google.protobuf import json_format
 
-from program import Checks, compile_model, folder, run
+from program import Checks, compile_model, folder, modules, run
 
+tf, k, base_layer, json_format = modules("tensorflow", "tf_keras", "tf_keras.src.engine.base_layer", "google.protobuf.json_format")
 check = Checks()
 r = np.random.default_rng(1)
 DATA = {"a": r.standard_normal((3, 5, 4)).astype("float32"), "b": (r.random((3, 5, 4)) + 0.2).astype("float32"), "m": r.random((3, 6, 6, 2)).astype("float32")}
@@ -36,7 +27,7 @@ def node(name, function, *inputs):
             if not any(t is p for p in places):
                 constants[i] = value
         definition = json_format.ParseDict(json_format.MessageToDict(op.node_def), tf.compat.v1.NodeDef())
-    return TensorFlowOpLayer(json_format.MessageToDict(definition), name, constants)([t for t in inputs] if len(inputs) > 1 else inputs[0])
+    return base_layer.TensorFlowOpLayer(json_format.MessageToDict(definition), name, constants)(list(inputs) if len(inputs) > 1 else inputs[0])
 
 
 def functions(a, b, m):
@@ -57,7 +48,7 @@ with folder() as work:
     ins = {n: k.Input(x.shape[1:], name=n) for n, x in DATA.items()}
     made = [k.layers.Activation("linear", name=f"o{i}")(node(f"n{i}", f, *t)) for i, (f, *t) in enumerate(functions(**ins))]
     model = k.Model(list(ins.values()), made)
-    config = json.loads(json.dumps(json.loads(model.to_json())))
+    config = json.loads(model.to_json())
     np.savez(work / "d.npz", **{f"x.{n}": x for n, x in DATA.items()})
     want = model([tf.constant(x) for x in DATA.values()])
     for text in (False, True):  # the definition as an object, and as a string that holds it
