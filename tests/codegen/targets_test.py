@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """The same model for every family of processors that codegen/targets.def knows gives the same predictions: AVX-512, AVX2 and
 the generic 128-bit unit run here where the processor can, NEON under qemu. The model has convolutions, matrix products
-and a softmax (an exponential)."""
+and a softmax (an exponential). With policy mixed_bfloat16 the processors that add up products of pairs do so, in tiles that
+stay in registers, and agree with those that do not within bfloat16's rounding."""
+import re
 import shutil
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,22 +23,38 @@ x = np.load(MODELS / "digits_test.npz")["x"][:37].astype("float32")
 flags = set(Path("/proc/cpuinfo").read_text().split("flags", 1)[1].splitlines()[0].split())
 
 
-def close(name, got, want):
-    check(got.shape == want.shape and np.abs(got - want).max() < 2e-6, f"{name}: predictions differ by {np.abs(got - want).max()}")
+def close(name, got, want, most=2e-6):
+    check(got.shape == want.shape and np.abs(got - want).max() < most, f"{name}: predictions differ by {np.abs(got - want).max()}")
 
 
-def predictions(work, cpu):
-    program = compile_model(tfcc, model, work / cpu, "--mcpu", cpu)
+def predictions(work, cpu, *arguments):
+    program = compile_model(tfcc, model, work / cpu, "--mcpu", cpu, *arguments)
     run(program, "predict", "--data", work / "x.npz", "--weights", weights, "--output", work / "p.npz")
     return np.load(work / "p.npz")["y"]
 
 
-def emulated(work):
+def assembly(work, *arguments):
+    run(tfcc, "compile", model, "-o", work / "code.s", "--emit", "asm", *arguments)
+    return (work / "code.s").read_text()
+
+
+def check_tiles(name, code, instruction, spill):
+    """Every tile of pairs consists of the instruction and leaves no vector on the stack in its loop."""
+    tiles = re.findall(r"^\w*tile_\w*pairs_\d+:(.*?)\.size", code, re.S | re.M)
+    check(tiles, f"{name}: there are tiles of pairs")
+    for tile in tiles:
+        turns = [b for b in re.split(r"^\.\w+:", tile, flags=re.M) if instruction in b]
+        check(turns, f"{name}: a tile has {instruction}")
+        check(not any(re.search(spill, b) for b in turns), f"{name}: a vector lies on the stack")
+
+
+def emulated(work, cpu="generic", *arguments, dtype="float32"):
     tools = [shutil.which(t) for t in ("aarch64-linux-gnu-gcc", "qemu-aarch64")]
     if None in tools:
         print("skipped: no aarch64 compiler and emulator here")
         return None
-    run(tfcc, "compile", model, "-o", work / "arm.o", "--emit", "obj", "--triple", "aarch64-linux-gnu", "--mcpu", "generic")
+    run(tfcc, "compile", model, "-o", work / "arm.o", "--emit", "obj", "--triple", "aarch64-linux-gnu", "--mcpu", cpu,
+        *arguments)
     run(tools[0], "-O1", "-static", "-I", ROOT / "runtime/include", ROOT / "tests/codegen/cross_driver.c", work / "arm.o",
         "-o", work / "arm", "-lm")
     data = [struct.pack("<q", len(x)), x.tobytes()]
@@ -44,10 +63,8 @@ def emulated(work):
             data += [np.asarray(f[f"layers/{layer}/vars/{i}"]).tobytes() for i in range(2)]
     (work / "in").write_bytes(b"".join(data))
     with open(work / "in", "rb") as i, open(work / "out", "wb") as o:
-        import subprocess
-
-        check(subprocess.run([tools[1], work / "arm"], stdin=i, stdout=o, timeout=300).returncode == 0, "aarch64 program failed")
-    return np.frombuffer((work / "out").read_bytes(), "float32").reshape(len(x), -1)
+        check(subprocess.run([tools[1], "-cpu", "max", work / "arm"], stdin=i, stdout=o, timeout=300).returncode == 0, "aarch64 program failed")
+    return np.frombuffer((work / "out").read_bytes(), dtype).reshape(len(x), -1)
 
 
 with folder() as work:
@@ -61,4 +78,18 @@ with folder() as work:
     arm = emulated(work)
     if arm is not None:
         close("aarch64", arm, want)
+
+    short = ("--policy", "mixed_bfloat16")
+    rounded = predictions(work, "x86-64", *short)
+    close("bfloat16", rounded, want, 0.02)
+    if {"avx512f", "avx512vl", "avx512bw", "avx512dq", "avx512_bf16"} <= flags:
+        close("cooperlake", predictions(work, "cooperlake", *short), rounded, 0.01)
+    arm = emulated(work, "neoverse-n2", *short, dtype="uint16")
+    if arm is not None:
+        close("neoverse-n2", (arm.astype("uint32") << 16).view("float32"), rounded, 0.01)
+    for cpu in ("cooperlake", "znver4", "sapphirerapids"):
+        check_tiles(cpu, assembly(work, "--mcpu", cpu, *short), "vdpbf16ps", r"zmm.*\(%[re]sp|\(%[re]sp.*zmm")
+    code = assembly(work, "--triple", "aarch64-linux-gnu", "--mcpu", "neoverse-n2", *short)
+    check_tiles("neoverse-n2", code, "bfdot", r"\b[qv]\d+.*\[sp")
+    check("vdpbf16ps" not in assembly(work, "--mcpu", "x86-64-v4", *short), "x86-64-v4 has no products of pairs")
 check.report()
