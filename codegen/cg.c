@@ -214,9 +214,12 @@ cg_value cg_or(cg *c, cg_value a, cg_value b)
     return LLVMBuildOr(c->b, a, b, "");
 }
 
+/* Lets a product and a sum become one operation; not those of f16, whose results are as if each were rounded. */
 static cg_value contract(cg_value v)
 {
-    if (LLVMIsAInstruction(v) && LLVMCanValueUseFastMathFlags(v)) {
+    LLVMTypeRef type = LLVMTypeOf(v);
+    if (LLVMGetTypeKind(type) == LLVMVectorTypeKind) type = LLVMGetElementType(type);
+    if (LLVMGetTypeKind(type) != LLVMHalfTypeKind && LLVMIsAInstruction(v) && LLVMCanValueUseFastMathFlags(v)) {
         LLVMSetFastMathFlags(v, LLVMFastMathAllowContract);
     }
     return v;

@@ -22,7 +22,7 @@ typedef struct cg_target { /* a row of targets.def */
     const char *name, *arch, *feature;
     int bits, registers;
     int mr, nr; /* tile of the matrix product: rows, columns (f32) */
-    bool fma, f16, bf16;
+    bool fma, f16, math, bf16;
     const char *pairs; /* intrinsic of cg_dot_pairs; "": none */
     int64_t l1, l2; /* bytes assumed */
 } cg_target;
@@ -269,7 +269,7 @@ cg_value cg_combine_start(const cg *c, const char *kind, ir_dtype t, int lanes);
 cg_value cg_combine_lanes(cg *c, const char *kind, ir_dtype t, cg_value v);
 /* `all` (W lanes) combined with a vector of W or fewer lanes. */
 cg_value cg_combine_part(cg *c, const char *kind, ir_dtype t, cg_value all, cg_value part);
-/* f16 and bf16 are computed in f32: register form -> f32, and back with round to nearest even. */
+/* f16 and bf16 are computed in f32 (or as if): register form -> f32, and back with round to nearest even. */
 cg_value cg_widen(cg *c, ir_dtype t, cg_value v);
 cg_value cg_narrow(cg *c, ir_dtype t, cg_value v);
 /* Pairs (low, high) of 16-bit elements, bit by bit as f32. */

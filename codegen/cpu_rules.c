@@ -333,11 +333,20 @@ static bool keeps_bits(const cg_rule *rule)
            rule->map == map_bitcast_convert;
 }
 
+/* True for ops of one rounding: a processor with arithmetic on f16 gives what f32 rounded to f16 gives, whose 24 bits are
+ * enough for that (twice 11 and 2 more). */
+static bool rounds_once(const cg_rule *rule)
+{
+    return rule->map == map_add || rule->map == map_subtract || rule->map == map_multiply || rule->map == map_divide ||
+           rule->map == map_negate || rule->map == map_abs || rule->map == map_compare;
+}
+
 cg_value cg_map_emit(cg *c, const cg_step *s)
 {
     const cg_rule *rule = cg_rule_of(s->node->op);
-    bool narrow = s->from == DTYPE_f16 || s->from == DTYPE_bf16;
-    if (!narrow || keeps_bits(rule)) return rule->map(c, s);
+    const bool narrow = s->from == DTYPE_f16 || s->from == DTYPE_bf16;
+    const bool native = s->from == DTYPE_f16 && c->target->math && rounds_once(rule);
+    if (!narrow || native || keeps_bits(rule)) return rule->map(c, s);
     cg_step wide = *s;
     wide.from = DTYPE_f32;
     for (int i = 0; i < s->node->in_count; i++) wide.in[i] = cg_widen(c, s->from, s->in[i]);

@@ -40,8 +40,29 @@ static void make_types(cg *c)
     c->none = LLVMVoidTypeInContext(c->context);
 }
 
-/* Which vector unit a processor has, and whether it rounds to bfloat16, whatever its name: asked of LLVM, by the assembly of
- * a vector fma and of a vector conversion. */
+/* Some line has the instruction with the operand. */
+static bool has(const char *assembly, const char *instruction, const char *operand)
+{
+    for (const char *at = assembly; (at = strstr(at, instruction)) != NULL; at++) {
+        const char *found = strstr(at, operand);
+        if (found && found < at + strcspn(at, "\n")) return true;
+    }
+    return false;
+}
+
+static const char *features_of(const char *assembly)
+{
+    if (has(assembly, "vfm", "%ymm")) return "+avx2";
+    if (has(assembly, "vfm", "%zmm")) {
+        if (!has(assembly, "vcvtneps2bf16", "%zmm")) return "+avx512vl";
+        return has(assembly, "vmulph", "mm") ? "+avx512fp16" : "+avx512bf16";
+    }
+    if (!has(assembly, "fmul", ".8h")) return "";
+    return has(assembly, "bfcvtn", ".4s") ? "+bf16" : "+fullfp16";
+}
+
+/* Which vector unit a processor has, and what it does with 16-bit floats, whatever its name: asked of LLVM, by the assembly of
+ * a vector fma, of a conversion to bfloat16 and of a product of float16. */
 static const char *probe_features(LLVMTargetMachineRef machine, const char *triple)
 {
     cg c = {.context = LLVMContextCreate()};
@@ -58,6 +79,9 @@ static const char *probe_features(LLVMTargetMachineRef machine, const char *trip
     cg_value arg[] = {LLVMGetParam(c.fn, 1), LLVMGetParam(c.fn, 2), cg_load(&c, v, at, 4)};
     cg_value sum = cg_intrinsic(&c, "llvm.fma", 3, arg);
     cg_store(&c, sum, at, 4);
+    LLVMTypeRef half = cg_vector(c.f16, 8);
+    cg_value next = cg_at(&c, v, at, cg_i64(&c, 1)), x = cg_load(&c, half, next, 2);
+    cg_store(&c, LLVMBuildFMul(c.b, x, x, ""), next, 2);
     cg_store(&c, LLVMBuildFPTrunc(c.b, sum, cg_vector(LLVMBFloatTypeInContext(c.context), 16), ""), at, 2);
     LLVMBuildRetVoid(c.b);
     LLVMMemoryBufferRef out = NULL;
@@ -65,11 +89,7 @@ static const char *probe_features(LLVMTargetMachineRef machine, const char *trip
     const char *found = "";
     if (!LLVMTargetMachineEmitToMemoryBuffer(machine, c.module, LLVMAssemblyFile, &message, &out)) {
         char *copy = strndup(LLVMGetBufferStart(out), LLVMGetBufferSize(out));
-        if (copy && strstr(copy, "vfm"))
-            found = !strstr(copy, "%zmm")                ? strstr(copy, "%ymm") ? "+avx2" : ""
-                    : strstr(copy, "vcvtneps2bf16") ? "+avx512bf16,+avx512vl"
-                                                    : "+avx512vl";
-        if (copy && strstr(copy, "bfcvtn")) found = "+bf16";
+        if (copy) found = features_of(copy);
         free(copy);
         LLVMDisposeMemoryBuffer(out);
     }

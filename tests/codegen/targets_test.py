@@ -2,7 +2,9 @@
 """The same model for every family of processors that codegen/targets.def knows gives the same predictions: AVX-512, AVX2 and
 the generic 128-bit unit run here where the processor can, NEON under qemu. The model has convolutions, matrix products
 and a softmax (an exponential). With policy mixed_bfloat16 the processors that add up products of pairs do so, in tiles that
-stay in registers, and agree with those that do not within bfloat16's rounding."""
+stay in registers, and agree with the others within bfloat16's rounding. Arithmetic on float16 itself gives the numbers of
+float32 rounded to float16, bit by bit."""
+import json
 import re
 import shutil
 import struct
@@ -48,23 +50,36 @@ def check_tiles(name, code, instruction, spill):
         check(not any(re.search(spill, b) for b in turns), f"{name}: a vector lies on the stack")
 
 
-def emulated(work, cpu="generic", *arguments, dtype="float32"):
+def weights_of_model():
+    with h5py.File(weights) as f:
+        for layer in ("conv2d", "conv2d_1", "dense", "dense_1"):
+            for i in range(2):
+                yield np.asarray(f[f"layers/{layer}/vars/{i}"]).tobytes()
+
+
+def elementwise(work):
+    """A model without weights: sums, products and quotients of float16, one after another."""
+    layer = lambda name, **config: {"class_name": name, "config": {"name": config.get("activation", name).lower(), **config}}
+    layers = [layer("InputLayer", batch_shape=[None, 64], dtype="float32")]
+    layers += [layer("Activation", activation=a) for a in ("gelu", "softsign", "hard_silu", "tanh_shrink", "squareplus")]
+    path = work / "elementwise.json"
+    path.write_text(json.dumps({"class_name": "Sequential", "config": {"name": "elementwise", "layers": layers}}))
+    return path
+
+
+def emulated(work, cpu="generic", *arguments, dtype="float32", source=model, given=x, stored=weights_of_model):
     tools = [shutil.which(t) for t in ("aarch64-linux-gnu-gcc", "qemu-aarch64")]
     if None in tools:
         print("skipped: no aarch64 compiler and emulator here")
         return None
-    run(tfcc, "compile", model, "-o", work / "arm.o", "--emit", "obj", "--triple", "aarch64-linux-gnu", "--mcpu", cpu,
+    run(tfcc, "compile", source, "-o", work / "arm.o", "--emit", "obj", "--triple", "aarch64-linux-gnu", "--mcpu", cpu,
         *arguments)
     run(tools[0], "-O1", "-static", "-I", ROOT / "runtime/include", ROOT / "tests/codegen/cross_driver.c", work / "arm.o",
         "-o", work / "arm", "-lm")
-    data = [struct.pack("<q", len(x)), x.tobytes()]
-    with h5py.File(weights) as f:
-        for layer in ("conv2d", "conv2d_1", "dense", "dense_1"):
-            data += [np.asarray(f[f"layers/{layer}/vars/{i}"]).tobytes() for i in range(2)]
-    (work / "in").write_bytes(b"".join(data))
+    (work / "in").write_bytes(b"".join([struct.pack("<q", len(given)), given.tobytes(), *stored()]))
     with open(work / "in", "rb") as i, open(work / "out", "wb") as o:
         check(subprocess.run([tools[1], "-cpu", "max", work / "arm"], stdin=i, stdout=o, timeout=300).returncode == 0, "aarch64 program failed")
-    return np.frombuffer((work / "out").read_bytes(), dtype).reshape(len(x), -1)
+    return np.frombuffer((work / "out").read_bytes(), dtype).reshape(len(given), -1)
 
 
 with folder() as work:
@@ -91,5 +106,14 @@ with folder() as work:
         check_tiles(cpu, assembly(work, "--mcpu", cpu, *short), "vdpbf16ps", r"zmm.*\(%[re]sp|\(%[re]sp.*zmm")
     code = assembly(work, "--triple", "aarch64-linux-gnu", "--mcpu", "neoverse-n2", *short)
     check_tiles("neoverse-n2", code, "bfdot", r"\b[qv]\d+.*\[sp")
+    numbers = np.concatenate([np.linspace(-6, 6, 6400), np.geomspace(1e-7, 6e4, 3200), -np.geomspace(1e-7, 6e4, 3200)])
+    half = {"dtype": "uint16", "source": elementwise(work), "given": numbers.astype("float32").reshape(-1, 64), "stored": tuple}
+    wide = emulated(work, "cortex-a72", "--policy", "float16", **half)
+    if wide is not None:
+        for cpu in ("neoverse-n1", "neoverse-n2"):
+            check((emulated(work, cpu, "--policy", "float16", **half) == wide).all(), f"{cpu}: float16 differs")
+    code = assembly(work, "--mcpu", "sapphirerapids", "--policy", "mixed_float16")
+    check("vaddph" in code and "vcvtph2psx" in code, "sapphirerapids adds float16 by itself")
+    check(not re.search(r"vf\w*[0-9]ph", code), "sapphirerapids rounds products of float16 before it adds them")
     check("vdpbf16ps" not in assembly(work, "--mcpu", "x86-64-v4", *short), "x86-64-v4 has no products of pairs")
 check.report()
