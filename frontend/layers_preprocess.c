@@ -373,7 +373,8 @@ bool fe_call_stochastic_depth(fe_lower *l, fe_layer *layer, const fe_args *args,
     ir_graph *g = l->g;
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, &x)) return false;
-    if (!l->training || s->value == 0) return fe_finish(l, x.value, IR_NONE, out);
+    /* Keras gives back the input itself, with its mask, unless it trains. */
+    if (!l->training || s->value == 0) return fe_finish(l, x.value, l->training ? IR_NONE : x.mask, out);
     const ir_type t = fe_type(l, x.value);
     if (s->value == 1) return fe_layer_error(l->fe, layer, "expected a drop_path_rate below 1 for training, found 1");
     const ir_value state = fe_seed_draw(l, layer, "seed_generator", false, 0);

@@ -57,15 +57,6 @@ static ir_value get_vector(fe_lower *l, fe_layer *layer, int kernel)
     return fe_layer_weight_kept(l, layer, "vector_u", &c, shape, false);
 }
 
-/* Whether an earlier call in this step has stored a kernel: its gradient would have to be added to that of this one. */
-static bool is_normalized(const fe_lower *l, int kernel)
-{
-    for (size_t i = 0; i < l->g->update_count; i++) {
-        if (l->g->update[i].variable == kernel) return l->fe->module->variable[kernel].trainable;
-    }
-    return false;
-}
-
 /* Divides the kernel by its largest singular value, estimated by power iterations, and stores both: the layer
  * inside then reads the new kernel, and the optimizer changes that. */
 static bool normalize_kernel(fe_lower *l, fe_layer *layer, int kernel)
@@ -74,10 +65,6 @@ static bool normalize_kernel(fe_lower *l, fe_layer *layer, int kernel)
     const int64_t both[2] = {0, 1};
     const ir_dot by_columns = {.contracting_count = 1, .lhs_contracting = {1}, .rhs_contracting = {1}};
     ir_graph *g = l->g;
-    if (is_normalized(l, kernel))
-        return fe_layer_error(l->fe, layer,
-                              "expected one call of a SpectralNormalization that is trained, found a second; "
-                              "use a layer of its own for it, or set trainable to false");
     const ir_value whole = fe_variable_read(l, kernel);
     const ir_type t = fe_type(l, whole);
     int64_t rows = 1;

@@ -29,8 +29,12 @@ ir_value fe_variable_read(fe_lower *l, int variable)
 
 void fe_variable_assign(fe_lower *l, int variable, ir_value value)
 {
+    const ir_variable *v = &l->fe->module->variable[variable];
+    const ir_attr set = {.name = ATTR_index, .i = variable};
     make_room(l);
-    l->variable[variable] = ir_build_convert(l->g, value, l->fe->module->variable[variable].type.dtype);
+    value = ir_build_convert(l->g, value, v->type.dtype);
+    if (v->trainable) value = ir_build(l->g, OP_stop_gradient, 1, &value, 1, &set, NULL);
+    l->variable[variable] = value;
     ir_graph_add_update(l->g, variable, l->variable[variable]);
 }
 

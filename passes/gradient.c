@@ -165,24 +165,15 @@ void passes_gradient(ir_graph *g, ir_value loss, int count, const ir_value *of, 
 /* ---- the pass
  * ---------------------------------------------------------------------------------------------------- */
 
-static bool is_differentiated(const ir_module *m, const ir_graph *g, const ir_node *n)
+/* The trained variable that n reads, or, with stop_gradient, sets (SpectralNormalization's kernel); -1: none. */
+static int find_trained(const ir_module *m, const ir_node *n)
 {
-    if (n->op != OP_variable || !ir_dtype_is_float(n->type.dtype)) return false;
-    const int variable = (int)ir_attr_int(n, ATTR_index, 0);
-    for (size_t i = 0; i < g->update_count; i++)
-        if (g->update[i].variable == variable) return false;
-    return m->variable[variable].trainable;
+    const bool stands = n->op == OP_variable || n->op == OP_stop_gradient;
+    const int variable = stands && ir_dtype_is_float(n->type.dtype) ? (int)ir_attr_int(n, ATTR_index, -1) : -1;
+    return variable >= 0 && m->variable[variable].trainable ? variable : -1;
 }
 
-/* A weight that the forward graph itself sets (SpectralNormalization's kernel): the loss is differentiated by
- * the new value, which is also where the optimizer starts from. */
-static bool is_reset_weight(const ir_module *m, const ir_graph *g, const ir_binding *b)
-{
-    return m->variable[b->variable].trainable && b->value <= g->loss &&
-           ir_dtype_is_float(m->variable[b->variable].type.dtype);
-}
-
-/* Several nodes may read one variable: its gradient is the sum. */
+/* Several nodes may stand for one variable: its gradient is the sum. */
 static void add_binding(ir_graph *g, int variable, ir_value gradient)
 {
     for (size_t i = 0; i < g->gradient_count; i++) {
@@ -220,18 +211,12 @@ bool pass_gradient(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     (void)o;
     if (g->loss == IR_NONE || !m->optimizer) return true;
     arena scratch = {0};
-    const size_t most = g->count + g->update_count;
+    const size_t most = g->count;
     ir_value *of = arena_array(&scratch, ir_value, most), *gradient = arena_array(&scratch, ir_value, most);
     int *variable = arena_array(&scratch, int, most), count = 0;
     for (ir_value v = 0; v < (ir_value)g->count; v++) {
-        if (!is_differentiated(m, g, &g->node[v])) continue;
-        variable[count] = (int)ir_attr_int(&g->node[v], ATTR_index, 0);
-        of[count++] = v;
-    }
-    for (size_t i = 0; i < g->update_count; i++) {
-        if (!is_reset_weight(m, g, &g->update[i])) continue;
-        variable[count] = g->update[i].variable;
-        of[count++] = g->update[i].value;
+        variable[count] = find_trained(m, &g->node[v]);
+        if (variable[count] >= 0) of[count++] = v;
     }
     const bool good = gradient_build(g, loss_scale_apply(m, g, g->loss), count, of, gradient, d);
     for (int i = 0; good && i < count; i++)
