@@ -60,6 +60,15 @@ def _(d):
     return make(i, L.SpectralNormalization(L.Dense(3))(L.Masking()(i))), d.padded(4, 3), d.f(4, 3)
 
 
+@case("coverage", "spectral_shared", n=5, batch=3, jax=False, note="every version of the kernel in a step has a part of its gradient")
+def _(d):
+    i = I((4, 3))
+    one = L.SpectralNormalization(L.Dense(3, kernel_regularizer="l2"))
+    parts = [one(one(i)), L.TimeDistributed(L.SpectralNormalization(L.Dense(2), power_iterations=2))(i)]
+    x = StochasticDepth(0.002)(L.Masking()(i))
+    return make(i, L.Dense(2)(join(parts + [L.LSTM(2)(x)])), O.SGD(0.1, momentum=0.5)), d.padded(4, 3), d.f(2)
+
+
 @case("coverage", "recurrent_cells", n=7, batch=3)
 def _(d):
     i = I((4, 3))
