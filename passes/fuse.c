@@ -8,8 +8,6 @@
  */
 #include "passes/fuse.h"
 
-#include <stdlib.h>
-
 /* ---- outputs and updates ------------------------------------------------------------------------------ */
 
 /* v, or a copy of it when its bytes already belong to somebody else: a source, or an earlier claim. */
@@ -112,12 +110,6 @@ static void add_needs(order *o, int group)
 /* ---- kernels
  * ------------------------------------------------------------------------------------------------ */
 
-static int compare_values(const void *a, const void *b)
-{
-    const ir_value x = *(const ir_value *)a, y = *(const ir_value *)b;
-    return (x > y) - (x < y);
-}
-
 static void write_reads(fuse *f, int group, ir_kernel *out)
 {
     size_t count = 0, capacity = 0;
@@ -128,7 +120,7 @@ static void write_reads(fuse *f, int group, ir_kernel *out)
             if (f->group[l->leaf[j].base] != group)
                 arena_push(f->scratch, read, count, capacity, l->leaf[j].value);
     }
-    if (count > 0) qsort(read, count, sizeof *read, compare_values);
+    fuse_sort_values(read, count);
     out->read = arena_array(f->g->arena, ir_value, count + 1);
     for (size_t i = 0; i < count; i++)
         if (i == 0 || read[i] != read[i - 1]) out->read[out->read_count++] = read[i];
@@ -141,7 +133,7 @@ static void write_kernel(fuse *f, int group)
     ir_kernel out = {
         .kind = k->kind, .main = k->main, .columns = k->columns, .root_count = (int)k->root_count};
     out.root = arena_copy(g->arena, k->root, k->root_count * sizeof *k->root);
-    qsort(out.root, k->root_count, sizeof *out.root, compare_values);
+    fuse_sort_values(out.root, k->root_count);
     write_reads(f, group, &out);
     arena_push(g->arena, g->kernel, g->kernel_count, g->kernel_capacity, out);
 }

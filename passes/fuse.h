@@ -83,6 +83,7 @@ void fuse_merge(fuse *f, int into, int gone);
 bool fuse_reads_aligned(fuse *f, int reader, int writer);
 /* The nodes of a group whose leaves are what it reads: roots and main. Index 0 .. ; IR_NONE at the end. */
 ir_value fuse_group_item(const fuse_group *k, size_t index);
+void fuse_sort_values(ir_value *value, size_t count); /* ascending */
 
 /* fuse_merge.c */
 void fuse_join_epilogues(fuse *f);

@@ -2,6 +2,8 @@
  * is computed starts as a group of its own; merging keeps the graph of groups free of cycles. */
 #include "passes/fuse.h"
 
+#include <stdlib.h>
+
 int fuse_add_group(fuse *f, ir_kernel_kind kind, ir_value main, ir_value root)
 {
     fuse_group k = {.kind = kind, .main = main};
@@ -45,6 +47,17 @@ ir_value fuse_group_item(const fuse_group *k, size_t index)
     for (size_t i = 0; i < k->root_count; i++)
         if (k->root[i] == k->main) return IR_NONE;
     return k->main;
+}
+
+static int compare_values(const void *a, const void *b)
+{
+    const ir_value x = *(const ir_value *)a, y = *(const ir_value *)b;
+    return (x > y) - (x < y);
+}
+
+void fuse_sort_values(ir_value *value, size_t count)
+{
+    if (count > 0) qsort(value, count, sizeof *value, compare_values);
 }
 
 /* ---- leaves --------------------------------------------------------------------------------------- */

@@ -2,8 +2,6 @@
  * the same elements, loops of which one feeds the other. */
 #include "passes/fuse.h"
 
-#include <stdlib.h>
-
 #include <string.h>
 
 enum {
@@ -248,16 +246,10 @@ static bool can_drop(fuse *f, const fuse_group *k, ir_value root)
     return true;
 }
 
-static int compare_roots(const void *a, const void *b)
-{
-    const ir_value x = *(const ir_value *)a, y = *(const ir_value *)b;
-    return (x > y) - (x < y);
-}
-
 static void drop_roots(fuse *f, fuse_group *k, const int *readers)
 {
     size_t kept = 0;
-    if (k->root_count > 0) qsort(k->root, k->root_count, sizeof *k->root, compare_roots);
+    fuse_sort_values(k->root, k->root_count);
     for (size_t i = 0; i < k->root_count; i++) {
         const ir_value root = k->root[i];
         if (!f->required[root] && readers[root] == READ_INSIDE && can_drop(f, k, root)) {

@@ -6,19 +6,25 @@
 
 #include <string.h>
 
-enum { MOST_DEPTH = 16 };
+enum { MOST_PARTS = 1024 };
 
-static bool holds_sparse(const ir_graph *g, ir_value v, int depth)
+/* Visits every part; *left runs out where there are too many. */
+static bool find_sparse(const ir_graph *g, ir_value v, int *left)
 {
     const ir_node *n = ir_node_of(g, v);
+    if (--*left < 0) return false;
     if (n->op == OP_sparse_dense) return true;
-    if (n->type.rank != 2 || n->type.dtype != DTYPE_f32 || depth == MOST_DEPTH) return false;
-    if (n->op == OP_add) return holds_sparse(g, n->in[0], depth + 1) && holds_sparse(g, n->in[1], depth + 1);
-    if (n->op != OP_concatenate || ir_attr_int(n, ATTR_dimension, 0) != 1) return false;
-    for (int i = 0; i < n->in_count; i++) {
-        if (holds_sparse(g, n->in[i], depth + 1)) return true;
-    }
-    return false;
+    const bool adds = n->op == OP_add, joins = n->op == OP_concatenate && ir_attr_int(n, ATTR_dimension, 0) == 1;
+    if (n->type.rank != 2 || n->type.dtype != DTYPE_f32 || (!adds && !joins)) return false;
+    int found = 0;
+    for (int i = 0; i < n->in_count; i++) found += find_sparse(g, n->in[i], left);
+    return adds ? found == n->in_count : found > 0;
+}
+
+static bool holds_sparse(const ir_graph *g, ir_value v)
+{
+    int left = MOST_PARTS;
+    return find_sparse(g, v, &left) && left >= 0;
 }
 
 /* A matrix x dense, or transposed x dense: parts of the matrix for parts of the other. */
@@ -34,7 +40,7 @@ static ir_value build_sparse(ir_graph *g, ir_op op, ir_value rows, ir_value dens
 static ir_value multiply(ir_graph *g, ir_value x, ir_value dense)
 {
     const ir_node n = *ir_node_of(g, x);
-    if (!holds_sparse(g, x, 0)) return ir_build_dot(g, x, dense);
+    if (!holds_sparse(g, x)) return ir_build_dot(g, x, dense);
     if (n.op == OP_sparse_dense) return build_sparse(g, OP_sparse_dot, n.in[0], dense, n.type.dim[0]);
     ir_value sum = IR_NONE;
     int64_t from = 0;
@@ -51,7 +57,7 @@ static ir_value multiply(ir_graph *g, ir_value x, ir_value dense)
 static ir_value multiply_back(ir_graph *g, ir_value x, ir_value dense)
 {
     const ir_node n = *ir_node_of(g, x);
-    if (!holds_sparse(g, x, 0)) {
+    if (!holds_sparse(g, x)) {
         const ir_dot dot = {.contracting_count = 1};
         return ir_build_dot_general(g, x, dense, &dot);
     }
@@ -72,7 +78,7 @@ static ir_value build_contraction(ir_graph *g, const ir_node *n, int side)
     const ir_value x = n->in[side];
     ir_value y = n->in[1 - side];
     if (batches != 0 || count != 1 || n->type.rank != 2 || n->type.dtype != DTYPE_f32) return IR_NONE;
-    if (ir_type_of(g, x)->rank != 2 || ir_type_of(g, y)->rank != 2 || !holds_sparse(g, x, 0)) return IR_NONE;
+    if (ir_type_of(g, x)->rank != 2 || ir_type_of(g, y)->rank != 2 || !holds_sparse(g, x)) return IR_NONE;
     const int64_t own = side == 0 ? lhs[0] : rhs[0], other = side == 0 ? rhs[0] : lhs[0];
     const ir_type t = *ir_type_of(g, y);
     if (t.dim[1 - other].batch || t.dim[other].batch != (own == 0)) return IR_NONE;
@@ -88,7 +94,7 @@ static ir_value build_sum(ir_graph *g, const ir_node *n)
     const int64_t *dims = ir_attr_ints(n, ATTR_dimensions, &count);
     const ir_type t = *ir_type_of(g, n->in[0]);
     if (count != 1 || t.rank != 2 || strcmp(ir_attr_text(n, ATTR_kind), "add") != 0 || ir_attr_find(n, ATTR_splits) ||
-        !holds_sparse(g, n->in[0], 0))
+        !holds_sparse(g, n->in[0]))
         return IR_NONE;
     const ir_type ones = ir_type_make(DTYPE_f32, 2, (ir_dim[]){t.dim[dims[0]], ir_fixed(1)});
     const product build = dims[0] == 1 ? multiply : multiply_back;

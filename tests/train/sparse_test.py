@@ -112,4 +112,8 @@ with folder() as name:
     compare(work, "two products", sides, "s")
     text = compare(work, "relu", [layer("r", "ReLU", {}, "a"), layer("c", "Concatenate", {"axis": -1}, "r", "b")], "c")
     check('"a": made dense, read by ReLU "r"' in text, f"relu of a sparse matrix: {text}")
+    doubled = [layer(f"c{i}", "Concatenate", {"axis": -1}, *[f"c{i - 1}" if i else "a"] * 2) for i in range(12)]
+    (work / "many.json").write_text(model(True, doubled, "c11"))
+    text = run(tfcc, "compile", work / "many.json", "-o", work / "many", "--explain", "layout").stdout
+    check('"a": made dense' in text, f"4096 products, one for each part: {text}")
 check.report()
