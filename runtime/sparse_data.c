@@ -55,28 +55,44 @@ static bool refuse(const reading *x, const char *what)
     return rt_wrong(x->r, "%s: sparse array \"%s\": %s", x->path, x->key, what);
 }
 
-/* The member's elements in another type. */
-static bool get_member(reading *x, sparse_member which, uint32_t rank, uint32_t dtype, void *out)
+/* The member's elements in another type; NULL after a message. */
+static void *get_member(reading *x, sparse_member which, uint32_t rank, uint32_t dtype)
 {
     npz_array *a = x->s->member[which];
-    void **to = out;
     const bool is_float = a && rt_dtype_is_float(a->dtype);
-    if (!a)
-        return rt_wrong(x->r, "%s: sparse array \"%s\": \"%s\" is missing", x->path, x->key, members[which]);
-    if (a->rank != rank || a->dtype == TFCC_STR || (dtype == TFCC_I64 && is_float))
-        return rt_wrong(x->r, "%s: array \"%s\": expected %s of %u dimensions, found %s of %u", x->path, a->name,
-                        dtype == TFCC_I64 ? "integers" : "numbers", (unsigned)rank, rt_dtype_name(a->dtype),
-                        (unsigned)a->rank);
-    *to = rt_alloc_many(x->r, a->count, rt_dtype_size(dtype), "a sparse array");
-    if (!*to) return false;
-    return convert_elements(*to, dtype, a->data, a->dtype, a->count) == UINT64_MAX ||
-           rt_wrong(x->r, "%s: array \"%s\": expected numbers that fit %s", x->path, a->name, rt_dtype_name(dtype));
+    if (!a) {
+        rt_wrong(x->r, "%s: sparse array \"%s\": \"%s\" is missing", x->path, x->key, members[which]);
+        return NULL;
+    }
+    if (a->rank != rank || a->dtype == TFCC_STR || (dtype == TFCC_I64 && is_float)) {
+        rt_wrong(x->r, "%s: array \"%s\": expected %s of %u dimensions, found %s of %u", x->path, a->name,
+                 dtype == TFCC_I64 ? "integers" : "numbers", (unsigned)rank, rt_dtype_name(a->dtype), (unsigned)a->rank);
+        return NULL;
+    }
+    void *to = rt_alloc_many(x->r, a->count, rt_dtype_size(dtype), "a sparse array");
+    if (!to || convert_elements(to, dtype, a->data, a->dtype, a->count) == UINT64_MAX) return to;
+    rt_wrong(x->r, "%s: array \"%s\": expected numbers that fit %s", x->path, a->name, rt_dtype_name(dtype));
+    return NULL;
+}
+
+static int64_t *get_integers(reading *x, sparse_member which, uint32_t rank)
+{
+    return get_member(x, which, rank, TFCC_I64);
+}
+
+/* Memory for x->entries entries. */
+static bool make_entries(reading *x)
+{
+    x->row = rt_alloc_many(x->r, x->entries, sizeof *x->row, "a sparse array");
+    x->column = rt_alloc_many(x->r, x->entries, sizeof *x->column, "a sparse array");
+    x->value = rt_alloc_many(x->r, x->entries, sizeof *x->value, "a sparse array");
+    return x->row && x->column && x->value;
 }
 
 static bool read_shape(reading *x)
 {
-    int64_t *shape;
-    if (!get_member(x, SPARSE_shape, 1, TFCC_I64, &shape)) return false;
+    const int64_t *shape = get_integers(x, SPARSE_shape, 1);
+    if (!shape) return false;
     if (x->s->member[SPARSE_shape]->count != 2 || shape[0] < 0 || shape[1] != x->columns)
         return rt_wrong(x->r, "%s: sparse array \"%s\": expected shape [N,%lld], found another", x->path, x->key,
                         (long long)x->columns);
@@ -87,8 +103,8 @@ static bool read_shape(reading *x)
 /* Row numbers of compressed rows. */
 static bool expand_rows(reading *x)
 {
-    int64_t *start;
-    if (!get_member(x, SPARSE_indptr, 1, TFCC_I64, &start)) return false;
+    const int64_t *start = get_integers(x, SPARSE_indptr, 1);
+    if (!start) return false;
     if (x->s->member[SPARSE_indptr]->count != (uint64_t)x->rows + 1 || start[0] != 0 || start[x->rows] != (int64_t)x->entries)
         return refuse(x, "expected indptr of one number more than rows, from 0 to the number of entries");
     x->row = rt_alloc_many(x->r, x->entries, sizeof *x->row, "a sparse array");
@@ -103,9 +119,9 @@ static bool expand_rows(reading *x)
 
 static bool split_pairs(reading *x)
 {
-    int64_t *pair;
     const npz_array *a = x->s->member[SPARSE_indices];
-    if (!get_member(x, SPARSE_indices, 2, TFCC_I64, &pair)) return false;
+    const int64_t *pair = get_integers(x, SPARSE_indices, 2);
+    if (!pair) return false;
     if (a->dim[1] != 2) return refuse(x, "expected indices of two numbers each");
     x->row = rt_alloc_many(x->r, a->count / 2, sizeof *x->row, "a sparse array");
     x->column = rt_alloc_many(x->r, a->count / 2, sizeof *x->column, "a sparse array");
@@ -121,15 +137,15 @@ static bool read_entries(reading *x)
 {
     const sparse_parts *s = x->s;
     const sparse_member values = s->member[SPARSE_values] ? SPARSE_values : SPARSE_data;
-    if (!get_member(x, values, 1, TFCC_F32, &x->value)) return false;
+    if (!(x->value = get_member(x, values, 1, TFCC_F32))) return false;
     x->entries = s->member[values]->count;
     if (s->member[SPARSE_indptr]) {
-        if (!get_member(x, SPARSE_indices, 1, TFCC_I64, &x->column)) return false;
+        if (!(x->column = get_integers(x, SPARSE_indices, 1))) return false;
         return s->member[SPARSE_indices]->count == x->entries ? expand_rows(x)
                                                                : refuse(x, "expected as many indices as entries");
     }
     if (!s->member[SPARSE_row]) return split_pairs(x);
-    if (!get_member(x, SPARSE_row, 1, TFCC_I64, &x->row) || !get_member(x, SPARSE_col, 1, TFCC_I64, &x->column)) return false;
+    if (!(x->row = get_integers(x, SPARSE_row, 1)) || !(x->column = get_integers(x, SPARSE_col, 1))) return false;
     return (s->member[SPARSE_row]->count == x->entries && s->member[SPARSE_col]->count == x->entries) ||
            refuse(x, "expected as many rows and columns as entries");
 }
@@ -209,10 +225,7 @@ bool sparse_read_dense(rt *r, const char *path, const tfcc_port *port, npz_array
     float *all = rt_alloc_many(r, a->count, sizeof *all, "a sparse array");
     if (!all || convert_elements(all, TFCC_F32, a->data, a->dtype, a->count) != UINT64_MAX) return false;
     for (uint64_t i = 0; i < a->count; i++) x.entries += all[i] != 0;
-    x.row = rt_alloc_many(r, x.entries, sizeof *x.row, "a sparse array");
-    x.column = rt_alloc_many(r, x.entries, sizeof *x.column, "a sparse array");
-    x.value = rt_alloc_many(r, x.entries, sizeof *x.value, "a sparse array");
-    if (!x.row || !x.column || !x.value) return false;
+    if (!make_entries(&x)) return false;
     uint64_t at = 0;
     for (uint64_t i = 0; i < a->count; i++) {
         if (all[i] == 0) continue;
@@ -232,10 +245,7 @@ bool sparse_make(rt *r, const tfcc_port *port, int64_t rows, dataset_column *out
     enum { ENTRIES = 32 };
     const int64_t each = port->classes < ENTRIES ? port->classes : ENTRIES, step = port->classes / each;
     reading x = {.r = r, .rows = rows, .columns = port->classes, .entries = (uint64_t)(rows * each)};
-    x.row = rt_alloc_many(r, x.entries, sizeof *x.row, "a sparse array");
-    x.column = rt_alloc_many(r, x.entries, sizeof *x.column, "a sparse array");
-    x.value = rt_alloc_many(r, x.entries, sizeof *x.value, "a sparse array");
-    if (!x.row || !x.column || !x.value) return false;
+    if (!make_entries(&x)) return false;
     for (uint64_t i = 0; i < x.entries; i++) {
         const int64_t within = (int64_t)(i % (uint64_t)each);
         x.row[i] = (int64_t)(i / (uint64_t)each);
