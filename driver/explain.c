@@ -111,7 +111,7 @@ void explain_precision(FILE *to, const frontend_model *model, const ir_module *i
     if (scale)
         fprintf(to, "loss scale: dynamic, from %g\n", ir_record_number(scale, "initial_scale", 32768));
     else
-        fprintf(to, "loss scale: %g%s\n", factor, factor == 1 ? " (none)" : "");
+        fprintf(to, "loss scale: %g%s\n", factor, factor == 1 ? " (none; --loss-scale dynamic would scale)" : "");
     print_bytes(to, "memory of values: ", g->fixed_bytes, g->batch_bytes);
     if (other) {
         print_bytes(to, "; all in float32: ", other->fixed_bytes, other->batch_bytes);

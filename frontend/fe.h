@@ -37,7 +37,7 @@ typedef struct fe {
     bool keras2;           /* the model was written by Keras 2 */
     const char *archive;   /* path of the .keras archive that is read, or NULL */
     map files;             /* vocabularies and models read: their paths, for -MD */
-    bool is_mixed_float16; /* the model's own policy, where the file holds one */
+    bool no_auto_scale;    /* the compile configuration says auto_scale_loss=false */
 } fe;
 
 /* Parses JSON as Python writes it: bare NaN, Infinity and -Infinity are numbers; a number keeps its own text in

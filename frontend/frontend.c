@@ -142,7 +142,6 @@ static fe_layer *read_top(fe *f, const cJSON *root)
         fe_error(f, NULL, "expected a model (Functional or Sequential), found %s", fe_json_show(f, root));
         return NULL;
     }
-    f->is_mixed_float16 = top && top->compute_dtype == DTYPE_f16 && top->variable_dtype == DTYPE_f32;
     return top;
 }
 

@@ -78,11 +78,11 @@ ir_record *fe_loss_scale_read(fe *f, const fe_named *named)
     return r;
 }
 
-/* compile() wraps the optimizer of a model whose own policy is mixed_float16. Sequential's JSON holds that policy; with
- * --policy it is the one given. */
+/* compile() wraps the optimizer of a model whose own policy is mixed_float16. No file holds that policy: a model that is loaded
+ * has the global one, which --policy stands for, whatever its layers have. */
 static bool is_mixed_float16(const fe *f)
 {
-    return f->options->policy ? strcmp(f->options->policy, "mixed_float16") == 0 : f->is_mixed_float16;
+    return !f->no_auto_scale && f->options->policy && strcmp(f->options->policy, "mixed_float16") == 0;
 }
 
 bool fe_loss_scale_choose(fe *f, ir_record *optimizer)

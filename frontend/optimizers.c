@@ -186,3 +186,11 @@ ir_record *fe_optimizer_read(fe *f, const cJSON *j, const json_at *at)
     good = (!f->keras2 || read_keras2(f, j, o, at, r)) && good;
     return fe_config_done(&c) && good ? r : NULL;
 }
+
+const char *fe_optimizer_class(fe *f, const ir_record *r)
+{
+    for (size_t i = 0; i < countof(optimizers); i++) {
+        if (strcmp(fe_snake_case(f, optimizers[i].name), r->name) == 0) return optimizers[i].name;
+    }
+    return r->name;
+}

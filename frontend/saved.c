@@ -1,6 +1,8 @@
 /* saved.c: see saved.h. */
 #include "frontend/saved.h"
 
+#include "frontend/train.h"
+
 #include <string.h>
 
 /* The version that a Keras 3 model is said to be of: the JSON does not have it. */
@@ -40,20 +42,73 @@ static void add_names(text *t, const char *key, const char *names)
     text_add(t, "]");
 }
 
-static void add_training(const fe *f, const cJSON *training, text *t)
+static void add_object(text *t, const char *class_name)
+{
+    add_key(t, "module");
+    text_add_quoted(t, "keras.optimizers");
+    add_text(t, "class_name", class_name);
+    add_key(t, "registered_name");
+    text_add(t, "null");
+    add_key(t, "config");
+}
+
+/* An optimizer of the configuration, or by the name of its record. */
+static void add_inner(fe *f, const cJSON *item, const ir_record *r, text *t)
+{
+    if (cJSON_IsObject(item)) {
+        fe_json_print(item, t);
+        return;
+    }
+    text_add(t, "{");
+    add_object(t, fe_optimizer_class(f, r));
+    text_add(t, "{}}");
+}
+
+/* The optimizer in use: what the options made of its loss scale, Keras has to know, too, or it drops the optimizer's state. */
+static void add_optimizer(fe *f, const cJSON *training, text *t)
+{
+    const char *name = f->options->optimizer;
+    const cJSON *item = name ? NULL : cJSON_GetObjectItemCaseSensitive(training, "optimizer");
+    const cJSON *class_name = cJSON_GetObjectItemCaseSensitive(item, "class_name");
+    const ir_record *r = f->module->optimizer, *scale = r ? ir_record_record(r, "loss_scale") : NULL;
+    const bool is_wrapped = cJSON_IsString(class_name) && fe_loss_scale_is(class_name->valuestring);
+    if (!f->keras2 && scale && !is_wrapped) {
+        add_key(t, "optimizer");
+        text_add(t, "{");
+        add_object(t, "LossScaleOptimizer");
+        text_add(t, "{");
+        add_text(t, "name", ir_record_text(scale, "name", scale->name));
+        add_key(t, "inner_optimizer");
+        add_inner(f, item, r, t);
+        add_key(t, "initial_scale");
+        text_add(t, "%.1f", ir_record_number(scale, "initial_scale", 0));
+        add_key(t, "dynamic_growth_steps");
+        text_add(t, "%.0f}}", ir_record_number(scale, "dynamic_growth_steps", 0));
+    } else if (!f->keras2 && !scale && is_wrapped) {
+        const cJSON *config = cJSON_GetObjectItemCaseSensitive(item, "config");
+        add_key(t, "optimizer");
+        add_inner(f, cJSON_GetObjectItemCaseSensitive(config, "inner_optimizer"), r, t);
+    } else if (name) {
+        add_text(t, "optimizer", name);
+    } else if (item) {
+        add_member(t, item);
+    }
+}
+
+static void add_training(fe *f, const cJSON *training, text *t)
 {
     const frontend_options *o = f->options;
     add_key(t, "compile_config");
     text_add(t, "{");
     for (const cJSON *item = training ? training->child : NULL; item; item = item->next) {
-        bool replaced = (o->optimizer && strcmp(item->string, "optimizer") == 0) ||
+        bool replaced = strcmp(item->string, "optimizer") == 0 ||
                         (o->loss && strcmp(item->string, "loss") == 0) ||
                         (o->metrics && strcmp(item->string, "metrics") == 0) ||
                         strcmp(item->string, "lazy_embeddings") == 0 ||
                         strncmp(item->string, "gradient_", 9) == 0; /* Keras knows none of these */
         if (!replaced) add_member(t, item);
     }
-    add_text(t, "optimizer", o->optimizer);
+    add_optimizer(f, training, t);
     add_text(t, "loss", o->loss);
     add_names(t, "metrics", o->metrics);
     text_add(t, "}");

@@ -44,6 +44,7 @@ bool fe_muon_read(fe_config *c, ir_record *r);                          /* what 
 
 /* Does Python's regular expression match the path, all of it or somewhere (optimizers_multi.c)? False after a diagnostic. */
 bool fe_pattern_matches(fe *f, const json_at *at, const char *pattern, const char *path, bool whole, bool *out);
+const char *fe_optimizer_class(fe *f, const ir_record *optimizer); /* Keras's name of it */
 /* LossScaleOptimizer and what is in it (loss_scale.c). */
 bool fe_loss_scale_is(const char *class_name);
 ir_record *fe_loss_scale_read(fe *f, const fe_named *named);

@@ -397,8 +397,11 @@ bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_a
     size_t next = 0;
     if (is_structure(&m->output_struct) && count_leaves(&m->output_struct) == m->output_count)
         name_targets(&r, &m->output_struct, "", is_flat_structure(&m->output_struct), &next);
+    bool scales;
     if (!fe_config_bool_or(&c, "run_eagerly", false, &t->eager)) return false;
-    fe_config_ignore(&c, "steps_per_execution jit_compile auto_scale_loss pss_evaluation_shards "
+    if (!fe_config_bool_or(&c, "auto_scale_loss", true, &scales)) return false;
+    f->no_auto_scale = !scales;
+    fe_config_ignore(&c, "steps_per_execution jit_compile pss_evaluation_shards "
                          "from_serialized is_compiled");
     bool good = read_all(&r, &c, losses);
     if (!fe_config_done(&c) || !good) return false;
