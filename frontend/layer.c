@@ -23,10 +23,16 @@ static const char *find_python_class(const fe *f, const char *class_name)
     return f->keras2 ? fe_keras2_class(class_name) : class_name;
 }
 
+/* Weights files of Keras 2 count layers by the class that wrote them: only names of older versions mean another one. */
+static const char *find_group_class(const fe *f, const char *class_name)
+{
+    return strcmp(class_name, "SyncBatchNormalization") == 0 ? class_name : find_python_class(f, class_name);
+}
+
 const char *fe_names_next(fe_names *names, const char *class_name)
 {
     arena *a = names->fe->arena;
-    const char *name = fe_snake_case(names->fe, find_python_class(names->fe, class_name));
+    const char *name = fe_snake_case(names->fe, find_group_class(names->fe, class_name));
     int *count = map_find(&names->used, name);
     if (count) return arena_printf(a, "%s_%d", name, ++*count);
     map_set(&names->used, name, arena_new(a, int));

@@ -224,7 +224,7 @@ bool fe_strings_check(fe_lower *l, fe_layer *layer, const fe_args *args);
 
 typedef enum fe_interpolation {
     FE_INTERPOLATION_nearest, FE_INTERPOLATION_bilinear, FE_INTERPOLATION_bicubic, FE_INTERPOLATION_lanczos3,
-    FE_INTERPOLATION_lanczos5
+    FE_INTERPOLATION_lanczos5, FE_INTERPOLATION_gaussian, FE_INTERPOLATION_mitchellcubic, FE_INTERPOLATION_area
 } fe_interpolation;
 extern const char *const fe_interpolation_names[]; /* as Keras names them; ends with NULL */
 

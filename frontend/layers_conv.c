@@ -121,7 +121,7 @@ bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
     conv_state *s = make_state(f, layer);
     bool ok = fe_size_read(c, "filters", 0, &s->filters);
     ok = fe_size_read(c, "depth_multiplier", 1, &s->multiplier) && ok;
-    ok = read_window(c, s, false) && ok;
+    ok = read_window(c, s, f->keras2 && s->window.spatial == 1) && ok;
     ok = fe_weight_config_read(c, "depthwise", "glorot_uniform", &s->weight) && ok;
     ok = fe_weight_config_read(c, "pointwise", "glorot_uniform", &s->pointwise) && ok;
     fe_config_ignore(c, "groups kernel_initializer kernel_regularizer kernel_constraint");

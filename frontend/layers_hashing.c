@@ -39,7 +39,9 @@ bool fe_strings_check(fe_lower *l, fe_layer *layer, const fe_args *args)
 bool fe_words_policy(fe_layer *layer, const char *name)
 {
     if (layer->class->call == fe_call_lookup || layer->class->call == fe_call_text_vectorization) return true;
-    if (layer->class->call != fe_call_hashing && layer->class->call != fe_call_hashed_crossing) return false;
+    if (layer->class->call != fe_call_hashing && layer->class->call != fe_call_hashed_crossing &&
+        layer->class->call != fe_call_discretization)
+        return false;
     const bool is_long = strcmp(name, "int64") == 0;
     if (!is_long && strcmp(name, "int32") != 0) return false;
     layer->compute_dtype = layer->variable_dtype = is_long ? DTYPE_i64 : DTYPE_i32;

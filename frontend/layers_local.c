@@ -1,7 +1,9 @@
 /* layers_local.c: LocallyConnected1D and 2D of Keras 2: convolutions that have a kernel of their own at each
  * position. The kernel is kept as Keras keeps it: implementation 1 [positions, window, filters], a product for each
- * position; implementation 2 [input, output], of which what is outside of the windows counts as zero. */
+ * position; implementation 2 [input, output], of which what is outside of the windows counts as zero; implementation 3
+ * only the elements of that matrix that are inside, in its order. */
 #include "frontend/layers.h"
+#include "frontend/ops.h"
 
 enum { MOST_WINDOW = 4096 }; /* each element of a window is a slice of the input */
 
@@ -23,11 +25,8 @@ typedef struct local {
 static bool check_implementation(fe_config *c, const local_state *s)
 {
     const json_at at = fe_key(c, "implementation"), padding_at = fe_key(c, "padding");
-    if (s->implementation > 2)
-        return fe_error(c->fe, &at,
-                        "expected 1 or 2, found %lld: a list of weights is not supported; make the layer with "
-                        "implementation=2, whose kernel is a matrix",
-                        (long long)s->implementation);
+    if (s->implementation > 3)
+        return fe_error(c->fe, &at, "expected 1, 2 or 3, found %lld", (long long)s->implementation);
     if (s->same && s->implementation == 1)
         return fe_error(c->fe, &padding_at, "expected \"valid\" with implementation 1, found \"same\"");
     return true;
@@ -145,7 +144,44 @@ static ir_value build_inside(fe_lower *l, const local *a, ir_type t)
     return inside;
 }
 
-/* Implementation 2: one matrix from all of the input to all of the result. */
+/* The places [input, output] that lie in windows, as Keras orders them: by the element of the result, then of the input.
+ * Their number. */
+static int64_t list_inside(const local *a, const fe_shape *shape, const ir_dim *sizes, int32_t *out)
+{
+    const local_state *s = a->s;
+    const int half = s->spatial + 1, skip = s->channels_first ? 1 : 0;
+    int64_t at[IR_MAX_RANK] = {0}, count = 0;
+    for (int64_t i = 0; i < sizes[0].count * sizes[1].count; i++) {
+        const int64_t to = i / sizes[0].count, from = i % sizes[0].count;
+        bool inside = true;
+        int64_t rest = from * sizes[1].count + to;
+        const int64_t place = rest;
+        for (int d = shape->rank; d-- > 0; rest /= shape->dim[d]) at[d] = rest % shape->dim[d];
+        for (int d = 0; d < s->spatial; d++) {
+            const int64_t start = at[half + skip + d] * s->strides[d] - (s->same ? s->kernel[d] / 2 : 0);
+            inside = inside && at[skip + d] >= start && at[skip + d] < start + s->kernel[d];
+        }
+        if (inside) out[count++] = (int32_t)place;
+    }
+    return count;
+}
+
+/* Implementation 3: the matrix, flat, from its elements. */
+static ir_value spread_kernel(fe_lower *l, fe_layer *layer, const local *a, const fe_shape *shape, const ir_dim *sizes)
+{
+    const ir_dim all = ir_fixed(sizes[0].count * sizes[1].count);
+    int32_t *place = arena_array(l->fe->arena, int32_t, (size_t)all.count);
+    const int64_t count = list_inside(a, shape, sizes, place);
+    const ir_value kernel = fe_layer_weight(l, layer, "kernel", &a->s->weight, (fe_shape){1, {count}});
+    if (kernel == IR_NONE) return IR_NONE;
+    op_use u = {.l = l};
+    const ir_dim column[2] = {ir_fixed(count), ir_fixed(1)};
+    const ir_value indices = ir_build_constant(l->g, ir_type_make(DTYPE_i32, 2, column), place);
+    const ir_value zeros = ir_build_fill(l->g, ir_type_make(fe_type(l, kernel).dtype, 1, &all), 0);
+    return op_scatter(&u, "add", zeros, indices, kernel);
+}
+
+/* Implementations 2 and 3: one matrix from all of the input to all of the result. */
 static ir_value build_by_matrix(fe_lower *l, fe_layer *layer, const local *a, ir_value x)
 {
     const local_state *s = a->s;
@@ -163,9 +199,11 @@ static ir_value build_by_matrix(fe_lower *l, fe_layer *layer, const local *a, ir
     if (!fe_size_check(l, layer, &t)) return IR_NONE;
     for (int d = 0; d < 2 * half; d++) sizes[d / half].count *= shape.dim[d];
     for (int d = 0; d < half; d++) result.dim[d + 1] = t.dim[half + d];
-    ir_value kernel = fe_layer_weight(l, layer, "kernel", &s->weight, shape);
+    const bool flat_kernel = s->implementation == 3;
+    ir_value kernel = flat_kernel ? spread_kernel(l, layer, a, &shape, sizes)
+                                  : fe_layer_weight(l, layer, "kernel", &s->weight, shape);
     if (kernel == IR_NONE) return IR_NONE;
-    kernel = ir_build_select(l->g, build_inside(l, a, t), kernel, ir_build_fill(l->g, t, 0));
+    if (!flat_kernel) kernel = ir_build_select(l->g, build_inside(l, a, t), kernel, ir_build_fill(l->g, t, 0));
     const ir_dim flat[2] = {a->type.dim[0], sizes[0]};
     const ir_value y =
         ir_build_dot(l->g, ir_build_reshape(l->g, x, 2, flat), ir_build_reshape(l->g, kernel, 2, sizes));

@@ -47,11 +47,11 @@ static bool check_one_axis(fe_config *c, const norm_state *s)
     return s->axis_count == 1 || fe_error(c->fe, &at, "expected one axis, found %d", s->axis_count);
 }
 
-/* `synchronized` takes the statistics of all workers together; a program is one. */
+/* Keras 2 normalizes along several axes, too. `synchronized` takes the statistics of all workers together; a program is one. */
 bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
 {
     norm_state *s = make_state(f, layer);
-    bool ok = read_common(c, s, 1e-3) && check_one_axis(c, s);
+    bool ok = read_common(c, s, 1e-3) && (f->keras2 || check_one_axis(c, s));
     ok = read_affine(c, s) && ok;
     ok = fe_config_number_or(c, "momentum", 0.99, &s->momentum) && ok;
     ok = fe_weight_config_read(c, "moving_mean", "zeros", &s->moving_mean) && ok;
@@ -59,6 +59,7 @@ bool fe_read_batch_normalization(fe *f, fe_layer *layer, fe_config *c)
     s->renorm = (fe_renorm){.epsilon = s->epsilon, .moving_momentum = s->momentum, .mean = s->moving_mean,
                             .variance = s->moving_variance};
     ok = fe_renorm_read(c, &s->renorm) && ok;
+    if (ok && s->renorm.on) ok = check_one_axis(c, s);
     fe_config_ignore(c, "synchronized");
     return fe_config_done(c) && ok;
 }
@@ -145,10 +146,13 @@ static bool measure_axes(fe_lower *l, fe_layer *layer, const ir_type *t, int64_t
 
 typedef struct batch_norm {
     ir_type type; /* of the input in statistics dtype */
-    int64_t axis;
+    int axis_count;
+    int64_t axes[FE_MAX_AXES];
     int count;
-    int64_t dims[IR_MAX_RANK]; /* all but the axis */
+    int64_t dims[IR_MAX_RANK]; /* all but the axes */
     ir_value x, mask;
+    fe_shape weight; /* of the weights: one dim, or for several axes as many as x has */
+    bool fused;      /* Keras 2 hands images and volumes to a kernel that takes no mask and keeps the unbiased variance */
 } batch_norm;
 
 /* Statistics of what the mask keeps; Keras adds its epsilon to the count. */
@@ -176,18 +180,19 @@ static fe_moments build_masked_moments(fe_lower *l, const batch_norm *b)
 static void update_moving(fe_lower *l, fe_layer *layer, const char *name, ir_value old, ir_value batch)
 {
     const norm_state *s = layer->state;
+    const int variable = fe_weight_variable(layer, name);
+    const ir_type t = l->fe->module->variable[variable].type;
     const ir_value kept = ir_build_binary_scalar(l->g, OP_multiply, old, s->momentum);
     const ir_value fresh = ir_build_binary_scalar(l->g, OP_multiply, batch, 1 - s->momentum);
     const ir_value next = ir_build_binary(l->g, OP_add, kept, fresh);
-    fe_variable_assign(l, fe_weight_variable(layer, name),
-                       ir_build_convert(l->g, next, layer->variable_dtype));
+    const ir_value kept_shape = t.rank == fe_type(l, next).rank ? next : ir_build_reshape(l->g, next, t.rank, t.dim);
+    fe_variable_assign(l, variable, ir_build_convert(l->g, kept_shape, layer->variable_dtype));
 }
 
-/* Keras 2 hands images and volumes to a fused kernel that takes no mask and keeps the unbiased variance. */
 static bool is_fused(const fe_lower *l, const batch_norm *b)
 {
-    return l->fe->keras2 && (b->type.rank == 4 || b->type.rank == 5) &&
-           (b->axis == 1 || b->axis == b->type.rank - 1);
+    return l->fe->keras2 && (b->type.rank == 4 || b->type.rank == 5) && b->axis_count == 1 &&
+           (b->axes[0] == 1 || b->axes[0] == b->type.rank - 1);
 }
 
 static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value variance)
@@ -205,20 +210,28 @@ static ir_value build_unbiased(fe_lower *l, const batch_norm *b, ir_value varian
     return ir_build_binary(g, OP_multiply, variance, factor);
 }
 
+/* A weight without the dims of size 1 that stand for other axes. */
+static ir_value drop_ones(fe_lower *l, const batch_norm *b, ir_value weight)
+{
+    ir_dim dim[FE_MAX_AXES];
+    if (weight == IR_NONE || b->axis_count == 1) return weight;
+    for (int i = 0; i < b->axis_count; i++) dim[i] = b->type.dim[b->axes[i]];
+    return ir_build_reshape(l->g, weight, b->axis_count, dim);
+}
+
 /* The statistics to normalize with; in training also the update of the moving ones. */
-static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_shape shape, fe_moments *out,
-                        fe_moments *out_correction)
+static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_moments *out, fe_moments *out_correction)
 {
     const norm_state *s = layer->state;
     ir_value renorm_weight[3];
     *out_correction = (fe_moments){IR_NONE, IR_NONE};
-    ir_value mean = fe_layer_weight_kept(l, layer, "moving_mean", &s->moving_mean, shape, false);
-    ir_value variance = fe_layer_weight_kept(l, layer, "moving_variance", &s->moving_variance, shape, false);
+    ir_value mean = fe_layer_weight_kept(l, layer, "moving_mean", &s->moving_mean, b->weight, false);
+    ir_value variance = fe_layer_weight_kept(l, layer, "moving_variance", &s->moving_variance, b->weight, false);
     if (mean == IR_NONE || variance == IR_NONE) return false;
-    mean = ir_build_convert(l->g, mean, b->type.dtype);
-    variance = ir_build_convert(l->g, variance, b->type.dtype);
+    mean = drop_ones(l, b, ir_build_convert(l->g, mean, b->type.dtype));
+    variance = drop_ones(l, b, ir_build_convert(l->g, variance, b->type.dtype));
     *out = (fe_moments){mean, variance};
-    if (s->renorm.on && !fe_renorm_weights_get(l, layer, &s->renorm, shape, b->type.dtype, renorm_weight)) return false;
+    if (s->renorm.on && !fe_renorm_weights_get(l, layer, &s->renorm, b->weight, b->type.dtype, renorm_weight)) return false;
     if (!l->training || !layer->trainable) return true;
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
     if (s->renorm.on) {
@@ -226,19 +239,32 @@ static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_sh
         return true;
     }
     update_moving(l, layer, "moving_mean", mean, out->mean);
-    const ir_value kept = is_fused(l, b) ? build_unbiased(l, b, out->variance) : out->variance;
+    const ir_value kept = b->fused ? build_unbiased(l, b, out->variance) : out->variance;
     update_moving(l, layer, "moving_variance", variance, kept);
     return true;
 }
 
-static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args, batch_norm *b,
-                               fe_shape *shape)
+/* The dims that are reduced, and the shape of the weights. */
+static void place_axes(batch_norm *b, const fe_shape *axes)
+{
+    b->axis_count = axes->rank;
+    b->weight = axes->rank == 1 ? *axes : (fe_shape){.rank = b->type.rank};
+    b->count = 0;
+    for (int d = 0, i = 0; d < b->type.rank; d++) {
+        const bool kept = i < b->axis_count && b->axes[i] == d;
+        if (!kept) b->dims[b->count++] = d;
+        if (axes->rank > 1) b->weight.dim[d] = kept ? axes->dim[i] : 1;
+        i += kept;
+    }
+}
+
+static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args, batch_norm *b)
 {
     fe_tensor x;
-    int64_t axes[FE_MAX_AXES];
+    fe_shape axes;
     if (!fe_input_get(l, layer, args, 2, IR_MAX_RANK, &x)) return false;
     b->type = fe_type(l, x.value);
-    if (!measure_axes(l, layer, &b->type, axes, shape) || !fe_size_check(l, layer, &b->type)) return false;
+    if (!measure_axes(l, layer, &b->type, b->axes, &axes) || !fe_size_check(l, layer, &b->type)) return false;
     if (x.mask != IR_NONE) {
         const ir_type m = fe_type(l, x.mask);
         bool fits = m.rank == b->type.rank - 1;
@@ -249,14 +275,10 @@ static bool prepare_batch_norm(fe_lower *l, fe_layer *layer, const fe_args *args
         }
     }
     b->type.dtype = statistics_dtype(b->type.dtype);
-    b->axis = axes[0];
-    b->mask = x.mask;
-    if (is_fused(l, b)) b->mask = IR_NONE;
+    place_axes(b, &axes);
+    b->fused = is_fused(l, b) && !((const norm_state *)layer->state)->renorm.on;
+    b->mask = b->fused ? IR_NONE : x.mask;
     b->x = ir_build_convert(l->g, x.value, b->type.dtype);
-    b->count = 0;
-    for (int d = 0; d < b->type.rank; d++) {
-        if (d != b->axis) b->dims[b->count++] = d;
-    }
     return true;
 }
 
@@ -265,15 +287,14 @@ bool fe_call_batch_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     const norm_state *s = layer->state;
     ir_graph *g = l->g;
     batch_norm b;
-    fe_shape shape;
     fe_moments m;
     ir_value gamma = IR_NONE, beta = IR_NONE;
-    if (!prepare_batch_norm(l, layer, args, &b, &shape)) return false;
-    if (s->scale) gamma = get_affine(l, layer, "gamma", &s->gamma, shape, b.type.dtype);
-    if (s->center) beta = get_affine(l, layer, "beta", &s->beta, shape, b.type.dtype);
+    if (!prepare_batch_norm(l, layer, args, &b)) return false;
+    if (s->scale) gamma = drop_ones(l, &b, get_affine(l, layer, "gamma", &s->gamma, b.weight, b.type.dtype));
+    if (s->center) beta = drop_ones(l, &b, get_affine(l, layer, "beta", &s->beta, b.weight, b.type.dtype));
     if ((s->scale && gamma == IR_NONE) || (s->center && beta == IR_NONE)) return false;
     fe_moments r; /* how far the batch's statistics are from the long ones: shift and ratio */
-    if (!get_moments(l, layer, &b, shape, &m, &r)) return false;
+    if (!get_moments(l, layer, &b, &m, &r)) return false;
     if (r.variance != IR_NONE) {
         const ir_value shift = gamma == IR_NONE ? r.mean : ir_build_binary(g, OP_multiply, r.mean, gamma);
         gamma = gamma == IR_NONE ? r.variance : ir_build_binary(g, OP_multiply, r.variance, gamma);
@@ -284,8 +305,8 @@ bool fe_call_batch_normalization(fe_lower *l, fe_layer *layer, const fe_args *ar
     const ir_value scaled = ir_build_binary(g, OP_multiply, m.mean, inverse);
     const ir_value offset = beta != IR_NONE ? ir_build_binary(g, OP_subtract, beta, scaled)
                                             : ir_build_unary(g, OP_negate, scaled);
-    const ir_value y = ir_build_binary(g, OP_multiply, b.x, along(l, inverse, b.type, &b.axis));
-    const ir_value z = ir_build_binary(g, OP_add, y, along(l, offset, b.type, &b.axis));
+    const ir_value y = ir_build_binary(g, OP_multiply, b.x, along(l, inverse, b.type, b.axes));
+    const ir_value z = ir_build_binary(g, OP_add, y, along(l, offset, b.type, b.axes));
     return fe_finish(l, ir_build_convert(g, z, layer->compute_dtype), IR_NONE, out);
 }
 

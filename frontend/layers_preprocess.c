@@ -323,7 +323,9 @@ bool fe_call_discretization(fe_lower *l, fe_layer *layer, const fe_args *args, f
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
     if (!compare_table(l, layer, "GE", ir_build_convert(l->g, x.value, DTYPE_f32), &s->table, &above))
         return false;
-    return fe_encode_build(l, layer, &s->encode, sum_last(l, above, DTYPE_i32), IR_NONE, out);
+    const bool is_integer = s->encode.mode == FE_ENCODE_int && !ir_dtype_is_float(layer->compute_dtype);
+    const ir_dtype bin = is_integer ? layer->compute_dtype : DTYPE_i32;
+    return fe_encode_build(l, layer, &s->encode, sum_last(l, above, bin), IR_NONE, out);
 }
 
 /* ---- ConvNeXt ---------------------------------------------------------------------------- */

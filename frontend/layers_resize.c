@@ -6,7 +6,8 @@
 #include <math.h>
 #include <string.h>
 
-const char *const fe_interpolation_names[] = {"nearest", "bilinear", "bicubic", "lanczos3", "lanczos5", NULL};
+const char *const fe_interpolation_names[] = {"nearest", "bilinear", "bicubic", "lanczos3", "lanczos5",
+                                              "gaussian", "mitchellcubic", "area", NULL};
 
 enum { MOST_WEIGHTS = 1 << 24 };
 
@@ -32,6 +33,9 @@ static void weigh_linear(const resize_axis *a)
 /* Keys's cubic at distances 0 .. 1 and 1 .. 2. */
 static float near_cubic(float x) { return ((1.5f * x - 2.5f) * x) * x + 1; }
 static float far_cubic(float x) { return ((-0.5f * x + 2.5f) * x - 4) * x + 2; }
+
+static float near_mitchell(float x) { return ((7.0f / 6 * x - 2) * x) * x + 8.0f / 9; }
+static float far_mitchell(float x) { return ((-7.0f / 18 * x + 2) * x - 10.0f / 3) * x + 16.0f / 9; }
 
 /* Distances are rounded to 1/1024, and weights beyond the edge go to the others. */
 static void weigh_cubic(const resize_axis *a)
@@ -61,6 +65,9 @@ static float kernel_at(fe_interpolation interpolation, float x)
     x = fabsf(x);
     if (interpolation == FE_INTERPOLATION_bilinear) return x < 1 ? 1 - x : 0;
     if (interpolation == FE_INTERPOLATION_bicubic) return x >= 2 ? 0 : x >= 1 ? far_cubic(x) : near_cubic(x);
+    if (interpolation == FE_INTERPOLATION_gaussian) return x < 1.5f ? expf(-2 * x * x) : 0;
+    if (interpolation == FE_INTERPOLATION_mitchellcubic)
+        return x >= 2 ? 0 : x >= 1 ? far_mitchell(x) : near_mitchell(x);
     const float radius = interpolation == FE_INTERPOLATION_lanczos3 ? 3 : 5;
     if (x > radius) return 0;
     return x <= 1e-3f ? 1 : radius * sinf(pi * x) * sinf(pi * x / radius) / (pi * pi * x * x);
@@ -69,7 +76,7 @@ static float kernel_at(fe_interpolation interpolation, float x)
 /* A kernel around each result pixel, as wide as its share of the source when `antialias`. */
 static void weigh_kernel(const resize_axis *a, fe_interpolation interpolation, bool antialias)
 {
-    static const float radii[] = {0, 1, 2, 3, 5};
+    static const float radii[] = {0, 1, 2, 3, 5, 1.5f, 2};
     const float inverse = 1 / ((float)a->large / (float)a->small);
     const float width = antialias ? fmaxf(inverse, 1) : 1, radius = radii[interpolation] * width;
     for (int64_t y = 0; y < a->large; y++) {
@@ -97,6 +104,19 @@ static void weigh_nearest(const resize_axis *a)
     }
 }
 
+/* The mean over the share of the source, in which the elements at its ends count in part. */
+static void weigh_area(const resize_axis *a)
+{
+    const float scale = (float)a->small / (float)a->large;
+    for (int64_t y = 0; y < a->large; y++) {
+        const float low = (float)y * scale, high = (float)(y + 1) * scale;
+        for (int64_t k = (int64_t)floorf(low); k < (int64_t)ceilf(high); k++) {
+            const float start = fmaxf(low, (float)k), end = fminf(high, (float)(k + 1));
+            a->weight[y * a->small + base_max(base_min(k, a->small - 1), 0)] += (end - start) / scale;
+        }
+    }
+}
+
 ir_value fe_matrix_apply(fe_lower *l, ir_value x, int axis, int64_t large, const float *matrix)
 {
     const ir_type t = fe_type(l, x);
@@ -116,6 +136,8 @@ static ir_value resize_axis_to(fe_lower *l, const fe_resize *s, ir_value x, int 
     a.weight = arena_array(l->fe->arena, float, (size_t)(a.small * large));
     if (s->interpolation == FE_INTERPOLATION_nearest)
         weigh_nearest(&a);
+    else if (s->interpolation == FE_INTERPOLATION_area)
+        weigh_area(&a);
     else if (s->antialias || s->interpolation > FE_INTERPOLATION_bicubic)
         weigh_kernel(&a, s->interpolation, s->antialias);
     else if (s->interpolation == FE_INTERPOLATION_bilinear)

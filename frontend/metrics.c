@@ -38,6 +38,7 @@ static const struct {
     {"MAPE", "MeanAbsolutePercentageError"},
     {"msle", "MeanSquaredLogarithmicError"},
     {"MSLE", "MeanSquaredLogarithmicError"},
+    {"cosine_proximity", "CosineSimilarity"},
 };
 
 /* ---- reading ---------------------------------------------------------------------------------------- */
@@ -114,6 +115,7 @@ static bool choose_class(fe *f, const fe_named *named, const fe_metric_class **o
         return *out != NULL || report_unknown(f, &fn);
     }
     *out = named->is_function ? wrap_function(f, named->name) : find_class(f, named->name);
+    if (*out == NULL && named->is_text && f->keras2) *out = wrap_function(f, named->name);
     if (*out == NULL) return report_unknown(f, named);
     if ((*out)->refusal == NULL) return true;
     return fe_error(f, named->at, "metric %s: %s", (*out)->name, (*out)->refusal);
@@ -287,7 +289,8 @@ bool fe_metric_update_mean(fe_metric_call *c)
         weight = IR_NONE;
     else if (!merge_mask(c, c->p_mask, &weight, &type))
         return false;
-    if (weight != IR_NONE && !merge_mask(c, c->values.mask, &weight, &type)) return false;
+    const bool own_mask = c->fe->keras2 || weight != IR_NONE; /* Keras 3 forgets it where there are no weights */
+    if (own_mask && !merge_mask(c, c->values.mask, &weight, &type)) return false;
     bool fits = weight == IR_NONE || ir_type_of(c->g, weight)->rank <= type.rank;
     for (int i = 0; fits && weight != IR_NONE && i < ir_type_of(c->g, weight)->rank; i++)
         fits = ir_dim_equal(ir_type_of(c->g, weight)->dim[i], type.dim[i]);
