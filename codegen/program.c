@@ -376,7 +376,7 @@ void cg_program_emit(cg *c, const cg_plan *p)
     put_i32(&r, TFCC_ABI);
     put_i32(&r, o->single_input);
     put_i32(&r, o->single_output);
-    put_i32(&r, 0);
+    put_i32(&r, m->rows);
     put_text(&r, m->name);
     put_text(&r, "tfcc " TFCC_VERSION);
     put_tables(&r, p);

@@ -10,7 +10,11 @@ bool rnn_rows_read(fe_config *c, rnn_state *s)
     const json_at at = fe_key(c, "stateful");
     const cJSON *shape = cJSON_GetObjectItemCaseSensitive(c->fe->layer->build_config, "input_shape");
     const bool known = cJSON_IsArray(shape) && shape->child != NULL && fe_json_int(shape->child, &s->rows);
-    if (known && s->rows > 0 && s->rows <= INT32_MAX) return true;
+    if (known && s->rows > 0 && s->rows <= INT32_MAX) {
+        ir_module *m = c->fe->module;
+        m->rows = m->rows > 0 ? base_min(m->rows, s->rows) : s->rows;
+        return true;
+    }
     return fe_error(c->fe, &at, "expected a model built for a fixed batch size: the layer keeps states for it");
 }
 

@@ -312,6 +312,7 @@ typedef struct ir_module {
     size_t graph_count, graph_capacity;
     const void *constants;      /* made by plan_memory: bytes of all constants in memory */
     size_t constants_size;
+    int64_t rows;               /* most rows of a batch: of states kept from batch to batch; 0: any */
 } ir_module;
 
 ir_module *ir_module_new(arena *a, const char *name);

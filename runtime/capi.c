@@ -74,6 +74,9 @@ static tfcc_result check_options(tfcc_model *m, const tfcc_program *program, con
         return capi_refuse(m, TFCC_INVALID, "threads: expected 0 to 1024, found %d", (int)o->threads);
     if (o->rows < 0 || o->rows > INT32_MAX)
         return capi_refuse(m, TFCC_INVALID, "rows: expected 0 to 2^31 - 1, found %lld", (long long)o->rows);
+    if (program->rows > 0 && o->rows > program->rows)
+        return capi_refuse(m, TFCC_INVALID, "rows: expected at most %u, found %lld: the model keeps states for so many rows",
+                           (unsigned)program->rows, (long long)o->rows);
     if (o->executor && (!o->executor->run || o->executor->workers < 1 || o->executor->workers > 1024))
         return capi_refuse(m, TFCC_INVALID, "executor: expected a function and 1 to 1024 workers");
     return TFCC_OK;

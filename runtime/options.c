@@ -40,9 +40,13 @@ static bool read_number(rt *r, const struct row *row, const char *text, double *
 static bool set_option(options *o, rt *r, const struct row *row, const char *text)
 {
     char *field = (char *)o + row->offset;
-    double number = row->otherwise;
+    const bool is_batch = row->offset == offsetof(options, batch_size);
+    const double most = is_batch ? (double)r->program->rows : 0;
+    double number = most > 0 ? most : row->otherwise;
     if (text && row->kind != KIND_TEXT && row->kind != KIND_FLAG && !read_number(r, row, text, &number))
         return false;
+    if (most > 0 && number > most)
+        return rt_wrong(r, "%s: expected at most %.0f, found %s: the model keeps states for so many rows", row->name, most, text);
     switch (row->kind) {
     case KIND_TEXT:
         *(const char **)(void *)field = text;

@@ -135,7 +135,7 @@ typedef struct tfcc_port {
 typedef struct tfcc_program {
     uint32_t abi; /* TFCC_ABI of the compiler that wrote it */
     uint32_t single_input, single_output; /* data keys are plain "x", "y" */
-    uint32_t reserved;
+    uint32_t rows; /* most rows of a batch: of states that the model keeps from batch to batch; 0: any */
     const char *name;
     const char *compiler; /* "tfcc 0.1.0" */
     const tfcc_variable *variable;
