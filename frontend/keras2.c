@@ -77,13 +77,14 @@ static bool is_leaf(const cJSON *j)
     return (count == 3 || count == 4) && cJSON_IsString(j->child) && cJSON_IsNumber(j->child->next);
 }
 
-/* Nested lists of numbers, which were a tensor or an array. */
+/* Nested lists of numbers, which were a tensor or an array; not lists with other tensors among the numbers. */
 static bool is_array(const cJSON *j)
 {
     if (!cJSON_IsArray(j) || !j->child) return false;
-    const cJSON *leaf = j->child;
-    while (cJSON_IsArray(leaf) && leaf->child) leaf = leaf->child;
-    return cJSON_IsNumber(leaf) || cJSON_IsBool(leaf);
+    for (const cJSON *item = j->child; item; item = item->next) {
+        if (!cJSON_IsNumber(item) && !cJSON_IsBool(item) && !is_array(item)) return false;
+    }
+    return true;
 }
 
 static bool has_float(const cJSON *j)

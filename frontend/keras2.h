@@ -61,6 +61,8 @@ typedef struct tf_arg {
 bool tf_op_build(fe_lower *l, const char *op, int count, const tf_arg *arg, fe_value *out);
 /* Element `index` of a vector of integers that is known up to the batch: tf.shape(x)[1], a constant. */
 bool tf_size_find(fe_lower *l, ir_value v, int64_t index, ir_dim *out);
+/* Argument "shape": known sizes, of which -1 is the batch. Sets the dims of *t. */
+bool tf_shape_get(fe_lower *l, const fe_args *args, ir_type *t);
 
 #define TF(name, op, family, parameters, settings)                                                           \
     bool tf_build_##family(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out);

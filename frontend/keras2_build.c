@@ -101,6 +101,11 @@ bool tf_build_same(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     return get_tensor(l, args, "x", out);
 }
 
+bool tf_build_cast_or_same(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    return fe_args_find(args, -1, "dtype") ? call_op(l, s->op, args, out) : tf_build_same(l, s, args, out);
+}
+
 /* ---- arithmetic ---------------------------------------------------------------------------------------- */
 
 /* 0 where b is 0, and no gradient either. */
@@ -154,6 +159,36 @@ bool tf_build_add_n(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     return true;
 }
 
+/* Empty lists, as K.switch writes them, add nothing. */
+bool tf_build_concat(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value list, axis;
+    if (!get(l, args, "xs", &list) || !get(l, args, "axis", &axis)) return false;
+    if (list.kind != FE_LIST) return call_op(l, s->op, args, out);
+    fe_value kept = {.kind = FE_LIST, .item = arena_array(l->fe->arena, fe_value, (size_t)list.count + 1)};
+    for (int i = 0; i < list.count; i++) {
+        if (list.item[i].kind != FE_LIST || list.item[i].count > 0) kept.item[kept.count++] = list.item[i];
+    }
+    const tf_arg arg[] = {{"xs", kept}, {"axis", axis}};
+    return tf_op_build(l, s->op, 2, arg, out);
+}
+
+/* Horner's rule; the first coefficient is that of the highest power. */
+bool tf_build_polyval(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value list, x, sum;
+    (void)s;
+    if (!get(l, args, "coeffs", &list) || !get(l, args, "x", &x)) return false;
+    if (list.kind != FE_LIST || list.count == 0)
+        return fail(l, "expected a list of coefficients as \"%s\"", "coeffs");
+    sum = list.item[0];
+    for (int i = 1; i < list.count; i++) {
+        if (!build2(l, "Multiply", sum, x, &sum) || !build2(l, "Add", sum, list.item[i], &sum)) return false;
+    }
+    *out = sum;
+    return true;
+}
+
 bool tf_build_silu(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
     fe_value x, beta, scaled, gate;
@@ -163,15 +198,15 @@ bool tf_build_silu(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     return build2(l, "Multiply", x, gate, out);
 }
 
-/* keras.ops has no such operation. */
-bool tf_build_lgamma(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+/* keras.ops has no such operations. */
+bool tf_build_gamma(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
     fe_value x;
-    (void)s;
+    const ir_op op = strcmp(s->name, "math.digamma") == 0 ? OP_digamma : OP_lgamma;
     if (!get_tensor(l, args, "x", &x)) return false;
     if (!ir_dtype_is_float(ir_type_of(l->g, x.tensor.value)->dtype))
         return fe_layer_error(l->fe, l->layer, "expected a tensor of floating type");
-    *out = fe_value_tensor(ir_build_unary(l->g, OP_lgamma, x.tensor.value), IR_NONE);
+    *out = fe_value_tensor(ir_build_unary(l->g, op, x.tensor.value), IR_NONE);
     return true;
 }
 
@@ -333,98 +368,4 @@ bool tf_build_batch_flatten(fe_lower *l, const tf_symbol *s, const fe_args *args
     for (int i = 1; i < t->rank; i++) size[1] = make_int(size[1].integer * t->dim[i].count);
     const tf_arg arg[] = {{"x", x}, {"newshape", {.kind = FE_LIST, .count = 2, .item = size}}};
     return tf_op_build(l, s->op, 2, arg, out);
-}
-
-/* ---- shapes as values -------------------------------------------------------------------------------- */
-
-bool tf_build_shape(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
-{
-    fe_value x;
-    ir_value size[IR_MAX_RANK];
-    const ir_dim one = ir_fixed(1);
-    (void)s;
-    if (!get_tensor(l, args, "x", &x)) return false;
-    const ir_type t = *ir_type_of(l->g, x.tensor.value);
-    if (t.rank == 0) return fail(l, "the shape of a scalar is not supported: %s", fe_shape_show(l->fe, &t));
-    for (int i = 0; i < t.rank; i++) {
-        size[i] = t.dim[i].batch
-                      ? ir_build_convert(l->g, ir_build_dimension_size(l->g, x.tensor.value, i), DTYPE_i32)
-                      : ir_build_scalar(l->g, DTYPE_i32, (double)t.dim[i].count);
-        size[i] = ir_build_reshape(l->g, size[i], 1, &one);
-    }
-    *out = fe_value_tensor(t.rank == 1 ? size[0] : ir_build_concatenate(l->g, t.rank, size, 0), IR_NONE);
-    return true;
-}
-
-static bool find_constant(const ir_node *n, int64_t index, ir_dim *out)
-{
-    const ir_attr *data = ir_attr_find(n, ATTR_data);
-    const size_t width = ir_dtype_size(n->type.dtype);
-    if (!data || ir_dtype_is_float(n->type.dtype) || (size_t)(index + 1) * width > data->data.size)
-        return false;
-    const ir_array array = {n->type, (void *)data->data.bytes};
-    *out = ir_fixed((int64_t)ir_array_get(&array, index));
-    return true;
-}
-
-static bool find_size(const ir_graph *g, ir_value v, int64_t index, int depth, ir_dim *out);
-
-static bool find_product(const ir_graph *g, const ir_node *n, int64_t index, int depth, ir_dim *out)
-{
-    ir_dim a, b;
-    if (!find_size(g, n->in[0], index, depth, &a) || !find_size(g, n->in[1], index, depth, &b)) return false;
-    if ((a.batch && b.batch) || a.count > INT32_MAX || b.count > INT32_MAX || a.count < 0 || b.count < 0)
-        return false;
-    *out = (ir_dim){a.count * b.count, a.batch || b.batch};
-    return true;
-}
-
-static bool find_joined(const ir_graph *g, const ir_node *n, int64_t index, int depth, ir_dim *out)
-{
-    for (int i = 0; i < n->in_count; i++) {
-        const ir_type *t = &g->node[n->in[i]].type;
-        if (t->rank != 1 || t->dim[0].batch) return false;
-        if (index < t->dim[0].count) return find_size(g, n->in[i], index, depth, out);
-        index -= t->dim[0].count;
-    }
-    return false;
-}
-
-static bool find_sliced(const ir_graph *g, const ir_node *n, int64_t index, int depth, ir_dim *out)
-{
-    int count = 0;
-    const int64_t *start = ir_attr_ints(n, ATTR_start, &count),
-                  *stride = ir_attr_ints(n, ATTR_strides, &count);
-    if (!start || n->type.rank != 1) return false;
-    return find_size(g, n->in[0], start[0] + index * (stride ? stride[0] : 1), depth, out);
-}
-
-/* Through what tf.shape, indexing and multiplication make: vectors and scalars only. */
-static bool find_size(const ir_graph *g, ir_value v, int64_t index, int depth, ir_dim *out)
-{
-    const ir_node *n = &g->node[v];
-    if (depth == 0 || n->type.rank > 1) return false;
-    switch (n->op) {
-    case OP_constant:
-        return find_constant(n, index, out);
-    case OP_dimension_size:
-        *out = g->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
-        return true;
-    case OP_convert:
-    case OP_reshape:
-        return find_size(g, n->in[0], index, depth - 1, out);
-    case OP_multiply:
-        return find_product(g, n, index, depth - 1, out);
-    case OP_concatenate:
-        return find_joined(g, n, index, depth - 1, out);
-    case OP_slice:
-        return find_sliced(g, n, index, depth - 1, out);
-    default:
-        return false;
-    }
-}
-
-bool tf_size_find(fe_lower *l, ir_value v, int64_t index, ir_dim *out)
-{
-    return find_size(l->g, v, index, 32, out);
 }

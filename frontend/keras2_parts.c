@@ -177,20 +177,27 @@ bool tf_build_band_part(fe_lower *l, const tf_symbol *s, const fe_args *args, fe
 /* ---- whole tensors ----------------------------------------------------------------------------------------
  */
 
-/* A number or tensor brought to a shape in which -1 stands for the batch. */
-bool tf_build_stretch(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+bool tf_shape_get(fe_lower *l, const fe_args *args, ir_type *t)
 {
-    const fe_value *shape = find(args, "shape"), *x = find(args, "x"), *dtype = find(args, "dtype");
-    ir_type t = ir_type_scalar(DTYPE_f32), both;
-    (void)s;
+    const fe_value *shape = find(args, "shape");
     bool fits = shape && shape->kind == FE_LIST && shape->count <= IR_MAX_RANK;
+    t->rank = 0;
     for (int i = 0; fits && i < shape->count; i++) {
         const int64_t size = shape->item[i].integer;
         fits = shape->item[i].kind == FE_NUMBER && size >= -1 && size != 0 && size <= INT32_MAX;
-        if (fits) t.dim[t.rank++] = size < 0 ? ir_batch(1) : ir_fixed(size);
+        if (fits) t->dim[t->rank++] = size < 0 ? ir_batch(1) : ir_fixed(size);
     }
     ir_dim all;
-    if (!fits || !ir_type_elements(&t, &all)) return fail(l, "expected known sizes as \"%s\"", "shape");
+    return (fits && ir_type_elements(t, &all)) || fail(l, "expected known sizes as \"%s\"", "shape");
+}
+
+/* A number or tensor brought to a shape in which -1 stands for the batch. */
+bool tf_build_stretch(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    const fe_value *x = find(args, "x"), *dtype = find(args, "dtype");
+    ir_type t = ir_type_scalar(DTYPE_f32), both;
+    (void)s;
+    if (!tf_shape_get(l, args, &t)) return false;
     if (x && x->kind == FE_TENSOR) {
         const ir_type own = *ir_type_of(l->g, x->tensor.value);
         t.dtype = own.dtype;

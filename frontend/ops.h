@@ -114,6 +114,8 @@ ir_value op_constant_i32(op_use *u, int64_t count, const int32_t *number);
 ir_value op_take(op_use *u, ir_value x, ir_value indices, int64_t axis);
 /* The element of x that each index picks along `axis`; all other dims are equal. */
 ir_value op_take_along(op_use *u, ir_value x, ir_value indices, int64_t axis);
+/* x at index vectors, the last dim of `indices`, behind the first `shared` dims, which both have. */
+ir_value op_gather_nd(op_use *u, ir_value x, ir_value indices, int shared);
 /* Adds updates to x (or puts them there) at index vectors, the last dim of `indices`. */
 ir_value op_scatter(op_use *u, const char *kind, ir_value x, ir_value indices, ir_value updates);
 /* x sorted along `axis`; with out_order also where each element was, i32. */

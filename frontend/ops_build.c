@@ -230,6 +230,27 @@ ir_value op_take_along(op_use *u, ir_value x, ir_value indices, int64_t axis)
     return ir_build(u->l->g, OP_gather, 2, in, (int)countof(attr), attr, NULL);
 }
 
+ir_value op_gather_nd(op_use *u, ir_value x, ir_value indices, int shared)
+{
+    const ir_type t = op_type(u, x), n = op_type(u, indices);
+    const int rows = n.rank - 1, width = (int)n.dim[rows].count;
+    int64_t number[IR_MAX_RANK], offset[IR_MAX_RANK], sizes[IR_MAX_RANK];
+    for (int i = 0; i < IR_MAX_RANK; i++) number[i] = i;
+    for (int i = 0; i < t.rank; i++) {
+        sizes[i] = i < shared + width ? 1 : t.dim[i].batch ? -1 : t.dim[i].count;
+        if (i >= shared + width) offset[i - shared - width] = rows + i - shared - width;
+    }
+    const ir_value in[] = {x, indices};
+    const ir_attr attr[] = {make_ints(ATTR_offset_dims, t.rank - shared - width, offset),
+                            make_ints(ATTR_collapsed_slice_dims, width, number + shared),
+                            make_ints(ATTR_operand_batching_dims, shared, number),
+                            make_ints(ATTR_indices_batching_dims, shared, number),
+                            make_ints(ATTR_start_index_map, width, number + shared),
+                            make_int(ATTR_index_vector_dim, rows),
+                            make_ints(ATTR_sizes, t.rank, sizes)};
+    return ir_build(u->l->g, OP_gather, 2, in, (int)countof(attr), attr, NULL);
+}
+
 ir_value op_scatter(op_use *u, const char *kind, ir_value x, ir_value indices, ir_value updates)
 {
     const int rows = op_type(u, indices).rank - 1, rank = op_type(u, x).rank;
