@@ -1,6 +1,8 @@
 /* keras2_build.c: functions of TensorFlow that are not one operation of keras.ops but a few, or that take
  * their arguments in another form. Arguments are already under the names of keras.ops. */
 #include "frontend/keras2.h"
+#include "frontend/ops.h"
+#include "frontend/train.h"
 
 #include <string.h>
 
@@ -93,6 +95,59 @@ static bool get_axis(fe_lower *l, const fe_args *args, const fe_value *x, int64_
 bool tf_build_plain(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
     return call_op(l, s->op, args, out);
+}
+
+/* Of an operation with several results. */
+bool tf_build_first(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value all;
+    if (!call_op(l, s->op, args, &all)) return false;
+    *out = all.kind == FE_LIST && all.count > 0 ? all.item[0] : all;
+    return true;
+}
+
+/* A loss of Keras without its mean: the function behind the last point of the name. */
+bool tf_build_loss(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    static const char *const numbers[] = {"gamma", "from_logits", "axis"};
+    const fe_loss_class *class = fe_loss_class_find(strrchr(s->name, '.') + 1, true);
+    const fe_value *alpha = fe_args_find(args, -1, "alpha");
+    op_use u = {.l = l, .op = fe_op_find(s->op), .args = args, .config = &(fe_value){.kind = FE_DICT}};
+    fe_values v = {.l = l, .g = l->g, .logits = IR_NONE, .mask = IR_NONE};
+    ir_record *r = ir_record_new(l->fe->arena, "loss");
+    bug_if(!class, "tf_symbols.def names a loss that is unknown: %s", s->name);
+    if (!op_find_pair(&u, "target", "output", true, &v.y, &v.p)) return false;
+    ir_type t = *ir_type_of(l->g, v.y);
+    if (!ir_type_same_shape(&t, ir_type_of(l->g, v.p)))
+        return fe_layer_error(l->fe, l->layer, "expected targets of the predictions' shape, found %s", fe_shape_show(l->fe, &t));
+    if (alpha && alpha->kind == FE_NUMBER) ir_record_add_numbers(l->fe->arena, r, "alpha", 1, &alpha->number);
+    if (!fe_args_find(args, -1, "gamma")) ir_record_add_number(l->fe->arena, r, "gamma", 2);
+    for (size_t i = 0; i < countof(numbers); i++) {
+        const fe_value *number = fe_args_find(args, -1, numbers[i]);
+        if (number) ir_record_add_number(l->fe->arena, r, numbers[i], number->number);
+    }
+    v.settings = r;
+    v.y = ir_build_convert(l->g, v.y, DTYPE_f32);
+    v.p = ir_build_convert(l->g, v.p, DTYPE_f32);
+    if (!fe_values_check(l->fe, r, ir_type_of(l->g, v.p), l->layer->at)) return false;
+    *out = fe_value_tensor(class->build(&v), IR_NONE);
+    return true;
+}
+
+/* Both kinds in one function, whose strides are 1 when they are not given. */
+bool tf_build_pool(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value x, size, kind;
+    const fe_value *strides = fe_args_find(args, -1, "strides"), *padding = fe_args_find(args, -1, "padding");
+    const fe_value valid = {.kind = FE_TEXT, .text = "valid"};
+    if (!get_tensor(l, args, "inputs", &x) || !get(l, args, "pool_size", &size) || !get(l, args, "pooling_type", &kind))
+        return false;
+    const bool mean = kind.kind == FE_TEXT && strcmp(kind.text, "avg") == 0;
+    const tf_arg arg[] = {{"inputs", x},
+                          {"pool_size", size},
+                          {"strides", strides ? *strides : make_int(1)},
+                          {"padding", padding ? *padding : valid}};
+    return tf_op_build(l, mean ? "AveragePool" : s->op, 4, arg, out);
 }
 
 bool tf_build_same(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)

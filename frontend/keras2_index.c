@@ -89,9 +89,14 @@ bool tf_build_scatter_nd(fe_lower *l, const tf_symbol *s, const fe_args *args, f
     }
     if (!check_scatter(l, x, indices, updates)) return false;
     updates = ir_build_convert(l->g, updates, fe_type(l, x).dtype);
-    if (strstr(s->name, "_sub")) updates = ir_build_unary(l->g, OP_negate, updates);
+    const char *last = strrchr(s->name, '_'), *kind = "add";
+    static const char *const kinds[][2] = {{"_update", "replace"}, {"_max", "maximum"}, {"_min", "minimum"}};
+    for (size_t i = 0; i < countof(kinds); i++) {
+        if (strcmp(last, kinds[i][0]) == 0) kind = kinds[i][1];
+    }
+    if (strcmp(last, "_sub") == 0) updates = ir_build_unary(l->g, OP_negate, updates);
     op_use u = {.l = l};
-    *out = fe_value_tensor(op_scatter(&u, strstr(s->name, "update") ? "replace" : "add", x, indices, updates), IR_NONE);
+    *out = fe_value_tensor(op_scatter(&u, kind, x, indices, updates), IR_NONE);
     return true;
 }
 

@@ -168,6 +168,17 @@ static bool is_euclidean(const fe_value *v)
            (v->kind == FE_NUMBER && v->number == 2);
 }
 
+static bool is_ones(const fe_value *v)
+{
+    if (v->kind == FE_LIST) {
+        for (int i = 0; i < v->count; i++) {
+            if (!is_ones(&v->item[i])) return false;
+        }
+        return true;
+    }
+    return v->kind == FE_NULL || (v->kind == FE_NUMBER && v->number == 1);
+}
+
 /* [1, 2, 2, 1] -> [2, 2] */
 static void keep_spatial(fe_value *v)
 {
@@ -203,6 +214,7 @@ static bool take(fe_lower *l, const parameter *p, const fe_value *v, fe_value *d
     if (strcmp(p->how, "last") == 0) return is_last(v) || fail(l, "only channels last is supported as \"%s\"", p->name);
     if (strcmp(p->how, "euclidean") == 0)
         return is_euclidean(v) || fail(l, "only the euclidean norm is supported as \"%s\"", p->name);
+    if (strcmp(p->how, "ones") == 0) return is_ones(v) || fail(l, "only ones are supported as \"%s\"", p->name);
     if (strcmp(p->how, "spatial") == 0) keep_spatial(&value);
     if (strcmp(p->how, "sizes") == 0 && !resolve_sizes(l, p->name, &value)) return false;
     if (value.kind != FE_NULL) put(dict, arena_strdup(l->fe->arena, p->key), value);

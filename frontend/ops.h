@@ -109,6 +109,8 @@ ir_value op_reduce(op_use *u, const char *kind, ir_value x, int64_t axis, bool k
 ir_value op_iota(op_use *u, ir_dtype dtype, const ir_type *shape, int64_t dim);
 /* One row of i32 numbers. */
 ir_value op_constant_i32(op_use *u, int64_t count, const int32_t *number);
+/* Indices (i32) into dim `axis` of x, of which negative ones count from its end. */
+ir_value op_index_wrap(op_use *u, ir_value indices, ir_value x, int64_t axis);
 /* x at `indices` (of any shape, below the size) along `axis`; their dims take its place. IR_NONE after a
  * diagnostic. */
 ir_value op_take(op_use *u, ir_value x, ir_value indices, int64_t axis);

@@ -185,12 +185,22 @@ static ir_attr make_ints(ir_attr_name name, int count, const int64_t *item)
 
 static ir_attr make_int(ir_attr_name name, int64_t i) { return (ir_attr){.name = name, .i = i}; }
 
+ir_value op_index_wrap(op_use *u, ir_value indices, ir_value x, int64_t axis)
+{
+    ir_graph *g = u->l->g;
+    const ir_dim size = op_type(u, x).dim[axis];
+    const ir_type t = op_type(u, indices);
+    const ir_value count = size.batch ? ir_build_convert(g, ir_build_dimension_size(g, x, (int)axis), DTYPE_i32)
+                                      : ir_build_scalar(g, DTYPE_i32, (double)size.count);
+    const ir_value from_end = op_map2(u, OP_add, indices, ir_build_broadcast_to(g, count, &t));
+    return op_choose(u, op_compare_number(u, "LT", indices, 0), from_end, indices);
+}
+
 ir_value op_take(op_use *u, ir_value x, ir_value indices, int64_t axis)
 {
     const ir_type t = op_type(u, x), n = op_type(u, indices);
     int64_t offset[IR_MAX_RANK], sizes[IR_MAX_RANK];
     ir_type result = {.dtype = t.dtype, .rank = t.rank - 1 + n.rank};
-    if (!op_check_fixed(u, &t, axis, "picking from")) return IR_NONE;
     if (result.rank > IR_MAX_RANK) return op_check_type(u, &result), IR_NONE;
     for (int i = 0; i < n.rank; i++) result.dim[axis + i] = n.dim[i];
     for (int i = 0, k = 0; i < t.rank; i++) {

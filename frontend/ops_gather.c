@@ -6,15 +6,13 @@
 
 /* ---- picking by tensors ------------------------------------------------------------------ */
 
-/* Indices as i32, negative ones counted from the end. */
-static bool find_indices(op_use *u, ir_value indices, int64_t size, ir_value *out)
+/* Indices into dim `axis` of x as i32, negative ones counted from the end. */
+static bool find_indices(op_use *u, ir_value indices, ir_value x, int64_t axis, ir_value *out)
 {
     const ir_dtype dtype = op_type(u, indices).dtype;
     if (ir_dtype_is_float(dtype) || dtype == DTYPE_i1) return op_error(u, "expected integers as indices");
-    if (size > INT32_MAX) return op_error(u, "expected a smaller tensor to index");
-    indices = ir_build_convert(u->l->g, indices, DTYPE_i32);
-    ir_value from_end = op_map_number(u, OP_add, indices, (double)size);
-    *out = op_choose(u, op_compare_number(u, "LT", indices, 0), from_end, indices);
+    if (op_type(u, x).dim[axis].count > INT32_MAX) return op_error(u, "expected a smaller tensor to index");
+    *out = op_index_wrap(u, ir_build_convert(u->l->g, indices, DTYPE_i32), x, axis);
     return true;
 }
 
@@ -31,8 +29,7 @@ bool op_build_take(op_use *u, fe_value *out)
     const ir_type row = op_type(u, x);
     if (count > 1 || !op_resolve_axes(u, row.rank, 1, axis))
         return count > 1 ? op_error(u, "expected one axis") : false;
-    if (!op_check_fixed(u, &row, axis[0], "picking from")) return false;
-    if (!find_indices(u, indices, row.dim[axis[0]].count, &indices)) return false;
+    if (!find_indices(u, indices, x, axis[0], &indices)) return false;
     return op_finish(u, op_take(u, x, indices, axis[0]), out);
 }
 
@@ -52,7 +49,7 @@ bool op_build_take_along_axis(op_use *u, fe_value *out)
     const ir_dim size = t.dim[axis[0]], picks = n.dim[axis[0]];
     t.dim[axis[0]] = n.dim[axis[0]] = ir_fixed(1);
     if (!ir_broadcast_shapes(&t, &n, &all)) return op_fail_shape(u, "indices that fit the tensor", &n);
-    if (!find_indices(u, indices, size.count, &indices)) return false;
+    if (!find_indices(u, indices, x, axis[0], &indices)) return false;
     all.dim[axis[0]] = picks;
     if (!op_check_type(u, &all)) return false;
     indices = ir_build_broadcast_to(u->l->g, indices, &all);
@@ -100,13 +97,18 @@ bool op_build_scatter_update(op_use *u, fe_value *out)
     const char *reduction;
     if (!op_find_tensor(u, "inputs", &x) || !op_find_tensor(u, "indices", &indices)) return false;
     if (!op_find_tensor(u, "updates", &updates) || !op_find_text(u, "reduction", &reduction)) return false;
-    const bool add = strcmp(reduction, "add") == 0;
-    if (!add && reduction[0]) return op_error(u, "the reduction \"%s\" is not supported", reduction);
+    static const char *const kinds[][2] = {
+        {"", "replace"}, {"add", "add"}, {"max", "maximum"}, {"min", "minimum"}, {"mul", "multiply"}};
+    const char *kind = NULL;
+    for (size_t i = 0; i < countof(kinds); i++) {
+        if (strcmp(kinds[i][0], reduction) == 0) kind = kinds[i][1];
+    }
+    if (!kind) return op_error(u, "expected add, max, min or mul as \"reduction\", found \"%s\"", reduction);
     const ir_type t = op_type(u, x), ti = op_type(u, indices);
     updates = ir_build_convert(u->l->g, updates, t.dtype);
     const ir_type tu = op_type(u, updates);
     if (!check_scatter(u, &t, &ti, &tu)) return false;
-    return op_finish(u, op_scatter(u, add ? "add" : "replace", x, indices, updates), out);
+    return op_finish(u, op_scatter(u, kind, x, indices, updates), out);
 }
 
 /* ---- blocks ------------------------------------------------------------------------------ */

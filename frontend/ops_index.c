@@ -5,6 +5,7 @@
 
 typedef struct indexing {
     op_use *u;
+    ir_value value;
     ir_type type;
     int from; /* next dim of x */
     int64_t start[IR_MAX_RANK], limit[IR_MAX_RANK], stride[IR_MAX_RANK];
@@ -30,11 +31,21 @@ static bool take_whole(indexing *x)
     return put_dim(x, x->type.dim[x->from++]);
 }
 
+/* The element, or the row of the batch, at an index of the model. */
+static bool take_row(indexing *x, ir_value at)
+{
+    x->dynamic[x->from] = at;
+    x->start[x->from] = 0;
+    x->limit[x->from] = -1;
+    x->stride[x->from++] = 1;
+    return true;
+}
+
 static bool take_index(indexing *x, const fe_value *key)
 {
     ir_dim dim = x->type.dim[x->from];
     int64_t index = key->integer;
-    if (dim.batch) return op_error(x->u, "picking one row of the batch is not supported");
+    if (dim.batch) return take_row(x, op_index_wrap(x->u, ir_build_scalar(x->u->l->g, DTYPE_i32, (double)index), x->value, x->from));
     if (index < -dim.count || index >= dim.count) {
         return op_error(x->u, "expected an index below %lld, found %lld", (long long)dim.count,
                         (long long)index);
@@ -94,15 +105,7 @@ static bool take_slice(indexing *x, const fe_value *key)
 /* An integer that is only known when the model runs. */
 static bool take_dynamic(indexing *x, ir_value at)
 {
-    if (x->type.dim[x->from].batch) return op_error(x->u, "picking one row of the batch is not supported");
-    ir_value count = ir_build_scalar(x->u->l->g, DTYPE_i32, (double)x->type.dim[x->from].count);
-    at = ir_build_convert(x->u->l->g, at, DTYPE_i32);
-    at = op_choose(x->u, op_compare_number(x->u, "LT", at, 0), op_map2(x->u, OP_add, at, count), at);
-    x->dynamic[x->from] = at;
-    x->start[x->from] = 0;
-    x->limit[x->from] = -1;
-    x->stride[x->from++] = 1;
-    return true;
+    return take_row(x, op_index_wrap(x->u, ir_build_convert(x->u->l->g, at, DTYPE_i32), x->value, x->from));
 }
 
 static bool take_key(indexing *x, const fe_value *key, int left)
@@ -152,7 +155,7 @@ bool op_build_get_item(op_use *u, fe_value *out)
     if (!key) return op_error(u, "expected \"key\"");
     bool many = key->kind == FE_LIST;
     int count = many ? key->count : 1, taken = 0, ellipses = 0;
-    indexing x = {.u = u, .type = op_type(u, value)};
+    indexing x = {.u = u, .value = value, .type = op_type(u, value)};
     for (int i = 0; i < IR_MAX_RANK; i++) x.dynamic[i] = IR_NONE;
     for (int i = 0; i < count; i++) {
         const fe_value *k = many ? &key->item[i] : key;

@@ -338,7 +338,8 @@ bool shape_rule_scatter(shape_call *c)
     index_space s = {0};
     unsigned absent, window;
     int windows, rank = shape_in(c, 2)->rank;
-    if (!shape_need_word(c, ATTR_kind, "add replace") || !shape_need_same_dtype(c, 0, 2) ||
+    if (!shape_need_word(c, ATTR_kind, "add replace maximum minimum multiply") ||
+        !shape_need_same_dtype(c, 0, 2) ||
         !read_indices(c, ATTR_scatter_dims, &s)) {
         return false;
     }

@@ -236,10 +236,39 @@ static ir_value gather_back(grad_ctx *c, const ir_node *n, ir_value dy)
     return ir_build(c->g, OP_gather, 2, in, (int)countof(attr), attr, NULL);
 }
 
+/* As TensorFlow: the operand and each update that are the largest (smallest) share the gradient alike. */
+static void share_back(grad_ctx *c, const ir_node *n, ir_value y, ir_value dy)
+{
+    const ir_type whole = adj_type(c, n->in[0]);
+    ir_attr attr[8];
+    bug_if(n->attr_count > (int)countof(attr), "too many attributes of scatter");
+    for (int i = 0; i < n->attr_count; i++) {
+        attr[i] = n->attr[i];
+        if (attr[i].name == ATTR_kind) attr[i].text = "add";
+    }
+    const ir_value first = ir_build_convert(c->g, ir_build_compare(c->g, "EQ", n->in[0], y), whole.dtype);
+    const ir_value wins = ir_build_compare(c->g, "EQ", n->in[2], gather_back(c, n, y));
+    const ir_value others = ir_build_convert(c->g, wins, whole.dtype);
+    const ir_value in[] = {adj_zeros(c, &whole), n->in[1], others};
+    const ir_value winners = ir_build(c->g, OP_scatter, 3, in, n->attr_count, attr, NULL);
+    const ir_value share = adj_div(c, dy, adj_plus(c, first, winners));
+    if (adj_wants(c, n, 0)) adj_add(c, n->in[0], adj_mul(c, share, first));
+    if (adj_wants(c, n, 2)) adj_add(c, n->in[2], adj_mul(c, gather_back(c, n, share), others));
+}
+
 RULE(scatter)
 {
     UNUSED;
-    const bool adds = strcmp(ir_attr_text(n, ATTR_kind), "add") == 0;
+    const char *kind = ir_attr_text(n, ATTR_kind);
+    const bool adds = strcmp(kind, "add") == 0;
+    if (strcmp(kind, "maximum") == 0 || strcmp(kind, "minimum") == 0) {
+        share_back(c, n, v, dy);
+        return;
+    }
+    if (strcmp(kind, "multiply") == 0) {
+        adj_refuse(c, n, "the gradient of a scatter of products is not supported; multiply by ones into which the factors are put");
+        return;
+    }
     if (adj_wants(c, n, 2)) adj_add(c, n->in[2], gather_back(c, n, dy));
     if (!adj_wants(c, n, 0)) return;
     if (adds) {

@@ -111,3 +111,71 @@ def _(d):
     tf.config.run_functions_eagerly(True)
     i = k.Input((3, 2), name="i"); s = k.Input((2,), name="s"); t = k.Input((2,), name="t")
     return fin([i, s, t], l.Dense(2)(l.Bidirectional(l.GRU(2))(i, initial_state=[s, t]))), {"i": d.f(3, 2), "s": d.f(2), "t": d.f(2)}, d.f(2)
+
+@C("functions_scatter", n=5, batch=5)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((3, 4))
+    x = l.Dense(4)(i)
+    t = tf.transpose(x, [1, 0, 2])
+    back = lambda y: tf.transpose(y, [1, 0, 2])
+    parts = [tf.gather_nd(x, tf.stack([tf.range(tf.shape(x)[0]), tf.cast(tf.argmax(x[:, :, 0], 1), tf.int32)], 1))[:, None] * x,
+             tf.gather_nd(x, tf.stack([tf.argmax(x[:, :, 0], 1), tf.argmin(x[:, :, 1], 1)], -1), batch_dims=1)[:, None, None] + x,
+             tf.transpose(tf.scatter_nd([[1], [2], [1]], tf.transpose(x, [1, 2, 0]), [3, 4, tf.shape(x)[0]]), [2, 0, 1]),
+             back(tf.tensor_scatter_nd_update(t, [[1]], t[:1] * 2.0)), back(tf.tensor_scatter_nd_add(t, [[0], [2], [0]], t)), back(tf.tensor_scatter_nd_sub(t, [[0], [2]], t[:2])),
+             back(tf.tensor_scatter_nd_max(t, [[1]], t[:1])), back(tf.tensor_scatter_nd_min(t, [[2]], t[:1])),
+             back(tf.math.unsorted_segment_mean(t, [0, 2, 0], 3)), back(tf.math.unsorted_segment_sqrt_n(t, [0, 2, 0], 3)),
+             tf.reverse_sequence(x, tf.cast(tf.abs(x[:, 0, 0]) * 3.0, tf.int32) % 4, seq_axis=1), x * x[0] + x[-1], tf.gather(x, 1)[None] * x,
+             k.backend.switch(x[:, :, 0] > 0, x * 2.0, x * 0.5), k.backend.switch(x > 0.1, x, -x),
+             x * tf.cast(tf.range(tf.shape(x)[2]), tf.float32) + tf.eye(tf.shape(x)[1], tf.shape(x)[2]) + tf.reshape(tf.cast(tf.range(tf.shape(x)[0]), tf.float32), (-1, 1, 1)),
+             tf.reshape(tf.reshape(x, [tf.shape(x)[0], tf.shape(x)[1] * 2, tf.shape(x)[2] // 2]), [-1, 3, tf.shape(x)[2] - tf.constant(0)])]
+    picked = tf.ensure_shape(tf.boolean_mask(x, [True, False, True], axis=1), [None, 2, 4])
+    return fin(i, l.Dense(2)(l.Concatenate()([l.Flatten()(p) for p in parts + [picked]])), 0.002), d.f(3, 4), d.f(2)
+
+@C("functions_fitting", n=4, batch=2)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((5, 4, 2)); s = k.Input((3, 2), name="s")
+    x = l.Dense(2)(i)
+    c = lambda *shape: tf.constant(np.linspace(-0.4, 0.5, int(np.prod(shape))).reshape(shape).astype("float32"))
+    parts = [tf.image.central_crop(x, 0.6), tf.image.resize_with_crop_or_pad(x, 2, 7), tf.image.resize_with_pad(x, 3, 7), tf.image.resize_with_pad(x, 7, 2)]
+    parts += list(tf.image.image_gradients(x)) + [tf.nn.pool(x, [2, 2], "MAX", strides=[1, 1]), tf.nn.pool(x, [2, 2], "AVG", padding="SAME")]
+    parts += [tf.nn.conv2d_transpose(x, c(3, 3, 1, 2), [tf.shape(x)[0], 9, 8, 1], strides=2), tf.nn.conv2d_transpose(x, c(2, 2, 1, 2), [tf.shape(x)[0], 11, 9, 1], strides=[2, 2], padding="VALID"),
+              tf.nn.conv1d_transpose(s, c(3, 2, 2), [tf.shape(s)[0], 7, 2], strides=3, padding="SAME"), tf.nn.atrous_conv2d_transpose(x, c(2, 2, 1, 2), [tf.shape(x)[0], 5, 4, 1], rate=2, padding="SAME")]
+    rgb = tf.nn.sigmoid(tf.concat([x, x[..., :1]], -1))
+    hues = tf.stop_gradient(tf.image.adjust_hue(rgb, -0.4) + tf.image.adjust_saturation(rgb, 1.7)) * rgb
+    return fin([i, s], l.Dense(2)(l.Concatenate()([l.Flatten()(p) for p in parts + [hues]])), 0.005), {i.name: d.f(5, 4, 2), "s": d.f(3, 2)}, d.f(2)
+
+@C("functions_losses", n=4, batch=2)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((3, 4))
+    x = l.Dense(4)(i)
+    p, q, L = tf.nn.softmax(x), tf.nn.softmax(2.0 * x), k.losses
+    parts = [L.mean_squared_error(x, x * 2.0), L.binary_crossentropy(tf.nn.sigmoid(x), tf.nn.sigmoid(x * 2.0)), L.huber(x, x * 3.0), L.log_cosh(x, x * 3.0), L.kl_divergence(p, q), L.hinge(x, x * 2.0),
+             L.squared_hinge(x, x * 2.0), L.categorical_hinge(x, x * 2.0), L.cosine_similarity(x, x * x), L.categorical_crossentropy(p, 2.0 * x, from_logits=True, label_smoothing=0.1),
+             L.sparse_categorical_crossentropy(tf.argmax(x, -1), q), L.binary_focal_crossentropy(tf.nn.sigmoid(x), tf.nn.sigmoid(2.0 * x)), L.categorical_focal_crossentropy(p, q, alpha=0.3, gamma=1.5),
+             tf.math.polyval([x, x * 0.5, 2.0], x)[..., 0], tf.math.ndtri(p)[..., 0], tf.math.erfcinv(p + 0.3)[..., 1], tf.stop_gradient(tf.math.digamma(p + 0.5))[..., 0] * x[..., 1],
+             tf.linalg.eigvalsh(tf.matmul(x, x, transpose_b=True)) + tf.stop_gradient(k.metrics.categorical_accuracy(x, x[:, ::-1]))]
+    parts += [l.Flatten()(m) for m in tf.nn.weighted_moments(x, [1], tf.abs(x) + 0.1)]
+    return fin(i, l.Dense(2)(l.Concatenate()(parts)), 0.005), d.f(3, 4), d.f(2)
+
+@C("layer_settings", n=4, batch=2)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((4, 3, 2), name="i"); s = k.Input((5, 2), name="s")
+    x = l.BatchNormalization(axis=[1, 3])(l.Dense(2)(i))
+    ups = [l.UpSampling2D((2, 3), interpolation=m)(x) for m in ("gaussian", "mitchellcubic")] + [l.LocallyConnected2D(2, (2, 3), strides=(2, 1), implementation=3)(x)]
+    y = l.experimental.SyncBatchNormalization()(s)
+    y = l.SeparableConv1D(3, 2, padding="causal", dilation_rate=2)(y)
+    bins = tf.cast(l.Discretization([-0.5, 0.0, 1.0])(s), tf.float32)
+    ys = [y, l.LocallyConnected1D(2, 2, strides=2, padding="same", implementation=3)(y), l.LocallyConnected1D(2, 2, data_format="channels_first", implementation=3)(y), bins, l.BatchNormalization(axis=[1, 2], scale=False)(y)]
+    return fin([i, s], l.Dense(2)(l.Concatenate()([l.Flatten()(t) for t in ups + ys])), 0.01), {"i": d.f(4, 3, 2), "s": d.f(5, 2)}, d.f(2)
+
+@C("metric_names", n=6, batch=4)
+def _(d):
+    i = k.Input((3,))
+    m = k.Model(i, [l.Dense(3, activation="softmax", name="a")(i), l.Dense(3, activation="softmax", name="b")(i)])
+    m.compile(k.optimizers.SGD(0.05), {"a": k.losses.SparseCategoricalCrossentropy(ignore_class=2), "b": "kullback_leibler_divergence"},
+              metrics={"a": [k.metrics.SparseCategoricalCrossentropy(ignore_class=1)], "b": ["log_cosh", "logcosh", "kullback_leibler_divergence", "cosine_proximity", "MSLE"]})
+    return m, d.f(3), {"a": d.i(3), "b": d.f(3, lo=0.1, hi=1)}
