@@ -77,6 +77,8 @@ void interp_nest_sparse_dense(const interp *c);
 void interp_nest_while(const interp *c);
 void interp_nest_scan(const interp *c);
 void interp_nest_custom_call(const interp *c);
+void interp_nest_attention(const interp *c);
+void interp_nest_attention_back(const interp *c);
 
 /* The values of attribute `name`, one per dim; `otherwise` for each when the node has none. */
 void interp_attr_fill(const ir_node *node, ir_attr_name name, int count, int64_t otherwise,

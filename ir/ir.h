@@ -422,6 +422,21 @@ ir_value ir_build_call(ir_graph *g, ir_call_sizes s, const ir_value *in); /* m, 
 ir_call_sizes ir_call_sizes_of(const ir_graph *g, const ir_node *n);
 int64_t ir_call_scratch(const ir_call_sizes *s); /* elements of working memory for one matrix */
 
+/* Operands of attention and attention_back, the numbers of the node, and the types that its operands would have after
+ * transposes by *_dims: [batch, rows, columns]. */
+typedef enum ir_attention_in {
+    ATTENTION_QUERY, ATTENTION_KEY, ATTENTION_VALUE, ATTENTION_BIAS, ATTENTION_MASK, ATTENTION_KEEP,
+    ATTENTION_RESULT, ATTENTION_TOP, ATTENTION_TOTAL, ATTENTION_GRADIENT
+} ir_attention_in;
+typedef struct ir_attention {
+    double scale, fill;
+    bool causal;
+    ir_type query, key, value;
+    const int64_t *query_dims, *key_dims, *value_dims, *result_dims; /* result_dims: NULL in attention */
+} ir_attention;
+ir_attention ir_attention_of(const ir_graph *g, const ir_node *n);
+ir_type ir_type_transposed(const ir_type *t, const int64_t *permutation);
+
 /* ---- whole graphs -------------------------------------------------------------------------------------- */
 
 /* The shape rule of op, for those that type by rule. False with a text (in the arena of g) when the operands

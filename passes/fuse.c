@@ -172,6 +172,9 @@ static void allocate_tables(fuse *f)
     f->required = arena_array(f->scratch, bool, f->capacity);
     f->uses = arena_array(f->scratch, int, f->capacity);
     f->demand = arena_array(f->scratch, int, f->capacity);
+    f->outside = arena_array(f->scratch, bool, f->capacity);
+    f->scores = arena_array(f->scratch, int64_t, f->capacity);
+    f->chained = arena_array(f->scratch, bool, f->capacity);
     f->cost = arena_array(f->scratch, int, f->capacity);
     f->carries = arena_array(f->scratch, ir_value, f->capacity);
     f->group = arena_array(f->scratch, int, f->capacity);

@@ -41,6 +41,9 @@ typedef struct fuse {
     bool *required;      /* an output or an update */
     int *uses;           /* nodes that use the value, those behind a view included */
     int *demand;         /* DEMAND_* bits */
+    bool *outside;       /* used by others than the chains of an attention */
+    int64_t *scores;     /* rows x keys of the smallest attention that needs it in a chain; 0: none */
+    bool *chained;       /* computed inside attentions, whatever it costs: as large as their scores */
     int *cost;           /* of computing one element, down to memory */
     ir_value *carries;   /* what takes an epilogue and whose result only this chain of maps uses, or IR_NONE */
     int *group;          /* the group that writes the value, or -1 */

@@ -43,6 +43,12 @@ static int cost_of_op(const ir_node *n)
     }
 }
 
+/* Bias, mask and factors of an attention: computed block by block, never kept for it. */
+static bool is_attention_chain(const ir_node *n, int slot)
+{
+    return (n->op == OP_attention || n->op == OP_attention_back) && slot >= ATTENTION_BIAS && slot <= ATTENTION_KEEP;
+}
+
 /* What user n asks of its operand number `slot`. */
 static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
 {
@@ -51,7 +57,7 @@ static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
     case CLASS_CONTRACT:
         return DEMAND_OPERAND;
     case CLASS_NEST:
-        return DEMAND_MEMORY;
+        return is_attention_chain(n, slot) ? 0 : DEMAND_MEMORY;
     case CLASS_SOURCE:
         return DEMAND_REPEAT;
     case CLASS_MAP:
@@ -82,6 +88,34 @@ static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
     }
 }
 
+static int64_t count_elements(const ir_type *t, int from)
+{
+    int64_t count = 1;
+    for (int d = from; d < t->rank; d++) count = base_min(count * t->dim[d].count, INT32_MAX);
+    return count;
+}
+
+/* v, all whose users are known, is part of a chain when it is as large as the scores: smaller values may be kept. */
+static bool is_chained(const fuse *f, ir_value v)
+{
+    const ir_node *n = &f->g->node[v];
+    const ir_class class = ir_op_class(n->op);
+    const bool computed = class == CLASS_MAP || class == CLASS_MOVE || class == CLASS_VIEW || class == CLASS_SOURCE;
+    return f->scores[v] > 0 && !f->outside[v] && computed && !fuse_is_source_memory(n) &&
+           n->type.rank >= 0 && count_elements(&n->type, 0) >= f->scores[v];
+}
+
+/* An operand of v is needed for scores of so many elements (rows x keys), or by somebody else. */
+static void note_chain(fuse *f, ir_value v, int slot)
+{
+    const ir_node *n = &f->g->node[v];
+    const ir_value in = n->in[slot];
+    const ir_type *t = ir_type_of(f->g, in);
+    const int64_t size = is_attention_chain(n, slot) ? count_elements(t, t->rank - 2) : f->chained[v] ? f->scores[v] : 0;
+    if (size == 0) f->outside[in] = true;
+    if (size > 0 && (f->scores[in] == 0 || size < f->scores[in])) f->scores[in] = size;
+}
+
 /* Back to front: who uses a value, and how. dimension_size reads only a shape. */
 static void note_uses(fuse *f)
 {
@@ -90,18 +124,22 @@ static void note_uses(fuse *f)
         f->live[g->output[i].value] = true;
         f->uses[g->output[i].value]++;
         f->required[fuse_base(g, g->output[i].value)] = true;
+        f->outside[g->output[i].value] = true;
     }
     for (size_t i = 0; i < g->update_count; i++) {
         f->live[g->update[i].value] = true;
         f->uses[g->update[i].value]++;
         f->required[fuse_base(g, g->update[i].value)] = true;
+        f->outside[g->update[i].value] = true;
     }
     for (ir_value v = (ir_value)g->count - 1; v >= 0; v--) {
         const ir_node *n = &g->node[v];
         if (!f->live[v] || n->op == OP_dimension_size) continue;
+        f->chained[v] = is_chained(f, v);
         for (int i = 0; i < n->in_count; i++) {
             const bool view = passes_is_view(n);
             f->live[n->in[i]] = true;
+            note_chain(f, v, i);
             f->uses[n->in[i]] += view ? f->uses[v] : 1;
             f->demand[n->in[i]] |= view ? f->demand[v] : demand_of_operand(g, n, i);
             if (f->uses[n->in[i]] > 1000) f->uses[n->in[i]] = 1000;
@@ -144,6 +182,7 @@ static bool is_worth_memory(const fuse *f, ir_value v)
 {
     const int cost = f->cost[v], demand = f->demand[v];
     if (f->required[v] || (demand & DEMAND_MEMORY)) return true;
+    if (f->chained[v]) return false;
     if (is_free_widening(f, v) && f->memory[f->g->node[v].in[0]]) return false;
     if (demand & DEMAND_OPERAND) return true;
     if (f->uses[v] > 1 && (cost > COST_SHARED || f->carries[v] != IR_NONE)) return true;

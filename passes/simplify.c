@@ -42,6 +42,7 @@ static const rule_row rule_rows[] = {
     {OP_reduce, simplify_reduce},
     {OP_dot_general, simplify_dot},
     {OP_convolution, simplify_convolution},
+    {OP_attention_back, simplify_attention_back},
 };
 
 bool simplify_is_number(const ir_graph *g, ir_value v, double number)

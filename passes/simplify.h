@@ -48,5 +48,6 @@ ir_value simplify_concatenate(simplify *s, const ir_node *n);
 ir_value simplify_reduce(simplify *s, const ir_node *n);
 ir_value simplify_dot(simplify *s, const ir_node *n);
 ir_value simplify_convolution(simplify *s, const ir_node *n);
+ir_value simplify_attention_back(simplify *s, const ir_node *n);
 
 #endif

@@ -350,3 +350,23 @@ ir_value simplify_convolution(simplify *s, const ir_node *n)
     if (better == IR_NONE) better = absorb_into_layout(s, n, 1, ATTR_rhs_layout);
     return better != IR_NONE ? better : absorb_padding(s, n);
 }
+
+/* The transpose of the result's gradient goes into the dims attribute, when the last dim stays last. */
+ir_value simplify_attention_back(simplify *s, const ir_node *n)
+{
+    const ir_node t = s->g->node[n->in[ATTENTION_GRADIENT]];
+    if (t.op != OP_transpose) return IR_NONE;
+    const int64_t *permutation = ir_attr_ints(&t, ATTR_dimensions, NULL);
+    const int rank = t.type.rank;
+    if (permutation[rank - 1] != rank - 1) return IR_NONE;
+    ir_attr *attr = arena_copy(s->scratch, n->attr, (size_t)n->attr_count * sizeof *attr);
+    ir_value *in = arena_copy(s->scratch, n->in, (size_t)n->in_count * sizeof *in);
+    int64_t dims[IR_MAX_RANK];
+    in[ATTENTION_GRADIENT] = t.in[0];
+    for (int i = 0; i < n->attr_count; i++) {
+        if (attr[i].name != ATTR_result_dims) continue;
+        for (int d = 0; d < rank; d++) dims[d] = permutation[attr[i].ints.item[d]];
+        attr[i].ints.item = dims;
+    }
+    return ir_build(s->g, n->op, n->in_count, in, n->attr_count, attr, NULL);
+}
