@@ -178,6 +178,8 @@ static ir_value find_full(const cg_body *b)
 static const char *find_refusal(const ir_graph *g, const ir_node *n)
 {
     if (n->op == OP_while) return "operation while";
+    if ((n->op == OP_attention || n->op == OP_attention_back) && g->node[n->in[0]].type.dtype != DTYPE_f32)
+        return "operation attention of other numbers than f32";
     if (n->op != OP_sort) return NULL;
     const ir_dim length = g->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
     if (length.batch) return "operation sort along the batch";

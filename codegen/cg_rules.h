@@ -79,5 +79,6 @@ void cg_nest_sort(cg *c);
 void cg_nest_words(cg *c);
 void cg_nest_custom_call(cg *c);
 void cg_nest_sparse(cg *c);
+void cg_nest_attention(cg *c);
 
 #endif

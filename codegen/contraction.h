@@ -120,5 +120,13 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
 /* The cells that positions k .. k + length - 1 take (i64). */
 cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
+/* Exchanges lanes and vectors: v[i] lane j becomes v[j] lane i. */
+void cg_transpose(cg *c, int lanes, cg_value *v);
+
+/* The register tiles of all products (cpu_dot.c), f32, for the first `rows` of mr rows:
+ * void (ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= transpose of a[k][mr] . b[k][nr], and
+ * void (ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k floats each. */
+cg_value cg_tile_positions(cg *c, int rows);
+cg_value cg_tile_pointers(cg *c, int rows);
 
 #endif

@@ -333,6 +333,10 @@ static cg_value tile_of(cg *c, const blocking *q, int rows)
     return q->run ? tile_pointers_function(c, q, rows) : tile_function(c, q, rows);
 }
 
+cg_value cg_tile_positions(cg *c, int rows) { return tile_function(c, &(blocking){0}, rows); }
+
+cg_value cg_tile_pointers(cg *c, int rows) { return tile_pointers_function(c, &(blocking){0}, rows); }
+
 /* `count` zeros in scratch memory, for rows of an image that are padding. */
 static cg_value make_zeros(cg *c, int64_t count)
 {

@@ -22,8 +22,8 @@ static cg_value row_at(cg *c, const packing *k, int r)
     return cg_min(c, row, cg_sub(c, k->p->limit, cg_i64(c, 1)));
 }
 
-/* Exchanges lanes and vectors: v[i] lane j becomes v[j] lane i; log2(lanes) rounds of exchanges of blocks (Eklundh). */
-static void transpose(cg *c, int lanes, cg_value *v)
+/* log2(lanes) rounds of exchanges of blocks (Eklundh). */
+void cg_transpose(cg *c, int lanes, cg_value *v)
 {
     for (int block = lanes / 2; block >= 1; block /= 2) {
         int low[MOST_LANES], high[MOST_LANES];
@@ -212,7 +212,7 @@ static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *r
         if (k->p->stride) cg_store(c, v[i], cell_address(c, k, cell, r + i), 4);
     }
     if (k->p->stride) return;
-    transpose(c, lanes, v);
+    cg_transpose(c, lanes, v);
     for (int i = 0; i < lanes; i++) {
         cg_store(c, v[i], cell_address(c, k, cg_add(c, cell, cg_i64(c, i)), r), 4);
     }

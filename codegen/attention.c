@@ -1,0 +1,198 @@
+/* attention.c: see attention.h. */
+#include "codegen/attention.h"
+
+#include <float.h>
+#include <math.h>
+
+attend attend_of(cg *c)
+{
+    const ir_node *n = cg_node(c, c->body->main);
+    const ir_graph *g = c->body->graph;
+    attend a = {.node = n, .of = ir_attention_of(g, n), .mr = c->target->mr, .nr = c->target->nr};
+    a.batches = a.of.query.rank - 2;
+    a.rows = a.of.query.dim[a.batches].count;
+    a.keys = a.of.key.dim[a.batches].count;
+    a.width = a.of.query.dim[a.batches + 1].count;
+    a.value_width = a.of.value.dim[a.batches + 1].count;
+    a.has_bias = !ir_is_filled_with(g, n->in[ATTENTION_BIAS], 0);
+    a.has_mask = !ir_is_filled_with(g, n->in[ATTENTION_MASK], 1);
+    a.has_keep = !ir_is_filled_with(g, n->in[ATTENTION_KEEP], 1);
+    return a;
+}
+
+int64_t attend_block(int64_t whole, int64_t most, int64_t unit)
+{
+    const int64_t parts = base_ceil_div(whole, most + most / 4);
+    return attend_round_up(base_ceil_div(whole, parts), unit);
+}
+
+attend_matrix attend_operand(cg *c, ir_attention_in in, const attend *a, const int64_t *dims)
+{
+    const ir_value v = a->node->in[in];
+    return (attend_matrix){.value = v, .type = *cg_type(c, v), .dims = dims, .address = c->binding[v].address};
+}
+
+/* The elements of a tuple lie one after another, each a multiple of 64 bytes (times N when they grow with N). */
+attend_matrix attend_result(cg *c, const attend *a, int element, const int64_t *dims)
+{
+    ir_dim skipped = ir_fixed(0);
+    const ir_type *t = a->node->type.element;
+    for (int e = 0; e < element; e++) {
+        ir_dim all = ir_fixed(0);
+        bug_if(!ir_type_elements(&t[e], &all), "a result of attention that cannot be counted");
+        skipped.batch = all.batch;
+        skipped.count += attend_round_up(all.count * (int64_t)sizeof(float), 64);
+    }
+    const cg_value address = cg_at(c, c->i8, c->arg[cg_body_root_arg(c->body, 0)], cg_dim(c, skipped));
+    return (attend_matrix){.value = IR_NONE, .type = t[element], .dims = dims, .address = address};
+}
+
+ir_dim attend_points(const attend *a)
+{
+    ir_dim all = ir_fixed(1);
+    for (int d = 0; d < a->batches; d++) {
+        all.count *= a->of.query.dim[d].count;
+        all.batch |= a->of.query.dim[d].batch;
+    }
+    return all;
+}
+
+void attend_point(cg *c, attend *a, cg_value batch, int count, attend_matrix *const *matrix)
+{
+    a->batch = batch;
+    if (a->batches) cg_index_split(c, &a->of.query, 0, a->batches, batch, a->at);
+    for (int i = 0; i < count; i++) {
+        attend_matrix *m = matrix[i];
+        m->base = cg_i64(c, 0);
+        for (int d = 0; d <= a->batches && d < m->type.rank; d++) {
+            const int dim = m->dims ? (int)m->dims[d] : d;
+            const cg_value stride = cg_elements(c, &m->type, dim + 1, m->type.rank);
+            if (d == a->batches)
+                m->stride = stride;
+            else
+                m->base = cg_add(c, m->base, cg_mul(c, a->at[d], stride));
+        }
+    }
+}
+
+cg_value attend_address(cg *c, const attend_matrix *m, cg_value row, cg_value column)
+{
+    return cg_at(c, c->f32, m->address, cg_add(c, m->base, cg_add(c, cg_mul(c, row, m->stride), column)));
+}
+
+/* ---- packing --------------------------------------------------------------------------------------------------- */
+
+static contraction_dim along(role r, int d) { return (contraction_dim){.count = 1, .term = {{r, d, 1}}, .dilation = 1}; }
+
+void attend_pack_run(cg *c, const attend *a, const attend_pack *p)
+{
+    const attend_matrix *m = p->matrix;
+    const int rank = a->batches + 2;
+    contraction x = {.main = IR_NONE, .lhs = {.value = m->value, .rank = rank}};
+    const role rows = p->turned ? ROLE_K : ROLE_M, columns = p->turned ? ROLE_M : ROLE_K;
+    const ir_dim row_count = m->type.dim[m->dims ? m->dims[rank - 2] : rank - 2], column_count = m->type.dim[rank - 1];
+    for (int d = 0; d < rank; d++) {
+        const int64_t dim = m->dims ? m->dims[d] : d;
+        const role r = d < a->batches ? ROLE_B : d == a->batches ? rows : columns;
+        x.lhs.dim[dim] = along(r, x.count[r]);
+        x.size[r][x.count[r]++] = m->type.dim[dim];
+    }
+    const cg_value zero = cg_i64(c, 0);
+    const pack how = {.x = &x, .side = &x.lhs, .role = ROLE_M, .width = (int)p->width, .room = p->room, .batch = a->batch,
+                      .address = p->address, .row = p->turned ? zero : p->row,
+                      .row_end = p->turned ? cg_dim(c, column_count) : cg_add(c, p->row, p->count),
+                      .limit = cg_dim(c, p->turned ? column_count : row_count), .k = p->turned ? p->row : zero,
+                      .length = p->turned ? p->count : cg_dim(c, column_count)};
+    cg_pack(c, &how);
+}
+
+void attend_clear_rest(cg *c, const attend *a, cg_value panels_at, int64_t panels, int64_t room, cg_value count)
+{
+    if (a->keys % a->nr == 0) return;
+    const cg_value unit = cg_i64(c, a->nr);
+    const cg_value end = cg_mul(c, cg_div(c, cg_add(c, count, cg_i64(c, a->nr - 1)), unit), unit);
+    cg_loop p, r;
+    cg_loop_begin(c, &p, cg_i64(c, 0), cg_i64(c, panels), 1, 0, NULL);
+    cg_loop_begin(c, &r, count, end, 1, 0, NULL);
+    const cg_value at = cg_add(c, cg_mul(c, p.i, cg_i64(c, room)), cg_mul(c, r.i, unit));
+    for (int64_t j = 0; j < a->nr; j += c->lanes)
+        cg_store(c, LLVMConstNull(cg_vector(c->f32, c->lanes)), attend_at(c, panels_at, cg_add(c, at, cg_i64(c, j))), 4);
+    cg_loop_end(c, &r, NULL);
+    cg_loop_end(c, &p, NULL);
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------------------------ */
+
+void attend_tile(cg *c, const cg_value tile[2], int64_t mr, cg_value left, int count, cg_value *arg)
+{
+    if (!tile[1]) {
+        cg_helper_call(c, tile[0], count, arg);
+        return;
+    }
+    cg_branch whole;
+    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, mr)), 0, NULL);
+    cg_helper_call(c, tile[0], count, arg);
+    cg_if_other(c, &whole, NULL);
+    cg_helper_call(c, tile[1], count, arg);
+    cg_if_end(c, &whole, NULL);
+}
+
+void attend_fill_table(cg *c, const attend *a, const attend_matrix *m, cg_value row, cg_value table)
+{
+    for (int64_t i = 0; i < a->mr; i++) {
+        const cg_value at = cg_min(c, cg_add(c, row, cg_i64(c, i)), cg_i64(c, a->rows - 1));
+        cg_store(c, attend_address(c, m, at, cg_i64(c, 0)), cg_at(c, c->ptr, table, cg_i64(c, i)), 8);
+    }
+}
+
+/* ---- scores ----------------------------------------------------------------------------------------------------- */
+
+attend_lanes attend_lanes_at(cg *c, const attend *a, cg_value row, cg_value key)
+{
+    cg_value at[IR_MAX_RANK];
+    for (int d = 0; d < a->batches; d++) at[d] = a->at[d];
+    at[a->batches] = row;
+    at[a->batches + 1] = key;
+    attend_lanes out = {.index = cg_index_make(c->lanes, a->batches + 2, at)};
+    cg_index_run(&out.index, a->batches + 1, c->lanes);
+    if (a->keys % a->nr != 0)
+        out.index.mask = out.inside = cg_mask_first(c, c->lanes, cg_sub(c, cg_i64(c, a->keys), key));
+    return out;
+}
+
+cg_value attend_shown(cg *c, const attend *a, const attend_lanes *at)
+{
+    return a->has_mask ? cg_element(c, a->node->in[ATTENTION_MASK], &at->index) : NULL;
+}
+
+cg_value attend_score(cg *c, const attend *a, const attend_lanes *at, cg_value shown, cg_value product)
+{
+    const LLVMTypeRef t = LLVMTypeOf(product);
+    cg_value x = a->of.scale == 1 ? product : cg_fmul(c, product, cg_fill(c, t, a->of.scale));
+    if (a->has_bias) x = cg_fadd(c, x, cg_element(c, a->node->in[ATTENTION_BIAS], &at->index));
+    if (shown) x = cg_select(c, shown, x, cg_fill(c, t, a->of.fill));
+    return at->inside ? cg_select(c, at->inside, x, cg_fill(c, t, -INFINITY)) : x;
+}
+
+cg_value attend_keep(cg *c, const attend *a, const attend_lanes *at, cg_value x)
+{
+    return a->has_keep ? cg_fmul(c, x, cg_element(c, a->node->in[ATTENTION_KEEP], &at->index)) : x;
+}
+
+cg_value attend_seen(cg *c, const attend *a, cg_value first, cg_value last, cg_value panels)
+{
+    const cg_value keys = cg_max(c, cg_add(c, cg_sub(c, last, first), cg_i64(c, 1)), cg_i64(c, 0));
+    return cg_min(c, panels, cg_div(c, cg_add(c, keys, cg_i64(c, a->nr - 1)), cg_i64(c, a->nr)));
+}
+
+cg_value attend_is_sure(cg *c, const attend *a, cg_value top)
+{
+    return cg_fcmp(c, LLVMRealOGT, top, cg_fill(c, LLVMTypeOf(top), a->of.fill / 2));
+}
+
+cg_value attend_columns(cg *c, int64_t width, cg_value column)
+{
+    return width % c->target->nr == 0 ? NULL : cg_mask_first(c, c->lanes, cg_sub(c, cg_i64(c, width), column));
+}
+
+cg_value attend_larger(cg *c, cg_value a, cg_value b) { return cg_select(c, cg_fcmp(c, LLVMRealOGT, a, b), a, b); }
