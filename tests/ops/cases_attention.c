@@ -112,6 +112,23 @@ static ir_value turned(ir_graph *g, const ir_value *in)
     return ir_build_transpose(g, causal(g, in), heads_third);
 }
 
+/* The gradients of query, key and value at a gradient in[3] of the result, one after another. */
+static ir_value back(ir_graph *g, const ir_value *in)
+{
+    const ir_value y = plain(g, in), all = ir_node_of(g, y)->in[0];
+    const ir_node n = *ir_node_of(g, all);
+    ir_value operand[ATTENTION_GRADIENT + 1];
+    ir_attr attr[8];
+    for (int i = 0; i < n.in_count; i++) operand[i] = n.in[i];
+    for (int i = 0; i < 3; i++) operand[ATTENTION_RESULT + i] = ir_build_get(g, all, i);
+    operand[ATTENTION_GRADIENT] = in[3];
+    for (int i = 0; i < n.attr_count; i++) attr[i] = n.attr[i];
+    attr[n.attr_count] = (ir_attr){.name = ATTR_result_dims, .ints = {3, in_order}};
+    const ir_value made = ir_build(g, OP_attention_back, (int)countof(operand), operand, n.attr_count + 1, attr, NULL);
+    const ir_value parts[] = {ir_build_get(g, made, 0), ir_build_get(g, made, 1), ir_build_get(g, made, 2)};
+    return ir_build_concatenate(g, 3, parts, 1);
+}
+
 #define MATRICES(rows, keys, width, values)                                                                            \
     {"f32[N," rows "," width "]", -2, 2, 0, NULL}, {"f32[N," keys "," width "]", -2, 2, 0, NULL},                      \
     {"f32[N," keys "," values "]", -2, 2, 0, NULL}
@@ -120,6 +137,16 @@ static ir_value turned(ir_graph *g, const ir_value *in)
     {"f32[1," keys "," values "]", -2, 2, 0, NULL}
 
 static const ops_case cases[] = {
+    {.name = "attention_known", .op = OP_attention, .n = 1, .build = plain,
+     .in = {{"f32[N,2,2]", -2, 2, VALUES(1, 2, 0, -1)}, {"f32[N,3,2]", -2, 2, VALUES(1, 0, 0.5, 1, -1, 2)},
+            {"f32[N,3,2]", -2, 2, VALUES(1, -1, 2, 0, 0, 3)}},
+     .expect = EXPECT(0.896957537, 1.22613537, 1.12087216, 0.0524907786)},
+    {.name = "attention_back_known", .op = OP_attention_back, .n = 1, .build = back,
+     .in = {{"f32[N,2,2]", -2, 2, VALUES(1, 2, 0, -1)}, {"f32[N,3,2]", -2, 2, VALUES(1, 0, 0.5, 1, -1, 2)},
+            {"f32[N,3,2]", -2, 2, VALUES(1, -1, 2, 0, 0, 3)}, {"f32[N,2,2]", -2, 2, VALUES(1, 0.5, -1, 2)}},
+     .expect = EXPECT(-0.0397697616, 0.0842096291, -1.23164827, 1.15606968, -0.0865446821, 0.329366887, 0.0888797351,
+         0.328916649, -0.00233505298, -0.658283536, -0.335109063, 1.09864645, 0.0555972189, 0.795788324, 0.279511844,
+         0.60556523)},
     {.name = "attention", .op = OP_attention, .build = plain, .in = {MATRICES("3", "5", "4", "6")}},
     {.name = "attention_whole_panels", .op = OP_attention, .build = plain, .in = {MATRICES("6", "32", "16", "16")}},
     {.name = "attention_one_row", .op = OP_attention, .build = plain, .in = {MATRICES("1", "7", "1", "1")}},
