@@ -37,6 +37,7 @@ typedef struct builder {
     size_t arg_count, arg_capacity;
     ir_value *stack;
     size_t stack_count, stack_capacity;
+    int size_unit; /* what its dimension_size asks for */
 } builder;
 
 static bool is_root(const ir_kernel *k, ir_value v)
@@ -76,6 +77,7 @@ static ir_node translate(builder *b, ir_value v)
         arena_push(b->a, b->arg, b->arg_count, b->arg_capacity, v);
     } else if (n->op == OP_dimension_size) {
         ir_dim d = b->from->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
+        b->size_unit = base_max(b->size_unit, d.batch);
         out.in_count = 0;
         out.attr_count = 1;
         out.attr = make_int(b->a, ATTR_dimension, d.count);
@@ -130,7 +132,7 @@ static ir_place place_of(const ir_graph *g, ir_value v)
 {
     while (g->node[v].op == OP_reshape && (!g->place || g->place[v].space == SPACE_none))
         v = g->node[v].in[0];
-    if (!g->place) return (ir_place){SPACE_none, v};
+    if (!g->place) return (ir_place){SPACE_none, v, 0};
     return g->place[v];
 }
 
@@ -142,6 +144,7 @@ static bool overlaps_root(const ir_graph *g, ir_value v, const ir_kernel *k)
     for (int r = 0; r < k->root_count; r++) {
         ir_place root = place_of(g, k->root[r]);
         if (root.space != at.space) continue;
+        if (root.ragged != at.ragged) continue;
         if (at.space != SPACE_fixed && at.space != SPACE_batch) {
             if (root.offset == at.offset) return true;
             continue;
@@ -198,6 +201,26 @@ static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
     return true;
 }
 
+/* The open number that a kernel's shapes are multiples of: the `n` it is given. Operations on ragged rows have two, and are
+ * given the rows. */
+static int find_unit(const cg_body *b, int size_unit)
+{
+    int unit = size_unit;
+    if (b->main != IR_NONE) {
+        const ir_op op = b->graph->node[b->main].op;
+        if (op == OP_ragged_sum || op == OP_ragged_max || op == OP_ragged_spread) return UNIT_rows;
+    }
+    for (size_t v = 0; v < b->graph->count; v++) {
+        const ir_node *n = &b->graph->node[v];
+        for (int i = 0; i < n->type.rank; i++) {
+            const int own = n->type.dim[i].batch;
+            bug_if(own != unit && base_min(own, unit) == UNIT_rows, "a kernel over both rows and values");
+            unit = base_max(unit, own);
+        }
+    }
+    return unit;
+}
+
 bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d,
                    cg_body *out_body)
 {
@@ -230,6 +253,7 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
     if (out_body->kind == KERNEL_loop || k->kind == KERNEL_row || k->kind == KERNEL_reduce) {
         cg_body_collapse(a, out_body);
     }
+    out_body->unit = find_unit(out_body, b.size_unit);
     out_body->key = cg_body_key(a, out_body);
     return true;
 }

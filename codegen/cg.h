@@ -117,6 +117,7 @@ struct cg_body {
     const bool
         *arg_shared; /* the argument's memory is also written by this kernel (in place), or is a root */
     const char *key; /* canonical text: kernels with equal keys are one function */
+    int unit; /* ir_unit: what the kernel's n counts */
 };
 /* Per value of g: it lies in memory (views included). */
 bool *cg_memory_map(arena *a, const ir_graph *g);

@@ -80,5 +80,6 @@ void cg_nest_words(cg *c);
 void cg_nest_custom_call(cg *c);
 void cg_nest_sparse(cg *c);
 void cg_nest_attention(cg *c);
+void cg_nest_ragged(cg *c);
 
 #endif

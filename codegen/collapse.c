@@ -241,7 +241,7 @@ static void seams_reduce(collapse *k, ir_value v, const ir_node *n)
     seams_by_map(k, v, n->in[0], goes);
 }
 
-static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
+static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }
 
 /* reshape: where a prefix of both shapes has equal size, the seams are one. */
 static void seams_reshape(collapse *k, ir_value v, const ir_node *n)

@@ -5,7 +5,7 @@
 
 static const ir_type *type_of(const collapse *k, ir_value v) { return &k->g->node[v].type; }
 static bool is_kept(const collapse *k, ir_value v, int d) { return !k->drop[k->first[v] + d]; }
-static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
+static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }
 
 int collapse_group_of(collapse *k, ir_value v, int d)
 {

@@ -22,7 +22,7 @@ static ir_dim contracted(const ir_graph *g, const ir_node *n)
         const int64_t *dims = ir_attr_ints(n, ATTR_lhs_contracting, &count);
         for (int i = 0; i < count; i++) {
             ir_dim d = g->node[n->in[0]].type.dim[dims[i]];
-            all = (ir_dim){all.count * d.count, all.batch || d.batch};
+            all = (ir_dim){all.count * d.count, all.batch | d.batch};
         }
         return all;
     }
@@ -30,7 +30,7 @@ static ir_dim contracted(const ir_graph *g, const ir_node *n)
     const char *layout = ir_attr_text(n, ATTR_rhs_layout);
     for (int d = 0; d < kernel->rank && layout[d]; d++) {
         if (layout[d] == 'o') continue;
-        all = (ir_dim){all.count * kernel->dim[d].count, all.batch || kernel->dim[d].batch};
+        all = (ir_dim){all.count * kernel->dim[d].count, all.batch | kernel->dim[d].batch};
     }
     return all;
 }
@@ -51,7 +51,7 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
         case CLASS_CONTRACT: {
             ir_dim k = contracted(g, n);
             int64_t parts = ir_attr_int(n, ATTR_splits, 1); /* each adds its share of the products */
-            add((ir_dim){all.count / parts, all.batch || k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
+            add((ir_dim){all.count / parts, all.batch | k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
             break;
         }
         case CLASS_SOURCE:

@@ -286,7 +286,7 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     const int last = x->lhs.rank - 3;
     ir_dim rows = ir_fixed(1);
     for (int d = 0; d <= last; d++) {
-        rows = (ir_dim){rows.count * x->size[ROLE_M][d].count, rows.batch || x->size[ROLE_M][d].batch};
+        rows = (ir_dim){rows.count * x->size[ROLE_M][d].count, rows.batch | x->size[ROLE_M][d].batch};
     }
     const int64_t elements = x->size[ROLE_M][last + 1].count * x->size[ROLE_B][0].count;
     const int64_t grain = cg_grain(elements * 8, 2 * elements * contraction_size(x, ROLE_K).count / c->lanes);

@@ -99,7 +99,7 @@ static void write_row(cg *c, const direct *q, cg_value row)
     cg_loop_end(c, &l, NULL);
 }
 
-static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
+static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }
 
 static int lanes_for(const cg *c, const direct *q)
 {

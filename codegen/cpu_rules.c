@@ -314,6 +314,7 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define NEST_custom_call cg_nest_custom_call
 #define NEST_sparse cg_nest_sparse
 #define NEST_attention cg_nest_attention
+#define NEST_ragged cg_nest_ragged
 #define NEST_while NULL /* body.c refuses it by name */
 #define NEST_scan NULL  /* launches of its own: program.c */
 #define CPU_TUPLE(f)                                                                                         \

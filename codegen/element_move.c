@@ -181,7 +181,7 @@ cg_value cg_read_dynamic_update_slice(cg *c, ir_value v, const cg_index *index)
 
 /* ---- reshape of what is not in memory ------------------------------------------------------- */
 
-static ir_dim product(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch || b.batch}; }
+static ir_dim product(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }
 
 /* One group of dims of both shapes with equal products: dims [i, i_end) of the result, [j, j_end) of the
  * operand. */

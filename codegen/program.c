@@ -8,7 +8,7 @@
 
 typedef struct row {
     cg *c;
-    cg_value field[24];
+    cg_value field[28];
     unsigned count;
 } row;
 
@@ -53,19 +53,25 @@ static cg_value add_table(cg *c, size_t count, cg_value *item)
     return add_constant(c, LLVMConstArray2(LLVMTypeOf(item[0]), item, count), 16);
 }
 
+/* 1 + the ragged input whose values the unit counts, 0: none. */
+static int ragged_of(int unit) { return unit >= UNIT_values ? 1 + unit - UNIT_values : 0; }
+
 static cg_value make_shape(cg *c, const ir_type *t)
 {
     row r = {.c = c};
     cg_value dim[8];
     uint32_t batch = 0;
+    int ragged = 0;
     for (int i = 0; i < 8; i++) {
         dim[i] = cg_i64(c, i < t->rank ? t->dim[i].count : 0);
-        if (i < t->rank && t->dim[i].batch) batch |= 1u << i;
+        if (i >= t->rank || !t->dim[i].batch) continue;
+        batch |= 1u << i;
+        ragged = ragged_of(t->dim[i].batch);
     }
     put_i32(&r, t->dtype);
     put_i32(&r, t->rank);
     put_i32(&r, batch);
-    put_i32(&r, 0);
+    put_i32(&r, ragged);
     put(&r, LLVMConstArray2(c->i64, dim, 8));
     return finish(&r);
 }
@@ -89,7 +95,7 @@ static bool is_sliced(const scan_place *scan, const ir_graph *body, ir_value v)
                   index = ir_attr_int(&body->node[v], ATTR_index, 0);
     if (body->node[v].op == OP_parameter) {
         return index >= carried &&
-               body->node[v].type.rank < scan->around->node[scan->node->in[index]].type.rank;
+               ir_scan_is_sliced(scan->node, &scan->around->node[scan->node->in[index]].type, &body->node[v].type);
     }
     for (size_t i = (size_t)carried; i < body->output_count; i++) {
         if (behind_views(body, body->output[i].value) == v) return true;
@@ -103,8 +109,8 @@ static int64_t step_of(const scan_place *scan, const ir_graph *body, ir_value v)
 {
     const ir_type *t = &body->node[v].type;
     ir_dim elements = ir_fixed(0);
-    if (!scan || ir_attr_int(scan->node, ATTR_length, 0) < 2 || !is_sliced(scan, body, behind_views(body, v)))
-        return 0;
+    if (!scan || !is_sliced(scan, body, behind_views(body, v))) return 0;
+    if (!ir_scan_unit(scan->node) && ir_attr_int(scan->node, ATTR_length, 0) < 2) return 0;
     ir_type_elements(t, &elements);
     return elements.count * (int64_t)ir_dtype_size(t->dtype);
 }
@@ -113,7 +119,7 @@ static cg_value make_place(cg *c, const ir_graph *g, ir_value v, const scan_plac
 {
     const int64_t step = step_of(scan, g, v);
     bool step_batch = false;
-    for (int i = 0; i < g->node[v].type.rank; i++) step_batch |= g->node[v].type.dim[i].batch;
+    for (int i = 0; i < g->node[v].type.rank; i++) step_batch |= g->node[v].type.dim[i].batch != 0;
     static const uint32_t spaces[] = {
         [SPACE_fixed] = TFCC_FIXED, [SPACE_batch] = TFCC_BATCH,   [SPACE_variable] = TFCC_VARIABLE,
         [SPACE_input] = TFCC_INPUT, [SPACE_output] = TFCC_OUTPUT, [SPACE_constant] = TFCC_CONSTANT};
@@ -121,25 +127,27 @@ static cg_value make_place(cg *c, const ir_graph *g, ir_value v, const scan_plac
     ir_place at = g->place[v];
     const ir_node *n = &g->node[v];
     if (at.space == SPACE_none && n->op == OP_variable)
-        at = (ir_place){SPACE_variable, ir_attr_int(n, ATTR_index, 0)};
+        at = (ir_place){SPACE_variable, ir_attr_int(n, ATTR_index, 0), 0};
     if (at.space == SPACE_none && n->op == OP_parameter)
-        at = (ir_place){SPACE_input, ir_attr_int(n, ATTR_index, 0)};
+        at = (ir_place){SPACE_input, ir_attr_int(n, ATTR_index, 0), 0};
     bug_if(at.space == SPACE_none, "value %%%d (%s) of graph %s has no place in memory", (int)v,
            ir_op_name(n->op), g->name);
     row r = {.c = c};
     bug_if(step && at.space == SPACE_input, "a loop goes through input %lld by steps", (long long)at.offset);
-    put_i32(&r, spaces[at.space]);
-    put_i32(&r, step_batch);
+    put_i32(&r, at.space == SPACE_batch && at.ragged > 0 ? TFCC_RAGGED + (uint32_t)at.ragged - 1 : spaces[at.space]);
+    put_i32(&r, scan && ir_scan_unit(scan->node) ? TFCC_STEP_VALUES : step_batch);
     put_i64(&r, at.offset);
     put_i64(&r, step);
     return finish(&r);
 }
 
-static void put_loop(row *r, size_t launches, const ir_node *scan)
+static void put_loop(row *r, size_t launches, const ir_node *scan, int ragged)
 {
     put_i32(r, (int64_t)launches);
     put_i32(r, scan ? ir_attr_int(scan, ATTR_reverse, 0) : 0);
     put_i64(r, scan ? ir_attr_int(scan, ATTR_length, 0) : 0);
+    put_i32(r, ragged);
+    put_i32(r, scan ? ragged_of(ir_scan_unit(scan)) : 0);
 }
 
 /* What a kernel has written when its last launch is done. */
@@ -167,7 +175,7 @@ static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int whi
     put(&r, cg_function_import(c, l->fn));
     put(&r, places);
     put_i32(&r, run->arg_count);
-    put_i32(&r, l->rows.batch);
+    put_i32(&r, l->rows.batch != 0);
     put_i64(&r, l->rows.count);
     put_i64(&r, l->grain);
     put_i64(&r, l->times);
@@ -176,7 +184,7 @@ static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int whi
     put_i64(&r, run->batch_flops / all);
     put_i64(&r, run->batch_bytes / all);
     put_text(&r, run->name);
-    put_loop(&r, 0, NULL);
+    put_loop(&r, 0, NULL, ragged_of(run->kernel->body->unit));
     int64_t watched = 0;
     put(&r, which + 1 < all ? null_pointer(c) : add_watch(c, g, run, &watched));
     put_i64(&r, watched);
@@ -194,7 +202,7 @@ static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
     put_i64(&r, 1);
     for (int i = 0; i < 5; i++) put_i64(&r, 0);
     put_text(&r, run->name);
-    put_loop(&r, launches, run->scan);
+    put_loop(&r, launches, run->scan, 0);
     put(&r, null_pointer(c));
     put_i64(&r, 0);
     return finish(&r);
@@ -234,7 +242,9 @@ static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
 {
     row r = {.c = c};
     launch_list launch = {0};
-    cg_value *output = arena_array(c->arena, cg_value, g->output_count);
+    cg_value *output = arena_array(c->arena, cg_value, g->output_count), ragged[IR_MAX_RAGGED];
+    const int count = g->module ? g->module->ragged_count : 0;
+    for (int i = 0; i < count; i++) ragged[i] = cg_i64(c, g->ragged_bytes[i]);
     for (size_t i = 0; i < g->output_count; i++) {
         row o = {.c = c};
         put_text(&o, g->output[i].name);
@@ -250,6 +260,7 @@ static cg_value make_graph(cg *c, const ir_graph *g, const cg_run *run)
     put_i64(&r, (int64_t)g->output_count);
     put_i64(&r, g->fixed_bytes);
     put_i64(&r, g->batch_bytes);
+    put(&r, add_table(c, (size_t)count, ragged));
     return finish(&r);
 }
 
@@ -335,7 +346,8 @@ static cg_value make_variable(cg *c, const ir_module *m, const ir_variable *v)
 static cg_value make_port(cg *c, const ir_port *p)
 {
     static const uint32_t kinds[] = {
-        [PORT_x] = TFCC_PORT_X, [PORT_y] = TFCC_PORT_Y, [PORT_sample_weight] = TFCC_PORT_SAMPLE_WEIGHT};
+        [PORT_x] = TFCC_PORT_X, [PORT_y] = TFCC_PORT_Y, [PORT_sample_weight] = TFCC_PORT_SAMPLE_WEIGHT,
+        [PORT_made] = TFCC_PORT_MADE};
     row r = {.c = c};
     put_text(&r, p->name);
     put_i32(&r, kinds[p->kind]);
@@ -345,6 +357,8 @@ static cg_value make_port(cg *c, const ir_port *p)
     put_i64(&r, p->ignored);
     put_i32(&r, p->padded);
     put_i32(&r, p->indexed);
+    put_i32(&r, p->ragged);
+    put_i32(&r, p->part);
     return finish(&r);
 }
 
@@ -388,6 +402,7 @@ void cg_program_emit(cg *c, const cg_plan *p)
     put_i64(&r, m->optimizer && ir_record_number(m->optimizer, "use_ema", 0) != 0);
     put_text(&r, o->config);
     put_text(&r, o->metadata);
+    put_i64(&r, m->ragged_count);
     cg_value value = finish(&r);
     cg_value program = LLVMAddGlobal(c->module, LLVMTypeOf(value), "tfcc_program_data");
     LLVMSetInitializer(program, value);

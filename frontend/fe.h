@@ -223,6 +223,7 @@ struct fe_lower {
     ir_value *unmasked;     /* values whose mask fe_mask_clear took away */
     size_t unmasked_count, unmasked_capacity;
     size_t calls;           /* so far: hostile models are stopped by it */
+    bool values_are_rows;   /* ragged rows are taken as a batch of values: ragged.h */
 };
 
 /* Calls a layer: sets l->layer and the origin, checks `refusal`, passes masks on, applies the activity regularizer, casts

@@ -42,6 +42,18 @@ static int64_t find_dim(fe *f, const char *input, int axis)
     return found;
 }
 
+/* [N, None, ...] becomes [V, ...]. */
+static bool take_ragged(fe *f, const fe_layer *layer, ir_port *port)
+{
+    if (f->module->ragged_count == IR_MAX_RAGGED)
+        return fe_layer_error(f, layer, "expected at most %d ragged inputs", (int)IR_MAX_RAGGED);
+    port->ragged = f->module->ragged_count + 1;
+    port->type.dim[0].batch = (uint8_t)(UNIT_values + port->ragged - 1);
+    for (int i = 2; i < port->type.rank; i++) port->type.dim[i - 1] = port->type.dim[i];
+    port->type.rank--;
+    return true;
+}
+
 /* guess: a size to take where --dim gives none, or NULL. */
 static bool add_input(fe *f, const fe_layer *top, size_t index, const size_place *guess)
 {
@@ -54,7 +66,7 @@ static bool add_input(fe *f, const fe_layer *top, size_t index, const size_place
     }
     port.type.dim[0] = ir_batch(1);
     for (int i = 1; i < port.type.rank; i++) {
-        if (port.type.dim[i].count > 0) continue;
+        if (port.type.dim[i].count > 0 || input->ragged) continue;
         int64_t size = find_dim(f, layer->name, i);
         if (size < 0 && guess && guess->input == index && guess->axis == i) size = guess->size;
         if (size < 0) {
@@ -63,15 +75,22 @@ static bool add_input(fe *f, const fe_layer *top, size_t index, const size_place
         }
         port.type.dim[i] = ir_fixed(size);
     }
+    if (input->ragged && !take_ragged(f, layer, &port)) return false;
     ir_dim elements;
     if (!ir_type_elements(&port.type, &elements)) return fe_layer_error(f, layer, "the input is too large");
-    input->type = port.type;
+    if (!input->ragged) input->type = port.type;
     if (input->sparse) {
         port.classes = port.type.dim[1].count;
         port.type = ir_type_make(DTYPE_row, 1, port.type.dim);
     }
     input->type.dim[0] = ir_fixed(-1);
     input->port = ir_module_add_port(f->module, port);
+    if (port.ragged > 0) {
+        const ir_dim rows = ir_batch(1);
+        const ir_port ends = {.name = layer->name, .kind = PORT_made, .type = ir_type_make(DTYPE_i64, 1, &rows),
+                              .ragged = port.ragged, .part = RAGGED_ends};
+        ir_module_add_port(f->module, ends);
+    }
     return true;
 }
 
@@ -102,7 +121,7 @@ static bool find_open(fe *f, const fe_model *m, size_place *out_open)
         const fe_input *input = layer->state;
         if (input->any) return false;
         for (int i = 1; i < input->type.rank; i++) {
-            if (input->type.dim[i].count > 0 || find_dim(f, layer->name, i) > 0) continue;
+            if (input->type.dim[i].count > 0 || input->ragged || find_dim(f, layer->name, i) > 0) continue;
             *out_open = (size_place){k, i, -1};
             count++;
         }

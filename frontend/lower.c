@@ -2,6 +2,7 @@
  * activity penalties, and limits that stop hostile models. */
 #include "frontend/keras2.h"
 #include "frontend/layers.h"
+#include "frontend/ragged.h"
 
 /* A model of shared models can ask for exponentially many calls; real ones stay far below. */
 enum { MOST_CALLS = 1 << 20, MOST_NODES = 1 << 22 };
@@ -168,7 +169,8 @@ bool fe_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
     fe_args prepared;
     fe_value result = {.kind = FE_NULL};
     prepare_args(l, layer, args, &prepared);
-    bool ok = fe_strings_check(l, layer, &prepared) && layer->class->call(l, layer, &prepared, &result);
+    bool ok = fe_strings_check(l, layer, &prepared) &&
+              (fe_ragged_any(l, &prepared) ? fe_ragged_call : layer->class->call)(l, layer, &prepared, &result);
     if (ok) {
         finish_masks(layer, &prepared, &result);
         if (layer->activity_regularizer) ok = add_activity_penalty(l, layer, &result);

@@ -45,7 +45,14 @@ bool fe_read_input_layer(fe *f, fe_layer *layer, fe_config *config)
     ok = fe_config_bool_or(config, "sparse", false, &sparse) &&
          fe_config_bool_or(config, "ragged", false, &ragged) && ok;
     input->sparse = sparse;
-    if (ok && ragged) ok = fe_error(f, &config->at, "ragged inputs are not supported: pad them, with Masking or mask_zero");
+    input->ragged = ragged;
+    if (ok && sparse && ragged) ok = fe_error(f, &config->at, "expected an input that is sparse or ragged, not both");
+    if (ok && ragged && (input->type.rank < 2 || input->type.dim[1].count >= 0))
+        ok = fe_error(f, &config->at, "expected a ragged input to have an open size behind the batch: shape=(None, ...)");
+    for (int i = 2; ok && ragged && i < input->type.rank; i++) {
+        if (input->type.dim[i].count < 0)
+            ok = fe_error(f, &config->at, "ragged inputs with more than one open size are not supported");
+    }
     if (ok && sparse && (input->type.rank != 2 || input->type.dtype != DTYPE_f32))
         ok = fe_error(f, &config->at, "expected sparse inputs to be matrices of float32");
     fe_config_ignore(config, "optional input_tensor");
@@ -224,7 +231,7 @@ static bool substitute(fe_lower *l, const fe_model *m, const fe_value *result, c
 static bool adapt_input(fe_lower *l, const fe_layer *layer, fe_tensor in, fe_value *out)
 {
     const fe_input *input = layer->state;
-    if (input->any) {
+    if (input->any || (input->ragged && ir_type_of(l->g, in.value)->dim[0].batch >= UNIT_values)) {
         *out = (fe_value){.kind = FE_TENSOR, .tensor = in};
         return true;
     }

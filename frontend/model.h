@@ -56,6 +56,7 @@ typedef struct fe_input {
     ir_type type;
     bool any; /* a Sequential without InputLayer: takes what comes */
     bool sparse; /* its port takes sparse rows */
+    bool ragged; /* dim 1 is of different sizes: its port takes the values of all rows */
     int port; /* module port of an input of the outermost model, else -1 */
 } fe_input;
 fe_input *fe_layer_input(const fe_layer *layer); /* NULL: not an InputLayer */

@@ -1,5 +1,6 @@
 /* ops.c: the table of keras.ops, and the dtypes of results. */
 #include "frontend/ops.h"
+#include "frontend/ragged.h"
 
 #include <string.h>
 
@@ -25,7 +26,7 @@ const fe_op *fe_op_at(size_t index) { return &ops[index]; }
 bool fe_op_call(fe_lower *l, const fe_op *op, const fe_args *args, const fe_value *config, fe_value *out)
 {
     op_use u = {.l = l, .op = op, .args = args, .config = config};
-    return op->build(&u, out);
+    return fe_ragged_any(l, args) ? fe_ragged_op(&u, out) : op->build(&u, out);
 }
 
 /* ---- dtypes ------------------------------------------------------------------------------ */

@@ -5,12 +5,13 @@
 #include "frontend/fe.h"
 
 /* One call of an operation. */
-typedef struct op_use {
+typedef struct op_use op_use;
+struct op_use {
     fe_lower *l;
     const fe_op *op;
     const fe_args *args;
     const fe_value *config;
-} op_use;
+};
 
 typedef bool (*op_build)(op_use *u, fe_value *out);
 

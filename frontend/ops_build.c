@@ -42,7 +42,7 @@ bool op_check_type(op_use *u, const ir_type *t)
     if (t->rank > IR_MAX_RANK) return op_error(u, "expected a result of at most %d dimensions", IR_MAX_RANK);
     int batches = 0;
     for (int i = 0; i < t->rank; i++) {
-        batches += t->dim[i].batch;
+        batches += t->dim[i].batch != 0;
         if (t->dim[i].count < 1) return op_error(u, "expected a result with elements, found none");
     }
     if (batches > 1) return op_error(u, "a result with the batch in two dimensions is not supported");

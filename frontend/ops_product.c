@@ -204,7 +204,7 @@ bool op_build_kron(op_use *u, fe_value *out)
     }
     if (!op_check_type(u, &wide)) return false;
     for (int i = 0; i < ta.rank; i++)
-        merged.dim[i] = (ir_dim){ta.dim[i].count * tb.dim[i].count, ta.dim[i].batch || tb.dim[i].batch};
+        merged.dim[i] = (ir_dim){ta.dim[i].count * tb.dim[i].count, ta.dim[i].batch | tb.dim[i].batch};
     ir_value y = op_map2(u, OP_multiply, ir_build_broadcast_in_dim(u->l->g, a, &wide, at_a),
                          ir_build_broadcast_in_dim(u->l->g, b, &wide, at_b));
     return op_finish(u, ir_build_reshape(u->l->g, y, merged.rank, merged.dim), out);

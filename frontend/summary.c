@@ -102,7 +102,9 @@ static void put_shape(text *t, const ir_type *type)
     text_put(t, "(", 1);
     for (int i = 0; i < type->rank; i++) {
         if (i) text_put(t, ", ", 2);
-        if (type->dim[i].batch || type->dim[i].count < 0)
+        if (type->dim[i].batch >= UNIT_values)
+            text_put(t, "None, None", 10);
+        else if (type->dim[i].batch || type->dim[i].count < 0)
             text_put(t, "None", 4);
         else
             text_add(t, "%lld", (long long)type->dim[i].count);

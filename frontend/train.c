@@ -173,7 +173,8 @@ static bool is_shown(const fe_train *train, size_t index)
 static ir_value count_rows(fe_lower *l)
 {
     for (size_t i = 0; i < l->fe->module->port_count; i++) {
-        if (l->fe->module->port[i].kind == PORT_x)
+        const ir_type *t = &l->fe->module->port[i].type;
+        if (t->rank > 0 && ir_dim_equal(t->dim[0], ir_batch(1)))
             return ir_build_convert(l->g, ir_build_dimension_size(l->g, ir_build_parameter(l->g, (int)i), 0),
                                     DTYPE_f32);
     }

@@ -97,6 +97,7 @@ int ir_module_add_variable(ir_module *m, ir_variable v)
 int ir_module_add_port(ir_module *m, ir_port p)
 {
     arena_push(m->arena, m->port, m->port_count, m->port_capacity, p);
+    if (p.ragged > m->ragged_count) m->ragged_count = p.ragged;
     return (int)m->port_count - 1;
 }
 

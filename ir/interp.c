@@ -140,16 +140,16 @@ int64_t ir_array_count(const ir_array *x)
     return ir_type_elements_at(&x->type, 0);
 }
 
-ir_type interp_resolve(arena *a, const ir_type *t, int64_t n)
+ir_type interp_resolve(arena *a, const ir_type *t, const int64_t *unit)
 {
     ir_type r = *t;
     for (int i = 0; i < r.rank; i++) {
-        if (r.dim[i].batch) r.dim[i] = ir_fixed(r.dim[i].count * n);
+        if (r.dim[i].batch) r.dim[i] = ir_fixed(r.dim[i].count * unit[r.dim[i].batch]);
     }
     if (r.rank >= 0) return r;
     ir_type *element = arena_array(a, ir_type, (size_t)r.element_count);
     for (int i = 0; i < r.element_count; i++) {
-        element[i] = interp_resolve(a, &t->element[i], n);
+        element[i] = interp_resolve(a, &t->element[i], unit);
     }
     r.element = element;
     return r;
@@ -226,22 +226,29 @@ static void (*const class_rules[])(const interp *) = {
     [CLASS_NEST] = interp_run_nest,     [CLASS_TUPLE] = run_get,
 };
 
-ir_array ir_interpret_node(const ir_graph *g, ir_value v, arena *a, int64_t n,
-                           const ir_array *in)
+static ir_array run_node(const ir_graph *g, ir_value v, arena *a, const int64_t *unit, const ir_array *in)
 {
     const ir_node *node = ir_node_of(g, v);
     const ir_class class = ir_op_class(node->op);
-    const ir_type type = interp_resolve(a, &node->type, n);
+    const ir_type type = interp_resolve(a, &node->type, unit);
     ir_array out = {.type = type};
     if (class != CLASS_VIEW && class != CLASS_TUPLE) out = interp_array_new(a, &type);
     class_rules[class](
-        &(interp){.graph = g, .node = node, .arena = a, .n = n, .in = in, .out = &out});
+        &(interp){.graph = g, .node = node, .arena = a, .unit = unit, .in = in, .out = &out});
     return out;
 }
 
-static ir_array copy_array(arena *a, const ir_type *type, int64_t n, const ir_array *from)
+enum { UNITS = UNIT_values + IR_MAX_RAGGED };
+
+ir_array ir_interpret_node(const ir_graph *g, ir_value v, arena *a, int64_t n, const ir_array *in)
 {
-    ir_array x = {.type = interp_resolve(a, type, n)};
+    const int64_t unit[UNITS] = {1, n};
+    return run_node(g, v, a, unit, in);
+}
+
+static ir_array copy_array(arena *a, const ir_type *type, const int64_t *unit, const ir_array *from)
+{
+    ir_array x = {.type = interp_resolve(a, type, unit)};
     const size_t bytes = (size_t)ir_type_elements_at(&x.type, 0) * ir_dtype_size(x.type.dtype);
     bug_if(bytes > 0 && !from->data, "an input of the interpreter has no data");
     x.data = arena_alloc(a, bytes);
@@ -249,8 +256,8 @@ static ir_array copy_array(arena *a, const ir_type *type, int64_t n, const ir_ar
     return x;
 }
 
-void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports,
-                  ir_array *variables, ir_array *out_outputs)
+void interp_run_graph(const ir_graph *g, arena *a, const int64_t *unit, const ir_array *ports, ir_array *variables,
+                      ir_array *out_outputs)
 {
     const bool *live = ir_graph_live(g, a);
     ir_array *value = arena_array(a, ir_array, g->count);
@@ -260,14 +267,14 @@ void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports,
         if (node->op == OP_parameter || node->op == OP_variable) {
             const ir_array *from = node->op == OP_parameter ? ports : variables;
             bug_if(!from, "a body reads a variable");
-            value[v] = copy_array(a, &node->type, n, &from[ir_attr_int(node, ATTR_index, 0)]);
+            value[v] = copy_array(a, &node->type, unit, &from[ir_attr_int(node, ATTR_index, 0)]);
             continue;
         }
         ir_array *in = arena_array(a, ir_array, (size_t)node->in_count);
         for (int i = 0; i < node->in_count; i++) {
             in[i] = value[node->in[i]];
         }
-        value[v] = ir_interpret_node(g, v, a, n, in);
+        value[v] = run_node(g, v, a, unit, in);
     }
     for (size_t i = 0; i < g->output_count; i++) {
         out_outputs[i] = value[g->output[i].value];
@@ -277,4 +284,16 @@ void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports,
         const size_t bytes = (size_t)ir_array_count(from) * ir_dtype_size(from->type.dtype);
         if (bytes > 0) memcpy(variables[g->update[i].variable].data, from->data, bytes);
     }
+}
+
+void ir_interpret(const ir_graph *g, arena *a, int64_t n, const ir_array *ports, ir_array *variables,
+                  ir_array *out_outputs)
+{
+    int64_t unit[UNITS] = {1, n};
+    for (size_t v = 0; v < g->count; v++) {
+        const ir_node *node = &g->node[v];
+        if (node->op != OP_parameter || node->type.rank == 0 || node->type.dim[0].batch < UNIT_values) continue;
+        unit[node->type.dim[0].batch] = ports[ir_attr_int(node, ATTR_index, 0)].type.dim[0].count;
+    }
+    interp_run_graph(g, a, unit, ports, variables, out_outputs);
 }

@@ -19,7 +19,7 @@ typedef struct interp {
     const ir_graph *graph;
     const ir_node *node;
     arena *arena;
-    int64_t n;
+    const int64_t *unit; /* by ir_unit: 1, N, numbers of values */
     const ir_array *in;
     ir_array *out;
 } interp;
@@ -38,7 +38,10 @@ void interp_store(ir_array *x, int64_t at, interp_cell value);
 /* `value` of type `from` as type `to`: floats to integers truncate and clamp, NaN becomes 0. */
 interp_cell interp_convert(interp_cell value, ir_dtype from, ir_dtype to);
 
-ir_type interp_resolve(arena *a, const ir_type *t, int64_t n); /* N put in */
+ir_type interp_resolve(arena *a, const ir_type *t, const int64_t *unit); /* N put in */
+/* As ir_interpret. */
+void interp_run_graph(const ir_graph *g, arena *a, const int64_t *unit, const ir_array *ports, ir_array *variables,
+                      ir_array *out_outputs);
 ir_array interp_array_new(arena *a, const ir_type *t); /* t without batch dims; zeroed */
 
 /* Counts `index` up over the dims of t, row-major; false after the last. The first index is all
@@ -74,6 +77,10 @@ void interp_nest_tokens(const interp *c);
 void interp_nest_sparse_dot(const interp *c);
 void interp_nest_sparse_dot_back(const interp *c);
 void interp_nest_sparse_dense(const interp *c);
+void interp_nest_ragged_sum(const interp *c);
+void interp_nest_ragged_max(const interp *c);
+void interp_nest_ragged_spread(const interp *c);
+void interp_nest_ragged_permute(const interp *c);
 void interp_nest_while(const interp *c);
 void interp_nest_scan(const interp *c);
 void interp_nest_custom_call(const interp *c);

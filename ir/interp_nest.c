@@ -1,6 +1,7 @@
 /* interp_nest.c: operations with loops of their own: running reductions, scatter, sort, and
  * those that run a body graph. */
 #include "ir/interp.h"
+#include "sparse/ragged.h"
 
 #include <math.h>
 #include <string.h>
@@ -205,9 +206,9 @@ void interp_nest_while(const interp *c)
         arena scratch = {0};
         ir_array more;
         ir_array *next = arena_array(&scratch, ir_array, body->output_count);
-        ir_interpret(condition, &scratch, c->n, state, NULL, &more);
+        interp_run_graph(condition, &scratch, c->unit, state, NULL, &more);
         const bool go_on = interp_load(&more, 0).u != 0;
-        if (go_on) ir_interpret(body, &scratch, c->n, state, NULL, next);
+        if (go_on) interp_run_graph(body, &scratch, c->unit, state, NULL, next);
         for (int i = 0; go_on && i < c->node->in_count; i++) {
             copy_elements(&state[i], &next[i]);
         }
@@ -223,7 +224,7 @@ static bool is_sliced(const interp *c, const ir_graph *body, int i)
     for (size_t v = 0; v < body->count; v++) {
         const ir_node *node = &body->node[v];
         if (node->op == OP_parameter && ir_attr_int(node, ATTR_index, -1) == i)
-            return node->type.rank < c->in[i].type.rank;
+            return ir_scan_is_sliced(c->node, &c->graph->node[c->node->in[i]].type, &node->type);
     }
     return false;
 }
@@ -239,8 +240,54 @@ static ir_array slice_of(const ir_array *x, int64_t step)
     return slice;
 }
 
+/* Values `first` .. of x, as many as `count`: shares the data. */
+static ir_array rows_of(const ir_array *x, int64_t first, int64_t count)
+{
+    ir_array part = *x;
+    part.type.dim[0] = ir_fixed(1);
+    part.data = (char *)x->data + bytes_of(&part) * (size_t)first;
+    part.type.dim[0] = ir_fixed(count);
+    return part;
+}
+
+/* Step t runs over the rows that are longer than t, which come first: of states the others stay as they are. */
+static void run_ragged_scan(const interp *c)
+{
+    const ir_graph *body = ir_attr_find(c->node, ATTR_body)->graph;
+    const int carried = (int)ir_attr_int(c->node, ATTR_carried, 0), last = c->node->in_count - 1;
+    const bool reverse = ir_attr_int(c->node, ATTR_reverse, 0) != 0;
+    const int64_t *ends = c->in[last].data, count = c->in[last].type.dim[0].count;
+    const size_t values = (size_t)c->unit[ir_scan_unit(c->node)];
+    ir_array *result = c->out->data, *in = arena_array(c->arena, ir_array, (size_t)c->node->in_count);
+    ragged_rows rows = {.first = arena_array(c->arena, int64_t, values + 1),
+                        .order = arena_array(c->arena, int64_t, (size_t)count),
+                        .rank = arena_array(c->arena, int64_t, (size_t)count)};
+    tfcc_ragged_sort(&rows, ends, count);
+    for (int i = 0; i < carried; i++) copy_elements(&result[i], &c->in[i]);
+    for (int64_t k = 0; k < rows.longest; k++) {
+        const int64_t step = reverse ? rows.longest - 1 - k : k, first = rows.first[step];
+        int64_t unit[UNIT_values] = {1, rows.first[step + 1] - first};
+        arena scratch = {0};
+        ir_array *out = arena_array(&scratch, ir_array, body->output_count);
+        for (int i = 0; i <= last; i++) {
+            const ir_array from = i < carried ? result[i] : c->in[i];
+            in[i] = i >= carried && is_sliced(c, body, i) ? rows_of(&from, first, unit[UNIT_rows]) : from;
+        }
+        interp_run_graph(body, &scratch, unit, in, NULL, out);
+        for (int i = 0; i < (int)body->output_count; i++) {
+            const ir_array to = rows_of(&result[i], i < carried ? 0 : first, unit[UNIT_rows]);
+            copy_elements(i < carried && !body->node[body->output[i].value].type.dim[0].batch ? &result[i] : &to, &out[i]);
+        }
+        arena_done(&scratch);
+    }
+}
+
 void interp_nest_scan(const interp *c)
 {
+    if (ir_scan_unit(c->node)) {
+        run_ragged_scan(c);
+        return;
+    }
     const ir_graph *body = ir_attr_find(c->node, ATTR_body)->graph;
     const int carried = (int)ir_attr_int(c->node, ATTR_carried, 0);
     const int64_t length = ir_attr_int(c->node, ATTR_length, 0);
@@ -258,7 +305,7 @@ void interp_nest_scan(const interp *c)
         for (int i = carried; i < c->node->in_count; i++) {
             in[i] = is_sliced(c, body, i) ? slice_of(&c->in[i], step) : c->in[i];
         }
-        ir_interpret(body, &scratch, c->n, in, NULL, out);
+        interp_run_graph(body, &scratch, c->unit, in, NULL, out);
         for (int i = 0; i < (int)body->output_count; i++) {
             const ir_array to = i < carried ? result[i] : slice_of(&result[i], step);
             copy_elements(&to, &out[i]);

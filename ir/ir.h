@@ -36,11 +36,13 @@ static inline bool ir_dtype_is_float(ir_dtype t) { return t >= DTYPE_f16 && t <=
 
 enum { IR_MAX_RANK = 8 };
 
-/* A dimension: `count` elements, or count * N where N is the number of rows of the batch, which stays
- * unknown until the program runs. */
+/* A dimension: `count` elements, or a multiple of a number that stays unknown until the program runs: N, the rows of the
+ * batch, or V0, V1 ..., the values that a ragged input has in the batch. */
+typedef enum ir_unit { UNIT_one, UNIT_rows, UNIT_values } ir_unit; /* UNIT_values + k: of ragged input k */
+enum { IR_MAX_RAGGED = 16 };
 typedef struct ir_dim {
     int64_t count;
-    bool batch;
+    uint8_t batch; /* ir_unit */
 } ir_dim;
 
 typedef struct ir_type {
@@ -52,7 +54,7 @@ typedef struct ir_type {
 } ir_type;
 
 static inline ir_dim ir_fixed(int64_t count) { return (ir_dim){count, false}; }
-static inline ir_dim ir_batch(int64_t count) { return (ir_dim){count, true}; }
+static inline ir_dim ir_batch(int64_t count) { return (ir_dim){count, UNIT_rows}; }
 static inline bool ir_dim_equal(ir_dim a, ir_dim b) { return a.count == b.count && a.batch == b.batch; }
 ir_type ir_type_make(ir_dtype dtype, int rank, const ir_dim *dim);
 ir_type ir_type_scalar(ir_dtype dtype);
@@ -60,7 +62,7 @@ ir_type ir_type_with_dtype(ir_type type, ir_dtype dtype);
 ir_type ir_type_tuple(arena *a, int count, const ir_type *element);
 bool ir_type_equal(const ir_type *a, const ir_type *b);       /* dtype and shape */
 bool ir_type_same_shape(const ir_type *a, const ir_type *b);  /* shape only */
-/* Product of the dims as one ir_dim: count * N^batch. False when N occurs twice or int64 overflows. */
+/* Product of the dims as one ir_dim. False when open numbers occur twice or int64 overflows. */
 bool ir_type_elements(const ir_type *t, ir_dim *out_elements);
 int64_t ir_type_elements_at(const ir_type *t, int64_t n); /* with a given N */
 void ir_type_print(const ir_type *t, text *to);           /* f32[N,784] */
@@ -140,6 +142,12 @@ typedef struct ir_node {
     ir_origin_id origin;
 } ir_node;
 
+/* Of a scan: whose values it steps through (0: its steps are counted by `length`); whether an operand behind the carried
+ * ones is taken apart by step; and the type of what a step gives, for all steps. */
+uint8_t ir_scan_unit(const ir_node *scan);
+bool ir_scan_is_sliced(const ir_node *scan, const ir_type *operand, const ir_type *parameter);
+bool ir_scan_stack_type(const ir_node *scan, const ir_type *t, ir_type *out); /* false: there is none */
+
 /* A named result of a graph: a prediction, the loss, a metric. */
 typedef struct ir_output {
     const char *name;
@@ -180,7 +188,7 @@ typedef struct ir_kernel {
 typedef enum ir_space {
     SPACE_none,     /* nowhere: computed inside kernels */
     SPACE_fixed,    /* byte `offset` of the slab whose size does not depend on N */
-    SPACE_batch,    /* byte `offset` * N of the slab that grows with N */
+    SPACE_batch,    /* byte `offset` * N of the slab that grows with N; with `ragged` of one that grows with V0, V1 ... */
     SPACE_variable, /* the memory of variable `offset` */
     SPACE_input,    /* the caller's buffer of input port `offset` */
     SPACE_output,   /* the caller's buffer of output `offset` */
@@ -191,6 +199,7 @@ const char *ir_space_name(ir_space space);
 typedef struct ir_place {
     ir_space space;
     int64_t offset;
+    int ragged; /* SPACE_batch: 1 + the ragged input with whose values it grows; 0: with the rows */
 } ir_place;
 
 typedef struct ir_graph {
@@ -214,6 +223,7 @@ typedef struct ir_graph {
     size_t kernel_count, kernel_capacity;
     ir_place *place;          /* per value; from pass `plan_memory` on */
     int64_t fixed_bytes, batch_bytes; /* slab sizes: fixed, and per row of the batch */
+    int64_t ragged_bytes[IR_MAX_RAGGED]; /* and per value of the ragged inputs */
 } ir_graph;
 
 /* How a row kernel makes its roots: the columns of a row are walked in passes; a root belongs to the first pass in which
@@ -282,10 +292,19 @@ typedef struct ir_variable {
     const void *data;    /* initial bytes known at compile time, or NULL (then the initializer holds) */
 } ir_variable;
 
-typedef enum ir_port_kind { PORT_x, PORT_y, PORT_sample_weight } ir_port_kind;
+typedef enum ir_port_kind {
+    PORT_x, PORT_y, PORT_sample_weight,
+    PORT_made /* by the runtime: a part of a ragged input behind its values */
+} ir_port_kind;
+
+/* What the program is given of a ragged input: sparse/ragged.h. */
+typedef enum ir_ragged_part {
+    RAGGED_values, RAGGED_ends, RAGGED_order, RAGGED_rank, RAGGED_pack, RAGGED_unpack, RAGGED_pack_back, RAGGED_unpack_back
+} ir_ragged_part;
 
 /* An array that the program takes in: model inputs, targets, sample weights (always present: the runtime
- * fills in ones). The first dim is N. */
+ * fills in ones). The first dim is N, of a ragged input's parts
+ * the rows or the values. */
 typedef struct ir_port {
     const char *name;  /* input layer, or output for y and sample weights */
     ir_port_kind kind;
@@ -295,6 +314,8 @@ typedef struct ir_port {
     int64_t ignored;
     bool padded;       /* data may be narrower in the last dim: it is filled up with 0 */
     bool indexed;      /* data may be class indices without the last dim: each becomes a row with one 1 */
+    int ragged;        /* 1 + the ragged input that this is a part of; 0: rows like any others */
+    ir_ragged_part part;
 } ir_port;
 
 typedef struct ir_module {
@@ -305,6 +326,7 @@ typedef struct ir_module {
     struct map *variable_names; /* names in use: for the suffixes */
     ir_port *port;
     size_t port_count, port_capacity;
+    int ragged_count;           /* ragged inputs */
     ir_origin *origin;
     size_t origin_count, origin_capacity;
     const ir_record *optimizer; /* NULL: not trained; read by passes/gradient_pipeline.c and optimizer.c */
@@ -471,7 +493,7 @@ bool ir_is_filled(const ir_graph *g, ir_value v, double *out_number);
 
 /* ---- reference interpreter (interp.c): slow, plain, the oracle of every code generator -------------------- */
 
-/* Dense row-major elements; the first dim of ports is `n` rows. */
+/* Dense row-major elements; the first dim of ports is `n` rows, or the values of a ragged input. */
 typedef struct ir_array {
     ir_type type; /* no batch dims: N has been put in */
     void *data;

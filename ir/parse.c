@@ -126,19 +126,29 @@ bool parse_int_within(parser *p, int64_t low, int64_t high, int64_t *out_number)
 
 /* ---- types ---------------------------------------------------------------------------------- */
 
-static bool parse_dim(parser *p, ir_dim *out_dim)
+/* N, or V and the number of a ragged input. */
+bool parse_unit(parser *p, uint8_t *out_unit)
 {
-    if (lex_is_word(&p->lex, "N")) {
-        *out_dim = ir_batch(1);
+    static const char *const names[] = {"N",  "V0", "V1", "V2",  "V3",  "V4",  "V5",  "V6", "V7",
+                                        "V8", "V9", "V10", "V11", "V12", "V13", "V14", "V15"};
+    for (size_t i = 0; i < countof(names); i++) {
+        if (!lex_is_word(&p->lex, names[i])) continue;
+        *out_unit = (uint8_t)(UNIT_rows + i);
         lex_next(&p->lex);
         return true;
     }
+    return false;
+}
+
+static bool parse_dim(parser *p, ir_dim *out_dim)
+{
+    *out_dim = ir_fixed(1);
+    if (parse_unit(p, &out_dim->batch)) return true;
     int64_t count = 0;
     if (!parse_int_within(p, 0, INT64_MAX, &count)) return false;
     *out_dim = ir_fixed(count);
     if (!parse_accept(p, '*')) return true;
-    out_dim->batch = true;
-    return parse_word(p, "N");
+    return parse_unit(p, &out_dim->batch) || expect(p, "N");
 }
 
 static bool parse_array_type(parser *p, ir_type *out_type)

@@ -26,6 +26,7 @@ bool parse_string(parser *p, const char **out_text);
 bool parse_int(parser *p, int64_t *out_number);
 bool parse_int_within(parser *p, int64_t low, int64_t high, int64_t *out_number);
 bool parse_double(parser *p, double *out_number);
+bool parse_unit(parser *p, uint8_t *out_unit); /* takes N, V0 ... if it is there; no error */
 bool parse_type(parser *p, ir_type *out_type);
 /* "0x0011aa" to bytes. */
 bool parse_hex(parser *p, const void **out_bytes, size_t *out_size);

@@ -330,7 +330,9 @@ static bool parse_place(scope *s)
     if (space > SPACE_constant) return parse_error(p, "expected a space, as batch");
     lex_next(&p->lex);
     if (!parse_int_within(p, 0, INT64_MAX, &offset)) return false;
-    s->g->place[v] = (ir_place){(ir_space)space, offset};
+    uint8_t unit = UNIT_rows;
+    if (space == SPACE_batch) parse_unit(p, &unit);
+    s->g->place[v] = (ir_place){(ir_space)space, offset, unit >= UNIT_values ? 1 + unit - UNIT_values : 0};
     return true;
 }
 
@@ -340,10 +342,12 @@ static bool parse_places(scope *s)
     ir_graph *g = s->g;
     if (g->place) return parse_error(p, "places twice");
     if (!parse_word(p, "fixed") || !parse_int_within(p, 0, INT64_MAX, &g->fixed_bytes) ||
-        !parse_word(p, "batch") || !parse_int_within(p, 0, INT64_MAX, &g->batch_bytes) ||
-        !parse_mark(p, '{')) {
+        !parse_word(p, "batch") || !parse_int_within(p, 0, INT64_MAX, &g->batch_bytes)) {
         return false;
     }
+    for (uint8_t unit = UNIT_rows; parse_unit(p, &unit) && unit >= UNIT_values;)
+        if (!parse_int_within(p, 0, INT64_MAX, &g->ragged_bytes[unit - UNIT_values])) return false;
+    if (!parse_mark(p, '{')) return false;
     g->place = arena_array(g->arena, ir_place, g->count);
     while (!parse_accept(p, '}')) {
         if (!parse_place(s)) return false;

@@ -121,13 +121,23 @@ static bool parse_port_field(parser *p, ir_port *port)
         *(is_padded ? &port->padded : &port->indexed) = flag;
         return true;
     }
+    if (lex_is_word(&p->lex, "ragged")) {
+        int64_t ragged, part;
+        lex_next(&p->lex);
+        if (!parse_mark(p, '=') || !parse_int_within(p, 1, IR_MAX_RAGGED, &ragged) ||
+            !parse_int_within(p, 0, RAGGED_unpack_back, &part))
+            return false;
+        port->ragged = (int)ragged;
+        port->part = (ir_ragged_part)part;
+        return true;
+    }
     return parse_word(p, "classes") && parse_mark(p, '=') &&
            parse_int_within(p, 1, INT64_MAX, &port->classes);
 }
 
 static bool parse_port(parser *p)
 {
-    static const char *const kinds[] = {"x", "y", "sample_weight"};
+    static const char *const kinds[] = {"x", "y", "sample_weight", "made"};
     ir_port port = {0};
     size_t kind = 0;
     while (kind < countof(kinds) && !lex_is_word(&p->lex, kinds[kind])) kind++;

@@ -187,15 +187,17 @@ static void print_places(printer *p, const ir_graph *g)
 {
     if (!g->place) return;
     begin_line(p);
-    text_add(p->to, "places fixed %lld batch %lld {\n", (long long)g->fixed_bytes,
-             (long long)g->batch_bytes);
+    text_add(p->to, "places fixed %lld batch %lld", (long long)g->fixed_bytes, (long long)g->batch_bytes);
+    for (int i = 0; i < IR_MAX_RAGGED; i++)
+        if (g->ragged_bytes[i]) text_add(p->to, " V%d %lld", i, (long long)g->ragged_bytes[i]);
+    text_add(p->to, " {\n");
     p->indent++;
     for (size_t v = 0; v < g->count; v++) {
         const ir_place *place = &g->place[v];
         if (place->space == SPACE_none) continue;
         begin_line(p);
-        text_add(p->to, "place %%%zu %s %lld\n", v, ir_space_name(place->space),
-                 (long long)place->offset);
+        text_add(p->to, "place %%%zu %s %lld", v, ir_space_name(place->space), (long long)place->offset);
+        text_add(p->to, place->ragged ? " V%d\n" : "\n", place->ragged - 1);
     }
     p->indent--;
     begin_line(p);
@@ -281,7 +283,7 @@ static void print_variable_line(printer *p, const ir_variable *v)
 
 static void print_port(printer *p, const ir_port *port)
 {
-    static const char *const kinds[] = {"x", "y", "sample_weight"};
+    static const char *const kinds[] = {"x", "y", "sample_weight", "made"};
     text_add(p->to, "port %s ", kinds[port->kind]);
     text_add_quoted(p->to, port->name);
     text_add(p->to, " : ");
@@ -299,8 +301,12 @@ static void print_port(printer *p, const ir_port *port)
         text_add(p->to, "%spadded=1", open);
         open = ", ";
     }
-    if (port->indexed) text_add(p->to, "%sindexed=1", open);
-    bool opened = port->classes || port->has_ignored || port->padded || port->indexed;
+    if (port->indexed) {
+        text_add(p->to, "%sindexed=1", open);
+        open = ", ";
+    }
+    if (port->ragged) text_add(p->to, "%sragged=%d %d", open, port->ragged, (int)port->part);
+    bool opened = port->classes || port->has_ignored || port->padded || port->indexed || port->ragged;
     text_add(p->to, opened ? "}\n" : "\n");
 }
 

@@ -39,8 +39,9 @@ const char *shape_show(const shape_call *c, const ir_type *t)
 
 const char *shape_show_dim(const shape_call *c, ir_dim d)
 {
-    if (d.batch && d.count == 1) return "N";
-    return arena_printf(c->g->arena, d.batch ? "%lld*N" : "%lld", (long long)d.count);
+    const char *unit = d.batch >= UNIT_values ? arena_printf(c->g->arena, "V%d", d.batch - UNIT_values) : "N";
+    if (d.batch && d.count == 1) return unit;
+    return arena_printf(c->g->arena, d.batch ? "%lld*%s" : "%lld", (long long)d.count, unit);
 }
 
 bool shape_need_given(shape_call *c)
@@ -204,7 +205,7 @@ static bool check_size(shape_call *c, const ir_type *t)
     }
     int batches = 0;
     for (int i = 0; i < t->rank; i++) {
-        batches += t->dim[i].batch;
+        batches += t->dim[i].batch != 0;
         if (t->dim[i].count < 0 || t->dim[i].count > largest_number) {
             return shape_problem(c, "%s has a dimension out of range", shape_show(c, t));
         }

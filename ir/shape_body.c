@@ -107,25 +107,48 @@ bool shape_rule_tuple(shape_call *c)
     return true;
 }
 
-/* [length] + t. */
-static bool stack_type(shape_call *c, int64_t length, const ir_type *t, ir_type *out)
+uint8_t ir_scan_unit(const ir_node *scan)
 {
-    if (t->rank < 0 || t->rank == IR_MAX_RANK) {
-        return shape_problem(c, "cannot stack %s by step", shape_show(c, t));
+    const int64_t ragged = ir_attr_int(scan, ATTR_ragged, 0);
+    return ragged > 0 && ragged <= IR_MAX_RAGGED ? (uint8_t)(UNIT_values + ragged - 1) : 0;
+}
+
+bool ir_scan_is_sliced(const ir_node *scan, const ir_type *operand, const ir_type *parameter)
+{
+    const uint8_t unit = ir_scan_unit(scan);
+    if (unit) return operand->rank > 0 && operand->dim[0].batch == unit;
+    return parameter->rank < operand->rank;
+}
+
+/* [length] + t; over ragged rows [V,...] of [N,...]: a step has the rows that are long enough. */
+bool ir_scan_stack_type(const ir_node *scan, const ir_type *t, ir_type *out)
+{
+    const uint8_t unit = ir_scan_unit(scan);
+    if (unit) {
+        *out = *t;
+        if (t->rank < 1 || !ir_dim_equal(t->dim[0], ir_batch(1))) return false;
+        out->dim[0].batch = unit;
+        return true;
     }
+    if (t->rank < 0 || t->rank == IR_MAX_RANK) return false;
     *out = (ir_type){.dtype = t->dtype, .rank = t->rank + 1};
-    out->dim[0] = ir_fixed(length);
+    out->dim[0] = ir_fixed(ir_attr_int(scan, ATTR_length, 0));
     for (int i = 0; i < t->rank; i++) out->dim[i + 1] = t->dim[i];
     return true;
 }
 
+static bool stack_type(shape_call *c, const ir_type *t, ir_type *out)
+{
+    return ir_scan_stack_type(&c->n, t, out) || shape_problem(c, "cannot stack %s by step", shape_show(c, t));
+}
+
 /* An operand after the carried ones is a constant of the body or has one slice per step. */
-static bool check_step_operand(shape_call *c, const ir_graph *body, int64_t length, int i)
+static bool check_step_operand(shape_call *c, const ir_graph *body, int i)
 {
     const ir_type *t = find_parameter(body, i);
     ir_type stacked;
     if (!t || ir_type_equal(t, shape_in(c, i))) return true;
-    if (!stack_type(c, length, t, &stacked)) return false;
+    if (!stack_type(c, t, &stacked)) return false;
     if (ir_type_equal(&stacked, shape_in(c, i))) return true;
     return shape_problem(c, "operand %d: expected %s or %s, found %s", i, shape_show(c, &stacked),
                          shape_show(c, t), shape_show(c, shape_in(c, i)));
@@ -144,7 +167,7 @@ bool shape_rule_scan(shape_call *c)
     }
     for (int i = 0; i < c->n.in_count; i++) {
         bool ok = i < carried ? check_parameter(c, body, i, "body") && check_output(c, body, i)
-                              : check_step_operand(c, body, length, i);
+                              : check_step_operand(c, body, i);
         if (!ok) return false;
     }
     ir_type *element = arena_array(c->g->arena, ir_type, body->output_count);
@@ -152,7 +175,7 @@ bool shape_rule_scan(shape_call *c)
         const ir_type *t = ir_type_of(body, body->output[i].value);
         if ((int64_t)i < carried)
             element[i] = *t;
-        else if (!stack_type(c, length, t, &element[i]))
+        else if (!stack_type(c, t, &element[i]))
             return false;
     }
     set_tuple(c, (int)body->output_count, element);

@@ -128,7 +128,9 @@ void ir_type_print(const ir_type *t, text *to)
         ir_dim d = t->dim[i];
         if (i) text_add(to, ",");
         if (!d.batch || d.count != 1) text_add(to, "%lld", (long long)d.count);
-        if (d.batch) text_add(to, d.count == 1 ? "N" : "*N");
+        if (d.batch && d.count != 1) text_add(to, "*");
+        if (d.batch == UNIT_rows) text_add(to, "N");
+        if (d.batch >= UNIT_values) text_add(to, "V%d", d.batch - UNIT_values);
     }
     text_add(to, "]");
 }

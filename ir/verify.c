@@ -226,7 +226,11 @@ static bool is_place(const checker *c, ir_value v)
     case SPACE_none: return true;
     case SPACE_fixed:
         return !elements.batch && at <= g->fixed_bytes && bytes <= g->fixed_bytes - at;
-    case SPACE_batch: return at <= g->batch_bytes && bytes <= g->batch_bytes - at;
+    case SPACE_batch: {
+        if (p->ragged < 0 || p->ragged > IR_MAX_RAGGED) return false;
+        const int64_t size = p->ragged > 0 ? g->ragged_bytes[p->ragged - 1] : g->batch_bytes;
+        return at <= size && bytes <= size - at;
+    }
     case SPACE_variable: return g->module && (size_t)at < g->module->variable_count;
     case SPACE_input: return g->module && (size_t)at < g->module->port_count;
     case SPACE_output: return (size_t)at < g->output_count;

@@ -58,7 +58,7 @@ static void reduce_product(grad_ctx *c, const ir_node *n, ir_value dy)
     merged.dim[kept] = ir_fixed(1);
     for (int i = kept; i < last.rank; i++) {
         merged.dim[kept].count *= last.dim[i].count;
-        merged.dim[kept].batch = merged.dim[kept].batch || last.dim[i].batch;
+        merged.dim[kept].batch |= last.dim[i].batch;
     }
     x = ir_build_reshape(c->g, x, merged.rank, merged.dim);
     const ir_value before = ir_build_cumulative(c->g, "multiply", x, kept, false, true);

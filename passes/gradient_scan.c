@@ -20,15 +20,6 @@ static ir_value build_parameter(ir_graph *g, int64_t index, const ir_type *type)
     return ir_build(g, OP_parameter, 0, NULL, 1, &attr, type);
 }
 
-static ir_type stack_type(int64_t length, const ir_type *t)
-{
-    ir_type out = *t;
-    out.rank++;
-    out.dim[0] = ir_fixed(length);
-    for (int i = 0; i < t->rank; i++) out.dim[i + 1] = t->dim[i];
-    return out;
-}
-
 static void copy_forward(scan_grad *s, const ir_graph *body)
 {
     arena *a = s->c->scratch;
@@ -46,7 +37,7 @@ static void copy_forward(scan_grad *s, const ir_graph *body)
         map[v] = ir_graph_copy_node(s->work, body, (ir_value)v, map);
         if (i < 0) continue;
         s->param[i] = map[v];
-        s->sliced[i] = i >= s->carried && n->type.rank < adj_type(s->c, s->n->in[i]).rank;
+        s->sliced[i] = i >= s->carried && ir_scan_is_sliced(s->n, ir_type_of(s->c->g, s->n->in[i]), &n->type);
     }
     s->forward = (ir_value)s->work->count;
     for (int k = 0; k < s->outputs; k++) s->output[k] = map[body->output[k].value];
@@ -106,10 +97,17 @@ static bool is_constant(const scan_grad *s, ir_value v)
     return ir_is_filled(s->work, v, &number);
 }
 
-/* Cheaper to compute again than to store at every step. */
+bool scan_grad_has_stack(const scan_grad *s, ir_value v)
+{
+    ir_type stacked;
+    return ir_scan_stack_type(s->n, ir_type_of(s->work, v), &stacked);
+}
+
+/* Cheaper to compute again than to store at every step, or not to be stored. */
 static bool is_cheap(const scan_grad *s, ir_value v)
 {
     const ir_node *n = &s->work->node[v];
+    if (!scan_grad_has_stack(s, v)) return true;
     switch (ir_op_class(n->op)) {
     case CLASS_SOURCE:
         return n->op != OP_rng_philox;
@@ -181,7 +179,7 @@ static void extend_forward(scan_grad *s)
     }
     for (ir_value v = 0; v < s->forward; v++) {
         if (!s->residual[v]) continue;
-        element[count] = stack_type(s->length, ir_type_of(s->work, v));
+        ir_scan_stack_type(s->n, ir_type_of(s->work, v), &element[count]);
         s->residual_output[v] = count++;
         ir_graph_add_output(body, "residual", map[v]);
     }
@@ -291,11 +289,14 @@ static void build_back(scan_grad *s)
         s->map[v] = ir_graph_copy_node(b.body, s->work, v, s->map);
     }
     add_outputs(s, &b, sum);
+    if (ir_scan_unit(s->n)) b.in[b.in_count++] = s->n->in[s->n->in_count - 1];
     const ir_attr attr[] = {{.name = ATTR_reverse, .i = 1},
                             {.name = ATTR_body, .graph = b.body},
-                            {.name = ATTR_length, .i = s->length},
-                            {.name = ATTR_carried, .i = b.carried}};
-    s->back = ir_build(g, OP_scan, b.in_count, b.in, s->reverse ? 3 : 4, s->reverse ? attr + 1 : attr, NULL);
+                            {.name = ATTR_length, .i = ir_attr_int(s->n, ATTR_length, 0)},
+                            {.name = ATTR_carried, .i = b.carried},
+                            {.name = ATTR_ragged, .i = ir_attr_int(s->n, ATTR_ragged, 0)}};
+    const int first = s->reverse ? 1 : 0, last = ir_scan_unit(s->n) ? 5 : 4;
+    s->back = ir_build(g, OP_scan, b.in_count, b.in, last - first, attr + first, NULL);
     int element = 0;
     for (int k = 0; k < s->carried; k++)
         if (s->seed[k] != IR_NONE) adj_add(s->c, s->n->in[k], ir_build_get(g, s->back, element++));
@@ -324,7 +325,6 @@ void grad_scan(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
     scan_grad s = {.c = c,
                    .v = v,
                    .n = n,
-                   .length = ir_attr_int(n, ATTR_length, 0),
                    .carried = (int)ir_attr_int(n, ATTR_carried, 0),
                    .outputs = (int)outputs,
                    .reverse = ir_attr_int(n, ATTR_reverse, 0) != 0};

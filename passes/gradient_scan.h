@@ -16,7 +16,6 @@ typedef struct scan_grad {
     const ir_node *n;
     ir_graph *work;
     ir_value forward;   /* nodes of work that are the body's */
-    int64_t length;
     int carried, outputs;
     bool reverse;
     ir_value *param;    /* per operand: its parameter in work, or IR_NONE */
@@ -36,6 +35,7 @@ typedef struct scan_grad {
 } scan_grad;
 
 /* gradient_scan_lift.c */
+bool scan_grad_has_stack(const scan_grad *s, ir_value v); /* the steps' values of v can be one array */
 bool scan_grad_can_lift(const scan_grad *s, ir_value v);
 void scan_grad_mark_lifted(scan_grad *s, ir_value v); /* its operands become residuals or stacks */
 ir_value scan_grad_build_lifted(const scan_grad *s, ir_value v);

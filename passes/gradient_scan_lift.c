@@ -13,13 +13,19 @@ static bool is_sum(const ir_node *n)
 static bool can_stack(const scan_grad *s, ir_value v)
 {
     const ir_node *n = &s->work->node[v];
-    if (n->type.rank >= IR_MAX_RANK) return false;
+    if (!scan_grad_has_stack(s, v)) return false;
     if (v >= s->forward) return true;
     if (n->op == OP_parameter) {
         const int i = scan_grad_operand(s, v);
         return i < s->carried || s->sliced[i];
     }
     return ir_op_class(n->op) != CLASS_SOURCE;
+}
+
+/* The stack of a step's rows has the rows of all steps along one dim: only sums over it are sums over steps. */
+static bool sums_rows(const scan_grad *s, const ir_node *n)
+{
+    return !ir_scan_unit(s->n) || n->type.rank == 0 || !n->type.dim[0].batch;
 }
 
 bool scan_grad_can_lift(const scan_grad *s, ir_value v)
@@ -33,9 +39,9 @@ bool scan_grad_can_lift(const scan_grad *s, ir_value v)
     case OP_reshape:
         return scan_grad_can_lift(s, n->in[0]);
     case OP_dot_general:
-        return can_stack(s, n->in[0]) && can_stack(s, n->in[1]) && n->type.rank < IR_MAX_RANK;
+        return can_stack(s, n->in[0]) && can_stack(s, n->in[1]) && n->type.rank < IR_MAX_RANK && sums_rows(s, n);
     case OP_reduce:
-        return is_sum(n) && can_stack(s, n->in[0]);
+        return is_sum(n) && can_stack(s, n->in[0]) && sums_rows(s, n);
     default:
         return false;
     }
@@ -91,6 +97,7 @@ static ir_value lift_dot(const scan_grad *s, const ir_node *n)
     read_dims(n, ATTR_rhs_batch, dot.rhs_batch, &dot.batch_count);
     read_dims(n, ATTR_lhs_contracting, dot.lhs_contracting, &dot.contracting_count);
     read_dims(n, ATTR_rhs_contracting, dot.rhs_contracting, &dot.contracting_count);
+    if (ir_scan_unit(s->n)) return ir_build_dot_general(g, in[0], in[1], &dot);
     if (dot.batch_count == 0 && dot.contracting_count == 1 && dot.lhs_contracting[0] == 0 &&
         dot.rhs_contracting[0] == 0) {
         in[0] = merge_first_dims(g, in[0]);
@@ -109,6 +116,7 @@ static ir_value lift_reduce(const scan_grad *s, const ir_node *n)
     int64_t dims[IR_MAX_RANK] = {0};
     int count;
     const int64_t *item = ir_attr_ints(n, ATTR_dimensions, &count);
+    if (ir_scan_unit(s->n)) return ir_build_reduce(s->c->g, "add", scan_grad_stack(s, n->in[0]), count, item, false);
     for (int i = 0; i < count; i++) dims[i + 1] = item[i] + 1;
     return ir_build_reduce(s->c->g, "add", scan_grad_stack(s, n->in[0]), count + 1, dims, false);
 }

@@ -25,7 +25,7 @@ void rewrite_end(rewrite *r);                  /* g becomes `to` */
 
 bool passes_is_splat(const ir_node *n);                     /* a constant stored as one element */
 bool passes_is_view(const ir_node *n);                      /* reshape or get: the operand's bytes */
-int64_t passes_elements(const ir_type *t, bool *out_batch); /* of the shape; INT64_MAX when not countable */
+int64_t passes_elements(const ir_type *t, ir_unit *out_batch); /* of the shape; INT64_MAX when not countable */
 
 /* As passes_gradient, but operations without a gradient become errors in d. */
 bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient,

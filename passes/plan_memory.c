@@ -2,7 +2,7 @@
  *   sources    variables, ports; dense constants go to the module's constants, equal bytes once
  *   updates    the variable's own memory: fuse has made sure that nobody needs the old value any more
  *   outputs    the caller's buffer
- *   the rest   a block of one of two slabs, shared by values that are not alive at the same time
+ *   the rest   a block of one of the slabs, shared by values that are not alive at the same time
  * Views have the place of what they show. A block begins at a multiple of 64 bytes; in the batch slab all
  * sizes are per row of the batch, so that the block of a value lies at offset * N for every N.
  *
@@ -21,7 +21,7 @@ typedef struct block {
     ir_graph *graph; /* of `value` */
     int64_t size, offset;
     int first, last; /* times at which it is written and last read */
-    bool batch;
+    ir_unit batch;
     ir_dtype dtype;
     int reuses; /* the block whose memory it takes over, or -1 */
 } block;
@@ -72,8 +72,8 @@ static int block_behind(const plan *p, ir_value v)
 
 static int64_t align_up(int64_t size) { return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; }
 
-/* Bytes of a value, per row when out_batch. False when they cannot be counted. */
-static bool count_bytes(const ir_type *t, int64_t *out_size, bool *out_batch)
+/* Bytes of a value, per row or value by out_batch. False when they cannot be counted. */
+static bool count_bytes(const ir_type *t, int64_t *out_size, ir_unit *out_batch)
 {
     const int64_t size = (int64_t)ir_dtype_size(t->dtype), most = INT64_MAX / 64 / size;
     const int64_t elements = passes_elements(t, out_batch);
@@ -84,16 +84,16 @@ static bool count_bytes(const ir_type *t, int64_t *out_size, bool *out_batch)
 
 /* The elements of a tuple lie one after another, each aligned; in the batch slab when one grows with N (then
  * those that do not have room for N times what they need). */
-static bool count_tuple_bytes(const ir_type *t, int element, int64_t *out_size, bool *out_batch)
+static bool count_tuple_bytes(const ir_type *t, int element, int64_t *out_size, ir_unit *out_batch)
 {
     int64_t total = 0;
-    *out_batch = false;
+    *out_batch = UNIT_one;
     for (int i = 0; i < element; i++) {
         int64_t size;
-        bool batch;
+        ir_unit batch;
         if (!count_bytes(&t->element[i], &size, &batch) || total > INT64_MAX / 64 - size) return false;
         total += align_up(size);
-        *out_batch = *out_batch || batch;
+        if (batch) *out_batch = batch;
     }
     *out_size = total;
     return true;
@@ -137,7 +137,7 @@ static void place_constants(const plan *p)
         const ir_node *n = &g->node[v];
         if (n->op != OP_constant || passes_is_splat(n)) continue;
         g->place[v] =
-            (ir_place){SPACE_constant, add_constant(&blob, p->scratch, g->count, ir_attr_find(n, ATTR_data))};
+            (ir_place){SPACE_constant, add_constant(&blob, p->scratch, g->count, ir_attr_find(n, ATTR_data)), 0};
     }
     if (blob.count > 0) {
         p->m->constants = arena_copy(p->m->arena, blob.bytes.data, blob.bytes.length);
@@ -152,8 +152,8 @@ static void place_sources(const plan *p)
     for (size_t v = 0; v < g->count; v++) {
         const ir_node *n = &g->node[v];
         const int64_t index = ir_attr_int(n, ATTR_index, 0);
-        if (n->op == OP_parameter) g->place[v] = (ir_place){SPACE_input, index};
-        if (n->op == OP_variable) g->place[v] = (ir_place){SPACE_variable, index};
+        if (n->op == OP_parameter) g->place[v] = (ir_place){SPACE_input, index, 0};
+        if (n->op == OP_variable) g->place[v] = (ir_place){SPACE_variable, index, 0};
     }
     place_constants(p);
 }
@@ -209,7 +209,7 @@ static bool find_scan_blocks(plan *p, size_t k, diag *d)
         good = add_block(p, kernel->main, &n->type.element[i], p->pool->time, d);
     p->pool->time++;
     for (size_t i = 0; i < body->output_count; i++)
-        body->place[find_base(body, body->output[i].value)] = (ir_place){SPACE_output, (int64_t)i};
+        body->place[find_base(body, body->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
     good = good && find_blocks(p->inner[k], d);
     for (size_t i = first; good && i < first + elements; i++) p->pool->blocks[i].last = p->pool->time;
     return good;
@@ -384,7 +384,7 @@ static void insert_block(block **placed, size_t count, block *b)
 }
 
 /* Largest first: small blocks then fill the gaps. Returns the size of the slab. */
-static int64_t pack_blocks(const plan *p, bool batch)
+static int64_t pack_blocks(const plan *p, ir_unit batch)
 {
     const pool *all = p->pool;
     block **sorted = arena_array(p->scratch, block *, all->count + 1);
@@ -410,7 +410,8 @@ static block *find_owner(const plan *p, block *b)
 static ir_place place_of_block(const plan *p, int index)
 {
     const block *owner = find_owner(p, &p->pool->blocks[index]);
-    return (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset};
+    const int ragged = owner->batch >= UNIT_values ? (int)(1 + owner->batch - UNIT_values) : 0;
+    return (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset, ragged};
 }
 
 static void place_blocks(const plan *p)
@@ -420,8 +421,10 @@ static void place_blocks(const plan *p)
         block *owner = find_owner(p, &blocks[i]);
         owner->last = (int)base_max(owner->last, blocks[i].last);
     }
-    p->g->fixed_bytes = pack_blocks(p, false);
-    p->g->batch_bytes = pack_blocks(p, true);
+    p->g->fixed_bytes = pack_blocks(p, UNIT_one);
+    p->g->batch_bytes = pack_blocks(p, UNIT_rows);
+    for (int i = 0; i < p->m->ragged_count; i++)
+        p->g->ragged_bytes[i] = pack_blocks(p, (ir_unit)(UNIT_values + i));
     for (size_t i = 0; i < p->pool->count; i++)
         if (blocks[i].graph->node[blocks[i].value].op != OP_scan)
             blocks[i].graph->place[blocks[i].value] = place_of_block(p, (int)i);
@@ -434,7 +437,7 @@ static void place_views(const plan *p)
         const ir_node *n = &g->node[v];
         if (!passes_is_view(n)) continue;
         int64_t skipped = 0;
-        bool batch;
+        ir_unit batch;
         g->place[v] = g->place[n->in[0]];
         if (n->op != OP_get) continue;
         if (g->node[n->in[0]].op == OP_scan) {
@@ -465,6 +468,7 @@ static void place_body(const plan *p, size_t k)
     place_views(inner);
     body->fixed_bytes = p->g->fixed_bytes;
     body->batch_bytes = p->g->batch_bytes;
+    memcpy(body->ragged_bytes, p->g->ragged_bytes, sizeof body->ragged_bytes);
 }
 
 static void place_all(const plan *p)
@@ -485,9 +489,9 @@ bool pass_plan_memory(ir_module *m, ir_graph *g, const passes_options *o, diag *
     plan *p = make_plan(m, g, &scratch, &blocks);
     place_sources(p);
     for (size_t i = 0; i < g->update_count; i++)
-        g->place[find_base(g, g->update[i].value)] = (ir_place){SPACE_variable, g->update[i].variable};
+        g->place[find_base(g, g->update[i].value)] = (ir_place){SPACE_variable, g->update[i].variable, 0};
     for (size_t i = 0; i < g->output_count; i++)
-        g->place[find_base(g, g->output[i].value)] = (ir_place){SPACE_output, (int64_t)i};
+        g->place[find_base(g, g->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
     const bool good = find_blocks(p, d);
     if (good) {
         take_all_states(p);

@@ -42,11 +42,11 @@ bool passes_is_view(const ir_node *n)
     return ir_op_class(n->op) == CLASS_VIEW || ir_op_class(n->op) == CLASS_TUPLE;
 }
 
-int64_t passes_elements(const ir_type *t, bool *out_batch)
+int64_t passes_elements(const ir_type *t, ir_unit *out_batch)
 {
     ir_dim elements;
-    *out_batch = false;
+    *out_batch = UNIT_one;
     if (!ir_type_elements(t, &elements)) return INT64_MAX;
-    *out_batch = elements.batch;
+    *out_batch = (ir_unit)elements.batch;
     return elements.count;
 }

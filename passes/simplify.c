@@ -61,7 +61,7 @@ ir_value simplify_scalar_of(const ir_graph *g, ir_value v)
 
 int64_t simplify_fixed_elements(const ir_type *t)
 {
-    bool batch;
+    ir_unit batch;
     const int64_t count = t->rank < 0 ? INT64_MAX : passes_elements(t, &batch);
     return t->rank < 0 || batch ? INT64_MAX : count;
 }

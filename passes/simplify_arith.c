@@ -74,7 +74,7 @@ ir_value simplify_hoist(simplify *s, const ir_node *n)
     if (shared == IR_NONE) return IR_NONE;
     const ir_node spread = s->g->node[shared];
     const ir_type small = *ir_type_of(s->g, spread.in[0]);
-    bool many, few;
+    ir_unit many, few;
     if (passes_elements(&small, &few) == passes_elements(&n->type, &many) && few == many) return IR_NONE;
     ir_value in[3] = {0};
     bug_if(n->in_count > (int)countof(in), "%s has %d operands", ir_op_name(n->op), n->in_count);

@@ -30,7 +30,7 @@ ir_value simplify_dimension_size(simplify *s, const ir_node *n)
     if (s->g->node[n->in[0]].op == OP_parameter) return IR_NONE;
     for (ir_value v = 0; v < (ir_value)s->g->count; v++) {
         const ir_type *t = ir_type_of(s->g, v);
-        if (s->g->node[v].op != OP_parameter || t->rank == 0 || !t->dim[0].batch || t->dim[0].count != 1)
+        if (s->g->node[v].op != OP_parameter || t->rank == 0 || t->dim[0].batch != dim.batch || t->dim[0].count != 1)
             continue;
         const ir_value size = ir_build_dimension_size(s->g, v, 0);
         if (dim.count == 1) return size;
@@ -52,7 +52,7 @@ ir_value simplify_move_of_scalar(simplify *s, const ir_node *n)
 
 static bool same_elements(const ir_type *a, const ir_type *b)
 {
-    bool p, q;
+    ir_unit p, q;
     return passes_elements(a, &p) == passes_elements(b, &q) && p == q;
 }
 

@@ -2,21 +2,36 @@
 #include "batches.h"
 
 #include "philox.h"
+#include "ragged.h"
 
 #include <string.h>
+
+static bool reserve_ragged(const batches *b)
+{
+    for (uint64_t k = 0; k < b->m->program->ragged_count; k++) {
+        int64_t values;
+        if (!dataset_most_values(b->m->r, b->data, ragged_port(b->m->program, k), b->size, &values) ||
+            !ragged_reserve(b->m, k, b->size, values))
+            return false;
+    }
+    return true;
+}
 
 bool batches_open(batches *b, model *m, const dataset *data, int64_t size, bool shuffle)
 {
     uint64_t count = m->program->port_count;
     *b = (batches){.m = m, .data = data, .size = size < data->rows ? size : data->rows};
     b->ports = rt_alloc_many(m->r, count, sizeof *b->ports, "batches");
-    if (!b->ports || !shuffle) return b->ports != NULL;
+    if (!b->ports || !reserve_ragged(b)) return false;
+    if (!shuffle) return true;
     b->order = rt_alloc_many(m->r, (uint64_t)data->rows, sizeof *b->order, "the order of rows");
     b->buffer = rt_alloc_many(m->r, count, sizeof *b->buffer, "batches");
     if (!b->order || !b->buffer) return false;
     for (uint64_t i = 0; i < count; i++) {
+        const tfcc_port *port = &m->program->port[i];
         if (!data->column[i].data) continue;
-        b->buffer[i] = rt_alloc_many(m->r, (uint64_t)b->size, data->column[i].row_bytes, "a batch");
+        const int64_t most = data->column[i].ends ? m->ragged[port->ragged - 1].values : b->size;
+        b->buffer[i] = rt_alloc_many(m->r, (uint64_t)most, data->column[i].row_bytes, "a batch");
         if (!b->buffer[i]) return false;
     }
     return true;
@@ -68,18 +83,37 @@ static void gather_column(batches *b, uint64_t port, int64_t rows)
     b->ports[port] = b->buffer[port];
 }
 
+/* The rows of ragged input k, whose values go to the buffer of the port one row after another. */
+static void take_ragged(batches *b, uint64_t k, int64_t rows)
+{
+    const uint64_t port = ragged_port(b->m->program, k);
+    const dataset_column *c = &b->data->column[port];
+    int64_t *ends = b->m->ragged[k].ends, at = 0;
+    if (!b->order) b->ports[port] = c->data + (uint64_t)(b->at > 0 ? c->ends[b->at - 1] : c->first) * c->row_bytes;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t row = b->order ? b->order[b->at + i] : b->at + i, start = row > 0 ? c->ends[row - 1] : c->first;
+        const uint64_t bytes = (uint64_t)(c->ends[row] - start) * c->row_bytes;
+        if (b->order && bytes > 0)
+            memcpy(b->buffer[port] + (uint64_t)at * c->row_bytes, c->data + (uint64_t)start * c->row_bytes, (size_t)bytes);
+        ends[i] = at += c->ends[row] - start;
+    }
+    if (b->order) b->ports[port] = b->buffer[port];
+    ragged_begin(b->m, k, rows, b->ports);
+}
+
 int64_t batches_next(batches *b)
 {
     int64_t left = b->data->rows - b->at, rows = left < b->size ? left : b->size;
     if (rows <= 0) return 0;
     for (uint64_t i = 0; i < b->m->program->port_count; i++) {
         const dataset_column *c = &b->data->column[i];
-        if (!c->data) continue;
+        if (!c->data || c->ends) continue;
         if (b->order)
             gather_column(b, i, rows);
         else
             b->ports[i] = c->data + (uint64_t)b->at * c->row_bytes;
     }
+    for (uint64_t k = 0; k < b->m->program->ragged_count; k++) take_ragged(b, k, rows);
     b->at += rows;
     return rows;
 }

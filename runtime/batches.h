@@ -1,4 +1,4 @@
-/* batches.h: a data set as a sequence of batches. Without shuffling a batch points into the data set; with
+/* batches.h: a data set as a sequence of batches. Opened before the steps that run over them. Without shuffling a batch points into the data set; with
  * it, its rows are gathered into buffers made once. */
 #ifndef RT_BATCHES_H
 #define RT_BATCHES_H
@@ -13,7 +13,7 @@ typedef struct batches {
     int64_t at;     /* next row */
     int64_t *order; /* shuffled rows, or NULL */
     char **buffer;  /* per port */
-    void **ports;   /* of the current batch, for step_run */
+    void **ports;   /* of the current batch, for step_run; what a ragged input's rows need is in the model */
 } batches;
 
 bool batches_open(batches *b, model *m, const dataset *data, int64_t size, bool shuffle);

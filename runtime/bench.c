@@ -77,8 +77,8 @@ static bool bench(model *m, const dataset *data, const options *o, const char *m
     batches b;
     profile p;
     timing t = {.seconds = rt_alloc_many(m->r, MOST_SAMPLES, sizeof *t.seconds, "the times")};
-    if (!t.seconds || !step_open(&s, m, strcmp(mode, "train") == 0 ? "train_step" : "predict")) return false;
-    if (!batches_open(&b, m, data, o->batch_size, false)) return false;
+    if (!t.seconds || !batches_open(&b, m, data, o->batch_size, false)) return false;
+    if (!step_open(&s, m, strcmp(mode, "train") == 0 ? "train_step" : "predict")) return false;
     batches_start(&b, 0, 0);
     if (o->profile_kernels && !profile_open(&p, &s)) return false;
     measure(&s, &b, o->seconds, &t, o->profile_kernels ? &p : NULL);

@@ -4,9 +4,11 @@
 #include "columns.h"
 #include "convert.h"
 #include "philox.h"
+#include "ragged_data.h"
 #include "sparse_data.h"
 #include "strings.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const kind_keys[] = {
@@ -46,7 +48,7 @@ typedef struct selection {
 
 static bool is_used(const tfcc_port *port, dataset_use use)
 {
-    return use == DATASET_ALL || port->kind == TFCC_PORT_X;
+    return port->kind == TFCC_PORT_X || (use == DATASET_ALL && port->kind != TFCC_PORT_MADE);
 }
 
 static bool is_wanted(const void *context, const char *name)
@@ -55,7 +57,9 @@ static bool is_wanted(const void *context, const char *name)
     const tfcc_program *p = s->r->program;
     for (uint64_t i = 0; i < p->port_count; i++) {
         sparse_member member;
+        ragged_member part;
         if (!is_used(&p->port[i], s->use)) continue;
+        if (ragged_key(p, &p->port[i], name, &part)) return true;
         if (key_names_port(p, name, &p->port[i]) || sparse_key(p, &p->port[i], name, &member)) return true;
     }
     return false;
@@ -121,14 +125,21 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
     const tfcc_program *p = r->program;
     const char *first = NULL;
     sparse_parts *parts = rt_alloc_many(r, p->port_count, sizeof *parts, "a data set");
-    if (!parts) return false;
+    ragged_parts *ragged = rt_alloc_many(r, p->port_count, sizeof *ragged, "a data set");
+    if (!parts || !ragged) return false;
     for (uint64_t k = 0; k < f->count; k++) {
         npz_array *a = &f->array[k];
         bool known = (use == DATASET_INPUTS && is_target_key(a->name)) || is_idle_output(r, a->name);
         bool plain_weight = strcmp(a->name, "sample_weight") == 0;
         for (uint64_t i = 0; i < p->port_count; i++) {
             sparse_member member;
+            ragged_member part;
             if (!is_used(&p->port[i], use)) continue;
+            if (ragged_key(p, &p->port[i], a->name, &part)) {
+                ragged[i].member[part] = a;
+                known = true;
+            }
+            if (p->port[i].ragged > 0) continue;
             if (sparse_key(p, &p->port[i], a->name, &member)) {
                 parts[i].member[member] = a;
                 known = true;
@@ -145,10 +156,13 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
     }
     for (uint64_t i = 0; i < p->port_count; i++) {
         int64_t rows;
-        if (!sparse_has_parts(&parts[i])) continue;
+        const bool is_ragged = p->port[i].ragged > 0 && is_used(&p->port[i], use);
+        if (!is_ragged && !sparse_has_parts(&parts[i])) continue;
         const char *key = show_key(r, &p->port[i]);
         if (d->column[i].data) return rt_wrong(r, "%s: array \"%s\" is given twice", path, key);
-        if (!sparse_read(r, path, key, &p->port[i], &parts[i], &rows, &d->column[i])) return false;
+        if (is_ragged ? !ragged_read(r, path, key, &p->port[i], &ragged[i], &rows, &d->column[i])
+                      : !sparse_read(r, path, key, &p->port[i], &parts[i], &rows, &d->column[i]))
+            return false;
         const npz_array all = {.name = (char *)(uintptr_t)key, .rank = 1, .dim = {rows}};
         if (!check_rows(r, path, &all, d, &first)) return false;
     }
@@ -183,6 +197,20 @@ bool dataset_read(dataset *d, rt *r, const char *path, dataset_use use)
     return d->rows > 0 || rt_wrong(r, "%s: expected at least one row, found none", path);
 }
 
+/* Random elements in the port's range for `rows` rows or values. */
+static void fill_random(const tfcc_port *port, uint64_t number, int64_t rows, char *to)
+{
+    const uint64_t count = rt_shape_row_elements(&port->shape) * (uint64_t)rows;
+    const bool is_float = rt_dtype_is_float(port->shape.dtype);
+    for (uint64_t k = 0; k < count; k++, to += rt_dtype_size(port->shape.dtype)) {
+        const double u = (double)(philox_mix(number << 40 | k) >> 11) * 0x1p-53;
+        const double value = port->classes > 0 ? (double)(int64_t)(u * (double)port->classes)
+                             : is_float        ? u
+                                               : u < 0.5;
+        convert_elements(to, port->shape.dtype, &value, TFCC_F64, 1);
+    }
+}
+
 bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
 {
     const tfcc_program *p = r->program;
@@ -191,6 +219,11 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
     for (uint64_t i = 0; i < p->port_count; i++) {
         const tfcc_port *port = &p->port[i];
         if (!is_used(port, use)) continue;
+        if (port->ragged > 0) {
+            if (!ragged_make(r, port, rows, &d->column[i])) return false;
+            fill_random(port, i, d->column[i].ends[rows - 1], d->column[i].data);
+            continue;
+        }
         if (port->shape.dtype == TFCC_ROW) {
             if (!sparse_make(r, port, rows, &d->column[i])) return false;
             continue;
@@ -202,15 +235,7 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
             if (!strings_make(r, count, d->column[i].data)) return false;
             continue;
         }
-        bool is_float = rt_dtype_is_float(port->shape.dtype);
-        for (uint64_t k = 0; k < count; k++) {
-            double u = (double)(philox_mix(i << 40 | k) >> 11) * 0x1p-53;
-            double value = port->classes > 0 ? (double)(int64_t)(u * (double)port->classes)
-                           : is_float        ? u
-                                             : u < 0.5;
-            char *to = d->column[i].data + k * rt_dtype_size(port->shape.dtype);
-            convert_elements(to, port->shape.dtype, &value, TFCC_F64, 1);
-        }
+        fill_random(port, i, rows, d->column[i].data);
     }
     return true;
 }
@@ -222,7 +247,32 @@ bool dataset_slice(const dataset *d, rt *r, int64_t first, int64_t rows, dataset
     if (!out_part->column) return false;
     for (uint64_t i = 0; i < count; i++) {
         out_part->column[i] = d->column[i];
-        if (d->column[i].data) out_part->column[i].data += (uint64_t)first * d->column[i].row_bytes;
+        dataset_column *to = &out_part->column[i];
+        if (to->ends) {
+            if (first > 0) to->first = to->ends[first - 1];
+            to->ends += first;
+        } else if (to->data) {
+            to->data += (uint64_t)first * to->row_bytes;
+        }
     }
+    return true;
+}
+
+static int compare_lengths(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+bool dataset_most_values(rt *r, const dataset *d, uint64_t port, int64_t rows, int64_t *out_values)
+{
+    const dataset_column *c = &d->column[port];
+    int64_t *length = rt_alloc_many(r, (uint64_t)d->rows, sizeof *length, "the lengths of rows");
+    if (!length) return false;
+    for (int64_t i = 0; i < d->rows; i++) length[i] = c->ends[i] - (i > 0 ? c->ends[i - 1] : c->first);
+    qsort(length, (size_t)d->rows, sizeof *length, compare_lengths);
+    *out_values = 0;
+    for (int64_t i = 0; i < rows && i < d->rows; i++) *out_values += length[i];
+    rt_free(r, length);
     return true;
 }

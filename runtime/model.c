@@ -3,6 +3,7 @@
 
 #include "convert.h"
 #include "initializers.h"
+#include "ragged.h"
 #include "weights.h"
 
 #include <stdio.h>
@@ -33,14 +34,21 @@ static bool allocate_slabs(model *m)
     return m->fixed_slab && m->batch_slab;
 }
 
-static void measure_slabs(model *m, const model_options *o)
+static bool measure_slabs(model *m, const model_options *o)
 {
+    const uint64_t ragged = m->program->ragged_count;
+    m->ragged_bytes = rt_alloc_many(m->r, ragged, sizeof *m->ragged_bytes, "ragged inputs");
+    if (!m->ragged_bytes) return false;
     for (int i = 0; i < o->graph_count; i++) {
         const tfcc_graph *g = rt_find_graph(m->r, o->graph[i]);
         if (!g) continue;
         if (g->fixed_bytes > m->fixed_bytes) m->fixed_bytes = g->fixed_bytes;
         if (g->batch_bytes > m->batch_bytes) m->batch_bytes = g->batch_bytes;
+        for (uint64_t k = 0; k < ragged; k++) {
+            if (g->ragged_bytes[k] > m->ragged_bytes[k]) m->ragged_bytes[k] = g->ragged_bytes[k];
+        }
     }
+    return true;
 }
 
 bool model_grow(model *m, int64_t rows)
@@ -71,8 +79,7 @@ bool model_open(model *m, rt *r, const model_options *o)
     *m = (model){.r = r, .program = p, .rows = o->rows};
     m->pool = o->executor ? pool_open_executor(r, o->executor, p->scratch_bytes)
                           : pool_open(r, o->threads > 0 ? o->threads : pool_default_threads(), p->scratch_bytes);
-    measure_slabs(m, o);
-    if (!m->pool || !allocate_variables(m) || !allocate_slabs(m)) return false;
+    if (!m->pool || !measure_slabs(m, o) || !allocate_variables(m) || !allocate_slabs(m) || !ragged_open(m)) return false;
     if (!initialize(m, o->seed, o->weights || p->weights)) return false;
     if (o->weights) return weights_read_file(m, o->weights);
     return !p->weights || weights_read_image(m, "the embedded weights", p->weights, p->weights_bytes);

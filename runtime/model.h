@@ -4,6 +4,8 @@
 
 #include "pool.h"
 
+typedef struct model_ragged model_ragged;
+
 typedef struct model {
     rt *r;
     const tfcc_program *program;
@@ -12,6 +14,8 @@ typedef struct model {
     int64_t rows;                      /* the largest batch that the slabs are for */
     char *fixed_slab, *batch_slab;     /* used by one graph at a time */
     uint64_t fixed_bytes, batch_bytes; /* bytes of the slabs; of the second, per row */
+    uint64_t *ragged_bytes;            /* per ragged input: bytes of its slab per value */
+    model_ragged *ragged;              /* per ragged input */
 } model;
 
 typedef struct model_options {

@@ -35,7 +35,7 @@ static bool predict(model *m, const dataset *data, const options *o)
 {
     step s;
     batches b;
-    if (!step_open(&s, m, "predict") || !batches_open(&b, m, data, o->batch_size, false)) return false;
+    if (!batches_open(&b, m, data, o->batch_size, false) || !step_open(&s, m, "predict")) return false;
     uint64_t count = s.graph->output_count;
     npz_array *array = rt_alloc_many(m->r, count, sizeof *array, "the predictions");
     if (!array) return false;

@@ -2,6 +2,7 @@
 #include "step.h"
 
 #include "convert.h"
+#include "ragged.h"
 #include "words/words.h"
 
 #include <string.h>
@@ -34,10 +35,14 @@ static void *resolve(const step *s, const tfcc_place *place, int64_t n)
         return s->output[place->offset];
     case TFCC_CONSTANT:
         return (void *)(uintptr_t)((const char *)m->program->constants + place->offset);
+    case TFCC_RAGGED:
+        break;
     }
-    return NULL;
+    const model_ragged *ragged = &m->ragged[place->space - TFCC_RAGGED];
+    return ragged->slab + place->offset * (uint64_t)ragged->sorted.values;
 }
 
+/* n: what the launch counts, rows or values. */
 static int64_t count_tasks(const tfcc_launch *l, int64_t n)
 {
     int64_t rows = l->rows * (l->rows_batch ? n : 1);
@@ -52,7 +57,7 @@ static void bind_argument(step *s, const tfcc_place *place, int64_t n, void **sl
     }
     *slot = resolve(s, place, n);
     if (place->step == 0) return;
-    int64_t stride = place->step * (place->step_batch ? n : 1);
+    int64_t stride = place->step * (place->step_batch == 1 ? n : 1);
     s->moving[(*moving)++] = (struct step_moving){.slot = slot, .start = *slot, .step = stride};
 }
 
@@ -66,12 +71,13 @@ static void bind(step *s, int64_t n)
     s->input_count = 0;
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
         const tfcc_launch *l = &s->graph->launch[i];
-        double flops = (double)l->flops + (double)l->batch_flops * (double)n;
-        double bytes = (double)l->bytes + (double)l->batch_bytes * (double)n;
+        const int64_t count = ragged_count(s->m, l->ragged, n);
+        double flops = (double)l->flops + (double)l->batch_flops * (double)count;
+        double bytes = (double)l->bytes + (double)l->batch_bytes * (double)count;
         s->launch[i] = (step_launch){.run = l->run,
                                      .arg = to,
-                                     .n = n,
-                                     .tasks = count_tasks(l, n),
+                                     .n = count,
+                                     .tasks = count_tasks(l, count),
                                      .here = flops / flops_per_ns + bytes / bytes_per_ns < share_from_ns,
                                      .moving = moving};
         if (l->loop_launches > 0) {
@@ -104,7 +110,9 @@ bool step_open(step *s, model *m, const char *graph)
     s->output = rt_alloc_many(r, s->graph->output_count, sizeof *s->output, "the step's table");
     if (!s->launch || !s->address || !s->input || !s->moving || !s->output) return false;
     for (uint64_t i = 0; i < s->graph->output_count; i++) {
-        s->output[i] = rt_alloc(r, rt_shape_bytes(&s->graph->output[i].shape, m->rows), "the step's results");
+        const tfcc_shape *shape = &s->graph->output[i].shape;
+        const int64_t most = shape->ragged > 0 ? m->ragged[shape->ragged - 1].values : m->rows;
+        s->output[i] = rt_alloc(r, rt_shape_bytes(shape, most), "the step's results");
         if (!s->output[i]) return false;
     }
     return true;
@@ -145,10 +153,33 @@ static void run_launch(const step *s, const step_launch *l)
     if (s->watch) s->watch(s->watch_context, &s->graph->launch[l - s->launch], l->arg);
 }
 
-/* The launches after `head`, which is a loop, in turns. */
-static void run_loop(const step *s, const step_launch *head)
+/* The same over the steps of ragged rows: turn t has the rows that are longer than t. */
+static void run_ragged_loop(const step *s, step_launch *head)
 {
     const tfcc_launch *loop = head->loop;
+    const ragged_rows *rows = &s->m->ragged[loop->loop_ragged - 1].sorted;
+    const tfcc_launch *own = &s->graph->launch[head - s->launch];
+    for (int64_t k = 0; k < rows->longest; k++) {
+        const int64_t turn = loop->loop_reverse ? rows->longest - 1 - k : k, first = rows->first[turn];
+        for (uint64_t i = head->moving; i < head->moving + head->moving_count; i++) {
+            *s->moving[i].slot = s->moving[i].start + first * s->moving[i].step;
+        }
+        for (uint32_t i = 1; i <= loop->loop_launches; i++) {
+            head[i].n = rows->first[turn + 1] - first;
+            head[i].tasks = count_tasks(&own[i], head[i].n);
+            run_launch(s, head + i);
+        }
+    }
+}
+
+/* The launches after `head`, which is a loop, in turns. */
+static void run_loop(const step *s, step_launch *head)
+{
+    const tfcc_launch *loop = head->loop;
+    if (loop->loop_ragged > 0) {
+        run_ragged_loop(s, head);
+        return;
+    }
     for (int64_t k = 0; k < loop->loop_count; k++) {
         int64_t turn = loop->loop_reverse ? loop->loop_count - 1 - k : k;
         for (uint64_t i = head->moving; i < head->moving + head->moving_count; i++) {
@@ -161,10 +192,10 @@ static void run_loop(const step *s, const step_launch *head)
 bool step_run(step *s, int64_t n, void *const *ports)
 {
     s->ports = ports;
-    if (s->n != n) bind(s, n);
+    if (s->n != n || s->m->program->ragged_count > 0) bind(s, n);
     for (uint64_t i = 0; i < s->input_count; i++) *s->input[i].slot = ports[s->input[i].port];
     for (uint64_t i = 0; i < s->graph->launch_count; i++) {
-        const step_launch *l = &s->launch[i];
+        step_launch *l = &s->launch[i];
         if (!l->loop) {
             run_launch(s, l);
             continue;

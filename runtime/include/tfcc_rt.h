@@ -25,12 +25,12 @@ typedef enum tfcc_dtype {
     TFCC_ROW  /* address of a row of a sparse matrix, see sparse/sparse.h; 0: no entries. The order of ir/dtypes.def */
 } tfcc_dtype;
 
-/* A shape; `batch` has bit i set when dim i is dim[i] * N (N: rows of the batch). */
+/* A shape; `batch` has bit i set when dim i is dim[i] * N (N: rows of the batch, or values of a ragged input in it). */
 typedef struct tfcc_shape {
     uint32_t dtype; /* tfcc_dtype */
     uint32_t rank;
     uint32_t batch;
-    uint32_t reserved;
+    uint32_t ragged; /* 1 + the ragged input whose values N counts; 0: rows */
     int64_t dim[8];
 } tfcc_shape;
 
@@ -40,12 +40,15 @@ typedef enum tfcc_space {
     TFCC_VARIABLE, /* offset: number of the variable */
     TFCC_INPUT,    /* offset: number of the port */
     TFCC_OUTPUT,   /* offset: number of the graph's output */
-    TFCC_CONSTANT  /* offset bytes into tfcc_program.constants */
+    TFCC_CONSTANT, /* offset bytes into tfcc_program.constants */
+    TFCC_RAGGED    /* + k: offset * values bytes into the slab of ragged input k */
 } tfcc_space;
+
+enum { TFCC_STEP_VALUES = 2 };
 
 typedef struct tfcc_place {
     uint32_t space;      /* tfcc_space */
-    uint32_t step_batch; /* 1: step is per row of the batch */
+    uint32_t step_batch; /* 1: step is per row of the batch; TFCC_STEP_VALUES: per value of the turns before */
     uint64_t offset;
     int64_t step;        /* in a loop: bytes between this turn's place and the next turn's */
 } tfcc_place;
@@ -63,7 +66,8 @@ typedef struct tfcc_watch {
 
 /* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times.
  * A launch with `loop_launches` runs nothing itself: the next that many launches, none of which is a loop, run
- * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. */
+ * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. With loop_ragged
+ * there are as many turns as the longest row has values; turn t has n = the rows that are longer than t. */
 typedef struct tfcc_launch {
     tfcc_kernel run;
     const tfcc_place *arg;
@@ -75,6 +79,8 @@ typedef struct tfcc_launch {
     const char *name;                 /* the layer and kind, for profiles: `Dense "dense_1": dot` */
     uint32_t loop_launches, loop_reverse;
     int64_t loop_count;
+    uint32_t ragged;      /* 1 + the ragged input whose values are its n and N; 0: the rows */
+    uint32_t loop_ragged; /* 1 + the ragged input over whose steps it loops; 0: none */
     const tfcc_watch *watch; /* its results of floating types, where the loss scale is dynamic */
     uint64_t watch_count;
 } tfcc_launch;
@@ -92,6 +98,7 @@ typedef struct tfcc_graph {
     const tfcc_output *output;
     uint64_t output_count;
     uint64_t fixed_bytes, batch_bytes; /* slab sizes; the batch slab holds batch_bytes * N */
+    const uint64_t *ragged_bytes;      /* per ragged input: its slab holds ragged_bytes * values */
 } tfcc_graph;
 
 /* Settings of initializers, by key; see runtime/initializers.c for the kinds and their keys. */
@@ -119,7 +126,15 @@ typedef struct tfcc_variable {
     double lora_scale;
 } tfcc_variable;
 
-typedef enum tfcc_port_kind { TFCC_PORT_X, TFCC_PORT_Y, TFCC_PORT_SAMPLE_WEIGHT } tfcc_port_kind;
+typedef enum tfcc_port_kind {
+    TFCC_PORT_X, TFCC_PORT_Y, TFCC_PORT_SAMPLE_WEIGHT,
+    TFCC_PORT_MADE /* by the runtime: a part of a ragged input behind its values */
+} tfcc_port_kind;
+
+/* sparse/ragged.h says what they hold; ends, order and rank have an i64 per row, the others per value. */
+typedef enum tfcc_ragged_part {
+    TFCC_VALUES, TFCC_ENDS, TFCC_ORDER, TFCC_RANK, TFCC_PACK, TFCC_UNPACK, TFCC_PACK_BACK, TFCC_UNPACK_BACK, TFCC_PARTS
+} tfcc_ragged_part;
 
 typedef struct tfcc_port {
     const char *name;
@@ -130,6 +145,8 @@ typedef struct tfcc_port {
     int64_t ignored;
     uint32_t padded;  /* 1: data may be narrower in the last dim: it is filled up with 0 */
     uint32_t indexed; /* 1: data may be class indices without the last dim: each becomes a row with one 1 */
+    uint32_t ragged;  /* 1 + the ragged input that it is a part of; 0: none */
+    uint32_t part;    /* tfcc_ragged_part */
 } tfcc_port;
 
 typedef struct tfcc_program {
@@ -152,6 +169,7 @@ typedef struct tfcc_program {
     uint64_t use_ema;       /* 1: ends of fit copy the averages over the weights; see optimizer variables */
     const char *config;     /* config.json and metadata.json of a .keras archive, or NULL: none can be written */
     const char *metadata;
+    uint64_t ragged_count; /* ragged inputs */
 } tfcc_program;
 
 /* The compiled model. */
@@ -165,12 +183,12 @@ const tfcc_program *tfcc_get_program(void);
 #if __STDC_VERSION__ >= 201112L
 _Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_launch) == 120, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_launch) == 128, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_watch) == 96, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_graph) == 56, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_graph) == 64, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 160, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_port) == 120, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_port) == 128, "codegen/program.c writes this layout");
 #endif
 #endif
 

@@ -141,6 +141,8 @@ static void *address_of(const trial *t, const memory *m, tfcc_place p, int64_t n
         return m->output[p.offset];
     case TFCC_CONSTANT:
         return (char *)(uintptr_t)t->program->constants + p.offset;
+    case TFCC_RAGGED:
+        break;
     }
     bug("no such space: %u", p.space);
 }
