@@ -7,6 +7,7 @@
 #include "loss_scale.h"
 
 #include "convert.h"
+#include "ragged.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 enum { ALL_FINITE = -1 };
 
 typedef struct finding {
+    const model *m;
     const char *kind, *what; /* what NULL: nothing found yet */
     const tfcc_shape *shape;
     int64_t n;
@@ -90,11 +92,12 @@ static void wind_back(const loss_scale *s, void *const *ports)
 static void look_at(finding *f, const char *kind, const char *what, const tfcc_shape *shape, const void *elements)
 {
     if (f->what || !elements || !rt_dtype_is_float(shape->dtype)) return;
-    const uint64_t count = rt_shape_elements(shape, f->n);
+    const int64_t n = ragged_count(f->m, shape->ragged, f->n);
+    const uint64_t count = rt_shape_elements(shape, n);
     for (uint64_t i = 0; i < count; i++) {
         const double value = convert_get(elements, shape->dtype, i);
         if (isfinite(value)) continue;
-        *f = (finding){.kind = kind, .what = what, .shape = shape, .n = f->n, .index = i, .value = value};
+        *f = (finding){.m = f->m, .kind = kind, .what = what, .shape = shape, .n = n, .index = i, .value = value};
         return;
     }
 }
@@ -118,7 +121,7 @@ static void look_before(const loss_scale *s, finding *f, void *const *ports)
 
 static finding find(loss_scale *s, void *const *ports)
 {
-    finding f = {.n = s->train->n};
+    finding f = {.m = s->train->m, .n = s->train->n};
     look_before(s, &f, ports);
     if (f.what) return f;
     keep(s);

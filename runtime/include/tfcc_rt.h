@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 4u
+#define TFCC_ABI 5u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
