@@ -44,7 +44,7 @@ static bool find_product(const ir_graph *g, const ir_node *n, int64_t index, int
     if (!find_size(g, n->in[0], index, depth, &a) || !find_size(g, n->in[1], index, depth, &b)) return false;
     if ((a.batch && b.batch) || a.count > INT32_MAX || b.count > INT32_MAX || a.count < 0 || b.count < 0)
         return false;
-    *out = (ir_dim){a.count * b.count, a.batch || b.batch};
+    *out = (ir_dim){a.count * b.count, a.batch | b.batch};
     return true;
 }
 
