@@ -92,14 +92,14 @@ static double find_scores(const attention *a, int64_t row)
 /* Counts up over the points of the batch; false after the last. */
 static bool next_point(attention *a)
 {
-    ir_type points = interp_resolve(a->c->arena, &a->of.query, a->c->n);
+    ir_type points = interp_resolve(a->c->arena, &a->of.query, a->c->unit);
     points.rank -= 2;
     return interp_next(&points, a->at);
 }
 
 static bool has_points(const attention *a)
 {
-    const ir_type whole = interp_resolve(a->c->arena, &a->of.query, a->c->n);
+    const ir_type whole = interp_resolve(a->c->arena, &a->of.query, a->c->unit);
     return interp_has_elements(&whole);
 }
 
