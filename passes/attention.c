@@ -115,7 +115,7 @@ static ir_value softmax_of(const matcher *m, ir_value v, int axis)
 
 static bool is_scalar(const ir_type *t)
 {
-    bool batch;
+    ir_unit batch;
     return passes_elements(t, &batch) == 1 && !batch;
 }
 
