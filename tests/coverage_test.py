@@ -118,8 +118,7 @@ class Seen:
             name = value.get("class_name")
             if isinstance(name, str) and isinstance(value.get("config"), dict):
                 module = value.get("module") or ""
-                self.add("op" if ".ops" in module else "schedule" if "schedules" in module else "layer", name)
-                self.add("schedule" if "Decay" in name else "layer", name)
+                self.add("op" if ".ops" in module else "schedule" if "schedules" in module or "Decay" in name else "layer", name)
             for key, v in value.items():
                 kind = next((r for k, r in ROLES.items() if key == k or key.endswith("_" + k)), None)
                 if kind is not None:
