@@ -186,7 +186,7 @@ bool fe_arg_read(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *
     *out = (fe_value){.kind = FE_NULL};
     if (cJSON_IsNull(j)) return true;
     if (cJSON_IsBool(j)) {
-        *out = (fe_value){.kind = FE_BOOL, .number = cJSON_IsTrue(j), .integer = cJSON_IsTrue(j)};
+        *out = fe_value_bool(cJSON_IsTrue(j));
         return true;
     }
     if (cJSON_IsNumber(j)) {
@@ -260,4 +260,14 @@ int fe_value_tensors(const fe_value *v, int most, fe_tensor *out)
 fe_value fe_value_tensor(ir_value value, ir_value mask)
 {
     return (fe_value){.kind = FE_TENSOR, .tensor = {.value = value, .mask = mask}};
+}
+
+fe_value fe_value_int(int64_t number)
+{
+    return (fe_value){.kind = FE_NUMBER, .number = (double)number, .integer = number};
+}
+
+fe_value fe_value_bool(bool truth)
+{
+    return (fe_value){.kind = FE_BOOL, .number = truth, .integer = truth};
 }

@@ -54,6 +54,7 @@ const char *fe_json_show(fe *f, const cJSON *j);
 /* The tree as text; numbers as they were written. */
 void fe_json_print(const cJSON *j, text *to);
 bool fe_json_int(const cJSON *j, int64_t *out); /* false unless j is a whole number in range */
+bool fe_json_has_float(const cJSON *j);         /* a number, or one in nested lists, is written as a float */
 const char *fe_at_show(fe *f, const json_at *at); /* "$.config.layers[3].name" */
 const char *fe_shape_show(fe *f, const ir_type *t); /* f32[N,64] */
 
@@ -130,6 +131,8 @@ const fe_value *fe_args_find(const fe_args *a, int position, const char *name);
 /* The tensors in v, depth first; at most `most`. Returns how many there are. */
 int fe_value_tensors(const fe_value *v, int most, fe_tensor *out);
 fe_value fe_value_tensor(ir_value value, ir_value mask);
+fe_value fe_value_int(int64_t number);
+fe_value fe_value_bool(bool truth);
 
 /* ---- layers ---------------------------------------------------------------------------------------------- */
 

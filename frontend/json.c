@@ -288,6 +288,14 @@ cJSON *fe_json_parse(fe *f, const char *file, const char *source, size_t length)
     return root;
 }
 
+bool fe_json_has_float(const cJSON *j)
+{
+    bool found = cJSON_IsNumber(j) && strpbrk(j->valuestring, ".eENI");
+    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next)
+        found = fe_json_has_float(item);
+    return found;
+}
+
 bool fe_json_int(const cJSON *j, int64_t *out)
 {
     if (!cJSON_IsNumber(j)) return false;

@@ -87,19 +87,11 @@ static bool is_array(const cJSON *j)
     return true;
 }
 
-static bool has_float(const cJSON *j)
-{
-    bool found = cJSON_IsNumber(j) && strpbrk(j->valuestring, ".eENI");
-    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next)
-        found = has_float(item);
-    return found;
-}
-
 static bool read_array(fe_arg_reader *r, const cJSON *j, const json_at *at, fe_value *out)
 {
     const cJSON *leaf = j;
     while (cJSON_IsArray(leaf)) leaf = leaf->child;
-    ir_dtype dtype = has_float(j) ? DTYPE_f32 : cJSON_IsBool(leaf) ? DTYPE_i1 : DTYPE_i32;
+    ir_dtype dtype = fe_json_has_float(j) ? DTYPE_f32 : cJSON_IsBool(leaf) ? DTYPE_i1 : DTYPE_i32;
     return fe_arg_read_array(r, j, dtype, at, out);
 }
 

@@ -38,12 +38,7 @@ bool tf_op_build(fe_lower *l, const char *op, int count, const tf_arg *arg, fe_v
     return call_op(l, op, &args, out);
 }
 
-static fe_value make_int(int64_t n)
-{
-    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
-}
 static fe_value make_number(double x) { return (fe_value){.kind = FE_NUMBER, .number = x, .is_float = true}; }
-static fe_value make_bool(bool b) { return (fe_value){.kind = FE_BOOL, .number = b, .integer = b}; }
 
 static bool build1(fe_lower *l, const char *op, fe_value x, fe_value *out)
 {
@@ -272,7 +267,7 @@ static bool build_energy(fe_lower *l, const fe_args *args, bool keep, fe_value *
     const fe_value *axis = fe_args_find(args, -1, "axis");
     if (!get_tensor(l, args, "x", &x) || !build1(l, "Square", x, &square)) return false;
     const tf_arg arg[] = {
-        {"x", square}, {"keepdims", make_bool(keep)}, {"axis", axis ? *axis : (fe_value){.kind = FE_NULL}}};
+        {"x", square}, {"keepdims", fe_value_bool(keep)}, {"axis", axis ? *axis : (fe_value){.kind = FE_NULL}}};
     return tf_op_build(l, "Sum", 3, arg, out);
 }
 
@@ -298,7 +293,7 @@ bool tf_build_norm(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
 
 static bool swap_last(fe_lower *l, fe_value *x)
 {
-    const tf_arg arg[] = {{"x", *x}, {"axis1", make_int(-1)}, {"axis2", make_int(-2)}};
+    const tf_arg arg[] = {{"x", *x}, {"axis1", fe_value_int(-1)}, {"axis2", fe_value_int(-2)}};
     return tf_op_build(l, "Swapaxes", 3, arg, x);
 }
 
@@ -327,10 +322,10 @@ bool tf_build_bias_add(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_
 /* x[..., start:limit] along an axis, or x[..., start] with a limit of -1. */
 static bool build_part(fe_lower *l, fe_value x, int64_t axis, int64_t start, int64_t limit, fe_value *out)
 {
-    fe_value key[IR_MAX_RANK], part[3] = {make_int(start), make_int(limit), {.kind = FE_NULL}},
+    fe_value key[IR_MAX_RANK], part[3] = {fe_value_int(start), fe_value_int(limit), {.kind = FE_NULL}},
                                whole[3] = {{.kind = FE_NULL}};
     for (int64_t i = 0; i < axis; i++) key[i] = (fe_value){.kind = FE_SLICE, .count = 3, .item = whole};
-    key[axis] = limit < 0 ? make_int(start) : (fe_value){.kind = FE_SLICE, .count = 3, .item = part};
+    key[axis] = limit < 0 ? fe_value_int(start) : (fe_value){.kind = FE_SLICE, .count = 3, .item = part};
     const tf_arg arg[] = {{"x", x}, {"key", {.kind = FE_LIST, .count = (int)axis + 1, .item = key}}};
     return tf_op_build(l, "GetItem", 2, arg, out);
 }
@@ -417,10 +412,10 @@ bool tf_build_pad(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value
 
 bool tf_build_batch_flatten(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
-    fe_value x, size[2] = {make_int(-1), make_int(1)};
+    fe_value x, size[2] = {fe_value_int(-1), fe_value_int(1)};
     if (!get_tensor(l, args, "x", &x)) return false;
     const ir_type *t = ir_type_of(l->g, x.tensor.value);
-    for (int i = 1; i < t->rank; i++) size[1] = make_int(size[1].integer * t->dim[i].count);
+    for (int i = 1; i < t->rank; i++) size[1] = fe_value_int(size[1].integer * t->dim[i].count);
     const tf_arg arg[] = {{"x", x}, {"newshape", {.kind = FE_LIST, .count = 2, .item = size}}};
     return tf_op_build(l, s->op, 2, arg, out);
 }

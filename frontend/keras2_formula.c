@@ -120,7 +120,7 @@ static bool take_value(formula *f, bool run, fe_value *out)
     if (strcmp(word, "null") == 0) return true;
     const bool yes = strcmp(word, "true") == 0;
     if (!yes && strcmp(word, "false") != 0) return take_name(f, word, run, out);
-    *out = (fe_value){.kind = FE_BOOL, .number = yes, .integer = yes};
+    *out = fe_value_bool(yes);
     return true;
 }
 

@@ -27,14 +27,6 @@ typedef struct node {
 /* ---- reading
  * ------------------------------------------------------------------------------------------------ */
 
-static bool has_float(const cJSON *j)
-{
-    bool found = cJSON_IsNumber(j) && strpbrk(j->valuestring, ".eENI");
-    for (const cJSON *item = cJSON_IsArray(j) ? j->child : NULL; item && !found; item = item->next)
-        found = has_float(item);
-    return found;
-}
-
 static bool read_constants(fe *f, const cJSON *constants, const json_at *at, node *n)
 {
     fe_arg_reader r = {.fe = f};
@@ -46,9 +38,9 @@ static bool read_constants(fe *f, const cJSON *constants, const json_at *at, nod
         /* Integers stay a list, which sizes and axes are read from; other arrays become tensors. */
         const cJSON *value =
             cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "value");
-        const cJSON *from = cJSON_IsArray(value) && !has_float(value) ? value : j;
+        const cJSON *from = cJSON_IsArray(value) && !fe_json_has_float(value) ? value : j;
         fe_value *to = &n->constant[index];
-        bool ok = cJSON_IsArray(from) && has_float(from)
+        bool ok = cJSON_IsArray(from) && fe_json_has_float(from)
                       ? fe_arg_read_array(&r, from, DTYPE_f32, &item_at, to)
                       : fe_arg_read(&r, from, &item_at, to);
         if (!ok) return false;
@@ -82,11 +74,6 @@ static int64_t whole(const cJSON *j)
                                : 0;
 }
 
-static fe_value make_int(int64_t n)
-{
-    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
-}
-
 static const char *type_name(fe *f, const char *dt)
 {
     static const char *const names[][2] = {
@@ -107,8 +94,8 @@ static fe_value read_attribute(fe *f, const cJSON *j)
     if (!kind) return (fe_value){.kind = FE_NULL};
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(kind, "i");
     if (strcmp(kind->string, "b") == 0)
-        return (fe_value){.kind = FE_BOOL, .number = cJSON_IsTrue(kind), .integer = cJSON_IsTrue(kind)};
-    if (strcmp(kind->string, "i") == 0) return make_int(whole(kind));
+        return fe_value_bool(cJSON_IsTrue(kind));
+    if (strcmp(kind->string, "i") == 0) return fe_value_int(whole(kind));
     if (strcmp(kind->string, "f") == 0)
         return (fe_value){.kind = FE_NUMBER, .number = kind->valuedouble, .is_float = true};
     if (strcmp(kind->string, "s") == 0 && cJSON_IsString(kind))
@@ -119,7 +106,7 @@ static fe_value read_attribute(fe *f, const cJSON *j)
     fe_value out = {.kind = FE_LIST,
                     .item = arena_array(f->arena, fe_value, (size_t)cJSON_GetArraySize(list) + 1)};
     for (const cJSON *item = list->child; item; item = item->next)
-        out.item[out.count++] = make_int(whole(item));
+        out.item[out.count++] = fe_value_int(whole(item));
     return out;
 }
 

@@ -128,7 +128,7 @@ static bool resolve_sizes(fe_lower *l, const char *name, fe_value *v)
             ir_dim dim;
             if (!tf_size_find(l, tensor.tensor.value, i, &dim))
                 return fail(l, "expected sizes that are known as \"%s\"", name);
-            v->item[i] = (fe_value){.kind = FE_NUMBER, .integer = dim.batch ? -1 : dim.count};
+            v->item[i] = fe_value_int(dim.batch ? -1 : dim.count);
         }
         return true;
     }
@@ -139,7 +139,7 @@ static bool resolve_sizes(fe_lower *l, const char *name, fe_value *v)
         if (v->item[i].kind != FE_TENSOR) continue;
         if (!tf_size_find(l, v->item[i].tensor.value, 0, &dim))
             return fail(l, "expected sizes that are known as \"%s\"", name);
-        v->item[i] = (fe_value){.kind = FE_NUMBER, .integer = dim.batch ? -1 : dim.count};
+        v->item[i] = fe_value_int(dim.batch ? -1 : dim.count);
     }
     return true;
 }
@@ -221,14 +221,15 @@ static bool take(fe_lower *l, const parameter *p, const fe_value *v, fe_value *d
     return true;
 }
 
-/* "axis=-1 approximate=false": what the call leaves open. */
+/* "axis=-1 lower=true": what the call leaves open. */
 static void put_settings(fe_lower *l, const char *settings, fe_value *dict)
 {
     parameter p;
     while (next_parameter(&settings, &p)) {
         fe_value v = {.kind = FE_NUMBER, .number = strtod(p.key, NULL), .integer = strtoll(p.key, NULL, 10)};
         v.is_float = strpbrk(p.key, ".e") != NULL;
-        if (strcmp(p.key, "false") == 0) v = (fe_value){.kind = FE_BOOL};
+        const bool yes = strcmp(p.key, "true") == 0;
+        if (yes || strcmp(p.key, "false") == 0) v = fe_value_bool(yes);
         put(dict, arena_strdup(l->fe->arena, p.name), v);
     }
 }

@@ -10,11 +10,6 @@ static bool fail(fe_lower *l, const char *format, const char *name)
     return fe_layer_error(l->fe, l->layer, format, name);
 }
 
-static fe_value make_int(int64_t n)
-{
-    return (fe_value){.kind = FE_NUMBER, .number = (double)n, .integer = n};
-}
-
 static const fe_value *find(const fe_args *args, const char *name) { return fe_args_find(args, -1, name); }
 
 static bool is_set(const fe_args *args, const char *name)
@@ -60,7 +55,7 @@ bool tf_build_sort(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     const bool down = direction && direction->kind == FE_TEXT && strcmp(direction->text, "DESCENDING") == 0;
     const tf_arg negative = {"x", x};
     if (down && !tf_op_build(l, "Negative", 1, &negative, &x)) return false;
-    if (!build_x(l, s->op, x, "axis", axis ? *axis : make_int(-1), out)) return false;
+    if (!build_x(l, s->op, x, "axis", axis ? *axis : fe_value_int(-1), out)) return false;
     if (!down || strcmp(s->op, "Argsort") == 0) return true;
     const tf_arg back = {"x", *out};
     return tf_op_build(l, "Negative", 1, &back, out);
@@ -90,7 +85,7 @@ bool tf_build_cumulative(fe_lower *l, const tf_symbol *s, const fe_args *args, f
     int64_t axis;
     if (!get_tensor(l, args, "x", &x, &t) || !get_axis(l, args, &t, 0, &axis)) return false;
     const bool reverse = is_set(args, "reverse");
-    fe_value axis_value = make_int(axis);
+    fe_value axis_value = fe_value_int(axis);
     list.item = &axis_value;
     if (reverse && !build_x(l, "Flip", x, "axis", list, &x)) return false;
     if (!build_x(l, s->op, x, "axis", axis_value, out)) return false;
@@ -125,8 +120,8 @@ bool tf_build_slice(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     bound = arena_array(l->fe->arena, fe_value, 3 * (size_t)t.rank + 1);
     for (int i = 0; i < t.rank; i++) {
         key[i] = (fe_value){.kind = FE_SLICE, .count = 3, .item = bound + 3 * (size_t)i};
-        if (begin[i] != 0) key[i].item[0] = make_int(begin[i]);
-        if (size[i] >= 0) key[i].item[1] = make_int(begin[i] + size[i]);
+        if (begin[i] != 0) key[i].item[0] = fe_value_int(begin[i]);
+        if (size[i] >= 0) key[i].item[1] = fe_value_int(begin[i] + size[i]);
     }
     return build_x(l, s->op, x, "key", (fe_value){.kind = FE_LIST, .count = t.rank, .item = key}, out);
 }
@@ -140,7 +135,7 @@ bool tf_build_gather(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_va
     int64_t axis, shared = batch && batch->kind == FE_NUMBER ? batch->integer : 0;
     if (!get_tensor(l, args, "x", &x, &t) || !get_axis(l, args, &t, shared, &axis)) return false;
     if (!indices) return fail(l, "expected an argument \"%s\", found none", "indices");
-    const tf_arg plain[] = {{"x", x}, {"indices", *indices}, {"axis", make_int(axis)}};
+    const tf_arg plain[] = {{"x", x}, {"indices", *indices}, {"axis", fe_value_int(axis)}};
     if (shared == 0) return tf_op_build(l, s->op, 3, plain, out);
     const ir_type *it = indices->kind == FE_TENSOR ? ir_type_of(l->g, indices->tensor.value) : NULL;
     bool fits =
@@ -155,9 +150,9 @@ bool tf_build_gather(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_va
     ir_value flat = one ? ir_build_reshape(l->g, indices->tensor.value, 2, column) : indices->tensor.value;
     const int64_t places[2] = {0, 1};
     taken = fe_value_tensor(ir_build_broadcast_in_dim(l->g, flat, &wide, places), IR_NONE);
-    const tf_arg along[] = {{"x", x}, {"indices", taken}, {"axis", make_int(1)}};
+    const tf_arg along[] = {{"x", x}, {"indices", taken}, {"axis", fe_value_int(1)}};
     if (!tf_op_build(l, "TakeAlongAxis", 3, along, out)) return false;
-    fe_value first = make_int(1);
+    fe_value first = fe_value_int(1);
     return !one || build_x(l, "Squeeze", *out, "axis", first, out);
 }
 
@@ -170,8 +165,8 @@ bool tf_build_band_part(fe_lower *l, const tf_symbol *s, const fe_args *args, fe
     if (!get_tensor(l, args, "x", out, &t)) return false;
     bool fits = lower && upper && lower->kind == FE_NUMBER && upper->kind == FE_NUMBER;
     if (!fits) return fail(l, "expected integers as \"%s\"", "num_lower and num_upper");
-    if (lower->integer >= 0 && !build_x(l, "Triu", *out, "k", make_int(-lower->integer), out)) return false;
-    return upper->integer < 0 || build_x(l, "Tril", *out, "k", make_int(upper->integer), out);
+    if (lower->integer >= 0 && !build_x(l, "Triu", *out, "k", fe_value_int(-lower->integer), out)) return false;
+    return upper->integer < 0 || build_x(l, "Tril", *out, "k", fe_value_int(upper->integer), out);
 }
 
 /* ---- whole tensors ----------------------------------------------------------------------------------------

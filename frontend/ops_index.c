@@ -125,7 +125,7 @@ static bool take_key(indexing *x, const fe_value *key, int left)
     if (key->kind == FE_TENSOR && op_type(x->u, key->tensor.value).rank == 0) {
         if (!op_constant_ints(x->u, key->tensor.value, 1, &count, &index))
             return take_dynamic(x, key->tensor.value);
-        const fe_value number = {.kind = FE_NUMBER, .integer = index};
+        const fe_value number = fe_value_int(index);
         return take_index(x, &number);
     }
     return op_error(x->u, "indexing by tensors or lists fails in TensorFlow: keras.ops.take picks by them");
