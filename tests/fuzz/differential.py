@@ -304,9 +304,10 @@ def main():
             fuzzer.try_one(description, name)
         except Exception:
             traceback.print_exc()
+            fuzzer.failures.append(name)
     print(f"{fuzzer.ran} models compared, {fuzzer.invalid} not run by Keras, {len(fuzzer.failures)} differ: {fuzzer.failures} "
           f"({time.monotonic() - start:.0f} s)")
-    return 1 if fuzzer.failures else 0
+    return 1 if fuzzer.failures or not fuzzer.ran else 0
 
 
 if __name__ == "__main__":
