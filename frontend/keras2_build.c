@@ -140,7 +140,7 @@ bool tf_build_pool(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     const bool mean = kind.kind == FE_TEXT && strcmp(kind.text, "avg") == 0;
     const tf_arg arg[] = {{"inputs", x},
                           {"pool_size", size},
-                          {"strides", strides ? *strides : make_int(1)},
+                          {"strides", strides ? *strides : fe_value_int(1)},
                           {"padding", padding ? *padding : valid}};
     return tf_op_build(l, mean ? "AveragePool" : s->op, 4, arg, out);
 }
