@@ -298,6 +298,29 @@ static bool check_classes(tfcc_model *m, const tfcc_port *port, int64_t rows, co
     return true;
 }
 
+/* Addresses of words and of sparse rows, and what is in the rows. */
+static bool check_records(tfcc_model *m, const tfcc_port *port, int64_t rows, const void *data)
+{
+    const bool is_sparse = port->shape.dtype == TFCC_ROW;
+    const uint64_t count = is_sparse || port->shape.dtype == TFCC_STR ? rt_shape_elements(&port->shape, rows) : 0;
+    for (uint64_t i = 0; i < count; i++) {
+        const uint32_t *record = ((const uint32_t *const *)data)[i];
+        if ((uintptr_t)record % sizeof *record != 0)
+            return rt_wrong(&m->r, "\"%s\": %s %llu: expected an address aligned to 4 bytes", port->name,
+                            is_sparse ? "row" : "element", (unsigned long long)i);
+        if (!is_sparse || !record) continue;
+        if (record[0] > port->classes)
+            return rt_wrong(&m->r, "\"%s\": row %llu: expected at most %lld entries, found %lu", port->name,
+                            (unsigned long long)i, (long long)port->classes, (unsigned long)record[0]);
+        for (uint32_t k = 1; k <= record[0]; k++) {
+            if (record[k] < port->classes && (k == 1 || record[k] > record[k - 1])) continue;
+            return rt_wrong(&m->r, "\"%s\": row %llu: expected columns of 0 to %lld, ascending, found %lu", port->name,
+                            (unsigned long long)i, (long long)port->classes - 1, (unsigned long)record[k]);
+        }
+    }
+    return true;
+}
+
 static float *get_ones(tfcc_model *m, uint64_t count)
 {
     if (count <= m->ones_count) return m->ones;
@@ -327,7 +350,7 @@ static bool set_port(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_vi
     if ((uintptr_t)view->data % rt_dtype_size(port->shape.dtype) != 0)
         return rt_wrong(&m->r, "\"%s\": expected an address aligned to its elements", port->name);
     m->ports[number] = (void *)(uintptr_t)view->data;
-    return check_classes(m, port, rows, view->data);
+    return check_classes(m, port, rows, view->data) && check_records(m, port, rows, view->data);
 }
 
 bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view *view, size_t count)

@@ -68,6 +68,24 @@ with folder() as work:
     p = run(build(work, "api_shared", ROOT / "tests/library/api.c", "./libdigits_cnn.so", "./libdigits_infer.so"), "api.weights.h5", cwd=work, ok=False)
     quiet(p, "shared library")
 
+    # strings and sparse matrices
+    def node(name, cls, config, source=None, dtype="float32"):
+        tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, 1], "dtype": dtype, "keras_history": [source, 0, 0]}}
+        return {"module": "keras.layers", "class_name": cls, "config": {"name": name, **config}, "registered_name": None, "name": name,
+                "inbound_nodes": [{"args": [tensor], "kwargs": {}}] if source else []}
+
+    def compile_layers(name, layers, outputs, *options):
+        config = {"name": name, "trainable": True, "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [[o, 0, 0] for o in outputs]}
+        (work / f"{name}.json").write_text(json.dumps({"module": "keras", "class_name": "Functional", "config": config, "registered_name": "Functional"}))
+        compile_model(TFCC, work / f"{name}.json", work / f"lib{name}.a", "--emit", "lib", *options)
+
+    compile_layers("bag", [node("x", "InputLayer", {"batch_shape": [None, 10], "dtype": "float32", "sparse": True}),
+                           node("dense", "Dense", {"units": 2}, "x")], ["dense"], "--optimizer", "sgd", "--loss", "mse")
+    vocabulary = {"vocabulary": ["tea", "milk"], "num_oov_indices": 0}
+    compile_layers("words", [node("x", "InputLayer", {"batch_shape": [None, 1], "dtype": "string"}), node("number", "StringLookup", vocabulary, "x", "string"),
+                             node("word", "StringLookup", {**vocabulary, "num_oov_indices": 0, "invert": True}, "number", "int64")], ["number", "word"])
+    quiet(run(build(work, "inputs", ROOT / "tests/library/inputs.c", "libbag.a", "libwords.a"), cwd=work, ok=False), "strings and sparse matrices")
+
     # C++
     if shutil.which("c++"):
         (work / "a.cc").write_text('#include "digits_cnn.h"\nint main() { tfcc_options o = TFCC_OPTIONS; tfcc_model *m; int r = tfcc_create(digits_cnn_program(), &o, &m); tfcc_destroy(m); return r; }\n')
