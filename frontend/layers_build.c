@@ -80,13 +80,15 @@ ir_value fe_insert_dim(fe_lower *l, ir_value x, int at)
 ir_value fe_softmax_build(fe_lower *l, ir_value x, int count, const int64_t *dims)
 {
     ir_graph *g = l->g;
+    const ir_dtype own = fe_type(l, x).dtype;
+    if (ir_dtype_size(own) < ir_dtype_size(DTYPE_f32)) x = ir_build_convert(g, x, DTYPE_f32); /* rounded once, as TensorFlow's */
     const ir_type shape = fe_type(l, x);
     const ir_value top =
         ir_build_unary(g, OP_stop_gradient, ir_build_reduce(g, "maximum", x, count, dims, false));
     const ir_value e = ir_build_unary(
         g, OP_exponential, ir_build_binary(g, OP_subtract, x, fe_spread(l, top, shape, count, dims)));
     const ir_value sum = ir_build_reduce(g, "add", e, count, dims, false);
-    return ir_build_binary(g, OP_divide, e, fe_spread(l, sum, shape, count, dims));
+    return ir_build_convert(g, ir_build_binary(g, OP_divide, e, fe_spread(l, sum, shape, count, dims)), own);
 }
 
 /* Not maximum(x, 0): the gradient at 0 must be 0, as TensorFlow's. */

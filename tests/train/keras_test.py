@@ -169,7 +169,22 @@ def automatic_scale(work):
     keras.config.set_dtype_policy("float32")
 
 
+def softmax_in_16_bits(work):
+    """Computed in float32 and rounded once, as TensorFlow does in bfloat16; in float16 it rounds oftener."""
+    x = np.random.default_rng(6).standard_normal((200, 9)).astype("float32")
+    np.savez(work / "x.npz", x=x)
+    for policy, dtype in (("mixed_bfloat16", "bfloat16"), ("mixed_float16", "float16")):
+        i = L.Input((9,))
+        m = keras.Model(i, L.Activation("linear", dtype="float32")(L.Softmax(dtype=policy)(i)))
+        (work / "m.json").write_text(m.to_json())
+        run(compile_model(sys.argv[1], work / "m.json", work / "softmax"), "predict", "--data", work / "x.npz", "--output", work / "p.npz")
+        exact = np.asarray(keras.ops.softmax(keras.ops.cast(keras.ops.cast(x, dtype), "float64")))
+        ours, theirs = (np.abs(y - exact).mean() for y in (np.load(work / "p.npz")["y"], m.predict(x, verbose=0)))
+        check(ours <= 1.001 * theirs, f"softmax in {policy}: off by {ours}, Keras by {theirs}")
+
+
 with folder() as work:
+    softmax_in_16_bits(Path(work))
     loss_scale_both_ways(Path(work))
     automatic_scale(Path(work))
     for name, optimizer in (("adam", lambda: O.Adam(0.01)), ("sgd", lambda: O.SGD(0.05, momentum=0.9, nesterov=True)),
