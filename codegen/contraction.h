@@ -95,6 +95,19 @@ cg_index contraction_out_index(cg *c, const contraction *x, const contraction_po
 void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 and shorter */
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
 
+/* cpu_tile.c: the register tile, a function that is written when it is first asked for:
+ *   void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate)   tile[rows][nr] (+)= the sum over k of a(i, k) * b(k)[nr]
+ * Cell (i, k) of a lies at i * row + k * position, b's vectors of k at k * column; for cells and pairs see struct pack. */
+typedef struct tile_form {
+    int64_t row, position, column;
+    bool pairs;
+} tile_form;
+cg_value cg_tile(cg *c, const tile_form *f, int rows);
+cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k cells each, b
+ * [runs * k][nr]. */
+cg_value cg_tile_pointers(cg *c, bool pairs, int rows);
+
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
  * `width` rows, panel after panel. A panel is [cells][width], or, with a `stride`, [width][stride]: then the rows lie
  * as they lie in memory, and packing is copying. A cell is an f32 at one position, or with `pairs` two bf16 at positions
@@ -122,11 +135,5 @@ cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_v
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
 /* Exchanges lanes and vectors: v[i] lane j becomes v[j] lane i. */
 void cg_transpose(cg *c, int lanes, cg_value *v);
-
-/* The register tiles of all products (cpu_dot.c), f32, for the first `rows` of mr rows:
- * void (ptr a, ptr b, i64 k, ptr tile, i64 accumulate): tile[mr][nr] (+)= transpose of a[k][mr] . b[k][nr], and
- * void (ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k floats each. */
-cg_value cg_tile_positions(cg *c, int rows);
-cg_value cg_tile_pointers(cg *c, int rows);
 
 #endif

@@ -4,6 +4,9 @@
  * products of a module share; its results go through a tile in scratch memory to the epilogue, which is the
  * element emitter on the roots with the product's own elements bound. */
 #include "codegen/depthwise.h"
+#include "codegen/winograd.h"
+
+#include <string.h>
 
 /* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
  * adds up the products of pairs. ROW_STRIDE: cells between the rows of a panel that is kept row by row: room for WHOLE_K
@@ -137,62 +140,6 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* One cell of k: a broadcast from each row times nr / lanes vectors. */
-static void tile_step(cg *c, bool pairs, int rows, const cg_value *row, cg_value b, cg_value *acc)
-{
-    int lanes = c->lanes, vectors = c->target->nr / lanes;
-    cg_value column[8];
-    for (int j = 0; j < vectors; j++) {
-        column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
-    }
-    for (int i = 0; i < rows; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), lanes);
-        for (int j = 0; j < vectors; j++) {
-            cg_value *sum = &acc[i * vectors + j];
-            *sum = pairs ? cg_dot_pairs(c, x, column[j], *sum) : cg_fma(c, x, column[j], *sum);
-        }
-    }
-}
-
-/* Accumulators at the start: zero, or the tile's elements when it accumulates. */
-static void begin_tile(cg *c, cg_value tile, cg_value accumulate, int count, cg_value *acc)
-{
-    LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
-    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
-    cg_branch more;
-    cg_if_begin(c, &more, cg_icmp(c, LLVMIntNE, accumulate, cg_i64(c, 0)), count, acc);
-    for (int i = 0; i < count; i++) {
-        acc[i] = cg_load(c, vector, cg_at(c, c->f32, tile, cg_i64(c, i * c->lanes)), 4);
-    }
-    cg_if_end(c, &more, acc);
-}
-
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate): the first `rows` rows of tile[mr][nr] (+)= a b[k][nr], where a
- * is [mr][stride], or the transpose of [k][mr] when stride is 0, all in cells. */
-static cg_value tile_function(cg *c, const blocking *q, int rows)
-{
-    const int64_t stride = q->stride;
-    const char *name = arena_printf(&c->scratch, "tile_%s%s_%d", stride ? "rows" : "positions", q->pairs ? "_pairs" : "", rows);
-    cg_value found = cg_helper_find(c, name);
-    if (found) return found;
-    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
-    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
-    cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
-    cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
-    cg_value acc[CG_CARRIED], at[32];
-    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
-    cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
-    cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, stride ? 1 : mr)));
-    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * (stride ? stride : 1)));
-    tile_step(c, q->pairs, rows, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, nr))), acc);
-    cg_loop_end(c, &l, acc);
-    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
-    LLVMBuildRetVoid(c->b);
-    cg_helper_end(c, &h);
-    return h.fn;
-}
-
 /* Roots at one row of the tile, `vectors` vectors of columns from n; masked: columns past end[ROLE_N] are left out. */
 static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, cg_value n, bool masked)
 {
@@ -297,45 +244,13 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_loop_end(c, &l, NULL);
 }
 
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): as tile_function's, with a [runs][mr] addresses of k
- * cells each and b [runs * k][nr]. */
-static cg_value tile_pointers_function(cg *c, const blocking *q, int rows)
-{
-    const char *name = arena_printf(&c->scratch, "tile_pointers%s_%d", q->pairs ? "_pairs" : "", rows);
-    cg_value found = cg_helper_find(c, name);
-    if (found) return found;
-    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
-    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64};
-    cg_helper h = cg_helper_begin(c, name, c->none, 6, param);
-    cg_value table = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2);
-    cg_value tile = LLVMGetParam(h.fn, 3), acc[CG_CARRIED], row[32];
-    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
-    cg_loop runs, l;
-    cg_loop_begin(c, &runs, cg_i64(c, 0), LLVMGetParam(h.fn, 5), 1, count, acc);
-    for (int i = 0; i < rows; i++) {
-        cg_value at = cg_add(c, cg_mul(c, runs.i, cg_i64(c, mr)), cg_i64(c, i));
-        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, at), 8);
-    }
-    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, count, acc);
-    cg_value at[32], column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, nr));
-    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
-    tile_step(c, q->pairs, rows, at, cg_at(c, c->f32, b, column), acc);
-    cg_loop_end(c, &l, acc);
-    cg_loop_end(c, &runs, acc);
-    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
-    LLVMBuildRetVoid(c->b);
-    cg_helper_end(c, &h);
-    return h.fn;
-}
-
 static cg_value tile_of(cg *c, const blocking *q, int rows)
 {
-    return q->run ? tile_pointers_function(c, q, rows) : tile_function(c, q, rows);
+    const int64_t mr = c->target->mr, nr = c->target->nr;
+    if (q->run) return cg_tile_pointers(c, q->pairs, rows);
+    const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr, .column = nr, .pairs = q->pairs};
+    return cg_tile(c, &form, rows);
 }
-
-cg_value cg_tile_positions(cg *c, int rows) { return tile_function(c, &(blocking){0}, rows); }
-
-cg_value cg_tile_pointers(cg *c, int rows) { return tile_pointers_function(c, &(blocking){0}, rows); }
 
 /* `count` zeros in scratch memory, for rows of an image that are padding. */
 static cg_value make_zeros(cg *c, int64_t count)
@@ -439,6 +354,14 @@ void cg_kernel_dot(cg *c)
 
 void cg_kernel_convolution(cg *c)
 {
+    const ir_node *n = cg_node(c, c->body->main);
+    if (ir_attr_find(n, ATTR_winograd)) {
+        if (strcmp(ir_attr_text(n, ATTR_lhs_layout), "b01f") == 0)
+            cg_winograd_taps(c);
+        else
+            cg_winograd_weights(c);
+        return;
+    }
     contraction x;
     contraction_build(c, &x);
     const int phases = contraction_phases(&x);

@@ -189,7 +189,7 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
-static const char *const topics[] = {"precision", "layout"};
+static const char *const topics[] = {"precision", "layout", "winograd"};
 
 /* The model anew with --policy float32, planned; NULL when it cannot be. */
 static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
@@ -210,6 +210,10 @@ static bool explain(compilation *c, const passes_options *p)
     if (!o->explain) return true;
     if (strcmp(o->explain, topics[1]) == 0) {
         explain_layout(stdout, c->model->module);
+        return true;
+    }
+    if (strcmp(o->explain, topics[2]) == 0) {
+        explain_winograd(stdout, c->model->module);
         return true;
     }
     if (!codegen_describe(&g, &c->arena, &target.name, &target.has_f16, &target.has_bf16, &c->diag)) return false;
@@ -237,14 +241,28 @@ static bool write_code(compilation *c, emit_kind kind)
     return codegen_write(m, &g, emits[kind].codegen, o->output, &c->diag);
 }
 
+static bool read_winograd(const char *word, passes_winograd *out)
+{
+    static const char *const words[] = {"auto", "on", "off"};
+    for (size_t i = 0; i < countof(words); i++) {
+        if (strcmp(word, words[i]) != 0) continue;
+        *out = (passes_winograd)i;
+        return true;
+    }
+    fprintf(stderr, "tfcc: --winograd: expected auto, on or off, found \"%s\"\n", word);
+    return false;
+}
+
 static bool check_options(const options *o, emit_kind *out_kind)
 {
     if (!o->output) {
         fprintf(stderr, "tfcc: compile: expected -o FILE, found none\n");
         return false;
     }
-    if (o->explain && strcmp(o->explain, topics[0]) != 0 && strcmp(o->explain, topics[1]) != 0) {
-        fprintf(stderr, "tfcc: --explain: expected %s or %s, found \"%s\"\n", topics[0], topics[1], o->explain);
+    bool is_topic = !o->explain;
+    for (size_t i = 0; i < countof(topics); i++) is_topic = is_topic || strcmp(o->explain, topics[i]) == 0;
+    if (!is_topic) {
+        fprintf(stderr, "tfcc: --explain: expected %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2], o->explain);
         return false;
     }
     const char *const passes[] = {o->stop_after, o->print_after};
@@ -289,13 +307,13 @@ int compile_model(const options *o)
 {
     if (o->list) return list(o->list);
     emit_kind kind = EMIT_EXE;
-    if (!check_options(o, &kind)) return WRONG_INPUT;
+    passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
+                        .stop_after = o->stop_after, .time = o->time_passes};
+    if (!check_options(o, &kind) || !read_winograd(o->winograd, &p.winograd)) return WRONG_INPUT;
     compilation c;
     begin(&c, o);
     if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
     if (!read_model(&c) || !read_weights(&c)) return finish(&c, false);
-    const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
-                              .stop_after = o->stop_after, .time = o->time_passes};
     if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
     if (!explain(&c, &p)) return finish(&c, false);
     bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);

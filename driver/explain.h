@@ -13,5 +13,7 @@ typedef struct explain_target {
 void explain_precision(FILE *to, const frontend_model *model, const ir_module *in_float32, const explain_target *target);
 /* The planned model: sparse matrices and tables updated by rows. */
 void explain_layout(FILE *to, const ir_module *m);
+/* Which convolutions of 3 x 3 positions are done with fewer products. */
+void explain_winograd(FILE *to, const ir_module *m);
 
 #endif

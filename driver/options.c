@@ -131,7 +131,7 @@ static bool read_one(options *o, char verb, int argc, char **argv, int *i)
 
 bool options_read(options *o, char verb, int first, int argc, char **argv)
 {
-    *o = (options){.level = 2, .verify = 1, .emit = "exe", .cpu = "native"};
+    *o = (options){.level = 2, .verify = 1, .emit = "exe", .cpu = "native", .winograd = "auto"};
     for (int i = first; i < argc; i++) {
         if (argv[i][0] == '-' && argv[i][1]) {
             if (!read_one(o, verb, argc, argv, &i)) return false;

@@ -5,12 +5,16 @@
 
 #include "ir/ir.h"
 
+/* Which convolutions are done with fewer products: those that it makes faster, all that can be, none. */
+typedef enum passes_winograd { PASSES_WINOGRAD_AUTO, PASSES_WINOGRAD_ON, PASSES_WINOGRAD_OFF } passes_winograd;
+
 typedef struct passes_options {
     int level;               /* 0, 1, 2: -O */
     int verify;              /* 0 never; 1 after each pass; 2 also print, parse and compare */
     const char *print_after; /* a pass, "all", or NULL: the module's text to stderr */
     const char *stop_after;  /* a pass or NULL */
     const char *only;        /* tests: comma-separated passes to run, in that order, instead of the pipeline */
+    passes_winograd winograd;
     bool time;               /* print milliseconds per pass to stderr */
     FILE *log;               /* where print_after and time go; NULL: stderr */
 } passes_options;

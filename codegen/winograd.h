@@ -1,0 +1,74 @@
+/* winograd.h: convolutions of 3 x 3 positions with fewer products: F(2 x 2, 3 x 3) of Lavin and Gray, "Fast Algorithms
+ * for Convolutional Neural Networks", 2016. A tile is 2 x 2 results and the 4 x 4 pixels of the image they depend on;
+ * with w a kernel of one channel and d a tile of the image, and the matrices of winograd_matrix,
+ *
+ *   result = A' [ (G w G') * (B' d B') ] A        gradient of w = G' [ (A dy A') * (B' d B') ] G
+ *
+ * where * is element by element: 16 products a tile and pair of channels instead of 36. Over all tiles and channels
+ * these are 16 matrix products, which run on the register tile of the others. Images are rows, height, width, channels.
+ * Pass winograd chooses which convolutions are done so. */
+#ifndef TFCC_WINOGRAD_H
+#define TFCC_WINOGRAD_H
+
+#include "codegen/contraction.h"
+
+enum { WINOGRAD_STEP = 2, WINOGRAD_TILE = 4, WINOGRAD_KERNEL = 3, WINOGRAD_PLACES = 16 };
+
+void cg_winograd_taps(cg *c);    /* cpu_winograd.c: results, and the gradient of the image */
+void cg_winograd_weights(cg *c); /* cpu_winograd_weights.c: the gradient of the kernel */
+
+typedef struct winograd_matrix {
+    int rows, columns;
+    double item[WINOGRAD_PLACES];
+} winograd_matrix;
+extern const winograd_matrix winograd_image, winograd_kernel, winograd_result; /* B', G, A' */
+extern const winograd_matrix winograd_result_gradient, winograd_kernel_gradient; /* A, G' */
+
+/* out[rows][rows] = m in[columns][columns] m'; vectors or scalars. */
+void winograd_transform(cg *c, const winograd_matrix *m, const cg_value *in, cg_value *out);
+
+/* size x size pixels of an image; those outside are zero. */
+typedef struct winograd_window {
+    ir_value image;
+    int size;
+    cg_value zeros;        /* as many as a pixel has channels */
+    bool addressed, known; /* the image lies in memory; the window is known to be inside */
+    cg_value at[3];        /* row of the batch, line, column */
+    cg_value pixel[WINOGRAD_PLACES]; /* addresses; if the image is computed, i1: it is inside */
+} winograd_window;
+
+/* Readies scratch memory; once a kernel. */
+void winograd_window_begin(cg *c, winograd_window *w, ir_value image, int size);
+/* Moves it. `known`: it is inside. */
+void winograd_window_set(cg *c, winograd_window *w, const cg_value at[3], bool known);
+/* i1: it is inside when moved there. */
+cg_value winograd_window_fits(cg *c, const winograd_window *w, const cg_value at[3]);
+/* A vector of channels of every pixel; lanes past `left` (NULL: all are there) are zero. */
+void winograd_window_read(cg *c, const winograd_window *w, cg_value channel, cg_value left, cg_value *out);
+
+/* Tile number `linear` of an image of lines x columns tiles a row: row of the batch, line, column. */
+void winograd_tile_split(cg *c, const int64_t tiles[2], cg_value linear, cg_value out[3]);
+
+/* step(channel, left) for channels 0 .. count - 1 in vectors; those past `size` (a multiple of lanes or not) are cut. */
+typedef void winograd_step(cg *c, cg_value channel, cg_value left, void *context);
+void winograd_vectors(cg *c, cg_value begin, cg_value end, int64_t size, winograd_step *step, void *context);
+
+/* The products of a place, [16][columns / nr][rows / mr] register tiles, and the vector of columns n of row m of each. */
+typedef struct winograd_products {
+    int64_t rows, columns; /* multiples of mr, nr */
+    cg_value address;
+} winograd_products;
+void winograd_products_begin(cg *c, winograd_products *p);
+cg_value winograd_products_tile(cg *c, const winograd_products *p, cg_value place, cg_value m, cg_value n);
+void winograd_products_load(cg *c, const winograd_products *p, cg_value m, cg_value n, cg_value *out);
+
+static inline int64_t winograd_round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
+/* Floats between rows of `count`: an odd number of cache lines, so that rows do not fall on the same sets. */
+static inline int64_t winograd_stride(int64_t count) { return (base_ceil_div(count, 16) | 1) * 16; }
+/* About `most` of `size`, in equal parts that are multiples of `unit`. */
+static inline int64_t winograd_block(int64_t size, int64_t most, int64_t unit)
+{
+    return winograd_round_up(base_ceil_div(size, base_ceil_div(size, most)), unit);
+}
+
+#endif
