@@ -169,6 +169,8 @@ bool fe_call_bidirectional(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     }
     fe_tensor a = first_tensor(&result[0]), b = first_tensor(&result[1]);
     const int64_t time = 1;
+    if (back->return_sequences && !back->in_place && fe_ragged_is(l, b.value))
+        return fe_refuse(l, layer, "a layer that goes backwards first, on ragged rows,");
     if (back->return_sequences && !back->in_place) b.value = ir_build_reverse(l->g, b.value, 1, &time);
     a.value = ir_build_convert(l->g, a.value, layer->compute_dtype);
     b.value = ir_build_convert(l->g, b.value, layer->compute_dtype);

@@ -133,7 +133,8 @@ typedef struct rnn_run {
     const rnn_state *s;
     rnn_loop loop;
     int64_t length;
-    ir_value x;           /* [steps, N, ...] */
+    ir_value ragged;      /* the values of ragged rows, or IR_NONE */
+    ir_value x;           /* [steps, N, ...], of ragged rows their packed values */
     ir_value mask;        /* [steps, N], or IR_NONE */
     ir_value result_mask; /* [N, steps], what Keras says the result's mask is, or IR_NONE */
     int cells, states;
@@ -153,6 +154,29 @@ static ir_value swap_first_dims(fe_lower *l, ir_value x)
     return ir_build_transpose(l->g, x, order);
 }
 
+static ir_value reorder(const rnn_run *r, ir_value x, ir_ragged_part index, ir_ragged_part inverse)
+{
+    fe_lower *l = r->l;
+    return fe_ragged_permute(l, x, fe_ragged_part(l, r->ragged, index), fe_ragged_part(l, r->ragged, inverse));
+}
+
+static bool get_ragged(rnn_run *r, fe_tensor x)
+{
+    fe_lower *l = r->l;
+    const ir_type t = fe_type(l, x.value);
+    if (r->s->rank != 3 || r->s->stateful) return fe_refuse(l, r->layer, "stateful with ragged rows");
+    if (t.rank != 2)
+        return fe_layer_error(l->fe, r->layer, "expected ragged rows of vectors, found %s", fe_shape_show(l->fe, &t));
+    if (x.mask != IR_NONE)
+        return fe_layer_error(l->fe, r->layer, "masks of ragged rows are not supported: they have no padding to be hidden");
+    r->ragged = x.value;
+    r->x = ir_build_convert(l->g, x.value, r->layer->compute_dtype);
+    r->x = r->s->go_backwards ? reorder(r, r->x, RAGGED_unpack_back, RAGGED_pack_back)
+                              : reorder(r, r->x, RAGGED_unpack, RAGGED_pack);
+    r->mask = r->result_mask = IR_NONE;
+    return true;
+}
+
 static bool get_sequence(rnn_run *r, const fe_args *args)
 {
     fe_lower *l = r->l;
@@ -161,6 +185,8 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
     if (v != NULL && v->kind == FE_LIST && v->count > 0) v = &v->item[0];
     if (v == NULL || v->kind != FE_TENSOR)
         return fe_layer_error(l->fe, r->layer, "expected one sequence as input");
+    r->ragged = IR_NONE;
+    if (fe_ragged_is(l, v->tensor.value)) return get_ragged(r, v->tensor);
     const ir_type t = fe_type(l, v->tensor.value);
     if (t.rank != r->s->rank) {
         return fe_layer_error(l->fe, r->layer, "expected an input of rank %d, found %s", r->s->rank,
@@ -194,6 +220,7 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
 static bool check_steps(rnn_run *r, const rnn_cell_call *c, ir_type state)
 {
     ir_type all = {.dtype = state.dtype, .rank = state.rank + 1, .dim = {ir_fixed(r->length)}};
+    if (r->ragged != IR_NONE) return true;
     state.dim[rnn_cell_axis(c->cell)].count *= c->cell->kind->gates;
     for (int i = 0; i < state.rank; i++) all.dim[i + 1] = state.dim[i];
     return fe_size_check(r->l, r->layer, &all);
@@ -205,10 +232,14 @@ static bool begin_cells(rnn_run *r)
     fe_layer *top = r->layer->child[0], **cell = is_stack(top) ? top->child : &r->layer->child[0];
     const ir_type x = fe_type(l, r->x);
     ir_type input = ir_type_make(x.dtype, x.rank - 1, x.dim + 1), state;
+    if (r->ragged != IR_NONE) {
+        input = x;
+        input.dim[0] = ir_batch(1);
+    }
     r->cells = is_stack(top) ? top->child_count : 1;
     r->cell = arena_array(l->fe->arena, rnn_cell_call, (size_t)r->cells);
     r->type = arena_array(l->fe->arena, ir_type, (size_t)r->cells * RNN_MAX_CELL_STATES);
-    rnn_loop_begin(&r->loop, l, r->length);
+    rnn_loop_begin(&r->loop, l, r->length, r->ragged);
     for (int i = 0; i < r->cells; i++) {
         if (!rnn_cell_begin(&r->cell[i], cell[i], &r->loop, &input, &state)) return false;
         if (!check_steps(r, &r->cell[i], state)) return false;
@@ -240,7 +271,10 @@ static bool get_initial(rnn_run *r, const fe_args *args)
                                          : ir_build_fill(l->g, r->type[i], 0);
         r->initial[i] = ir_build_convert(l->g, r->initial[i], r->type[i].dtype);
         const ir_type t = fe_type(l, r->initial[i]);
-        if (ir_type_equal(&t, &r->type[i])) continue;
+        if (ir_type_equal(&t, &r->type[i])) {
+            if (r->given && r->ragged != IR_NONE) r->initial[i] = reorder(r, r->initial[i], RAGGED_order, RAGGED_rank);
+            continue;
+        }
         return fe_layer_error(l->fe, r->layer, "expected an initial state %s, found %s",
                               fe_shape_show(l->fe, &r->type[i]), fe_shape_show(l->fe, &t));
     }
@@ -307,7 +341,7 @@ static bool run_loop(rnn_run *r)
     const bool ok = build_step(r, input);
     if (ok) add_outputs(r);
     rnn_loop_close(&r->loop);
-    if (ok) r->tuple = rnn_loop_end(&r->loop, r->s->go_backwards);
+    if (ok) r->tuple = rnn_loop_end(&r->loop, r->s->go_backwards && r->ragged == IR_NONE);
     return ok;
 }
 
@@ -315,11 +349,17 @@ static bool run_loop(rnn_run *r)
  * ------------------------------------------------------------------------------------------------------------------
  */
 
+static ir_value get_state(const rnn_run *r, int index)
+{
+    const ir_value state = ir_build_get(r->l->g, r->tuple, index);
+    return r->ragged == IR_NONE ? state : reorder(r, state, RAGGED_rank, RAGGED_order);
+}
+
 static ir_value make_last(rnn_run *r)
 {
     ir_graph *g = r->l->g;
     if (r->before != IR_NONE) return ir_build_get(g, r->tuple, r->states);
-    const ir_value last = ir_build_get(g, r->tuple, output_state(r));
+    const ir_value last = get_state(r, output_state(r));
     if (r->mask == IR_NONE || !r->s->zero_output) return last;
     const int64_t at = r->s->go_backwards ? 0 : r->length - 1;
     const ir_type t = fe_type(r->l, r->mask);
@@ -332,6 +372,10 @@ static ir_value make_sequence(rnn_run *r)
     ir_graph *g = r->l->g;
     const int64_t time = 0;
     ir_value all = ir_build_get(g, r->tuple, r->states + (r->before != IR_NONE));
+    if (r->ragged != IR_NONE) {
+        return r->s->go_backwards && r->s->in_place ? reorder(r, all, RAGGED_pack_back, RAGGED_unpack_back)
+                                                    : reorder(r, all, RAGGED_pack, RAGGED_unpack);
+    }
     if (r->s->go_backwards && !r->s->in_place) all = ir_build_reverse(g, all, 1, &time);
     return swap_first_dims(r->l, all);
 }
@@ -349,7 +393,7 @@ bool fe_call_recurrent(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     out->item = arena_array(l->fe->arena, fe_value, (size_t)r.states + 1);
     out->item[0] = fe_value_tensor(y, r.result_mask);
     for (int i = 0; i < r.states; i++)
-        out->item[i + 1] = fe_value_tensor(ir_build_get(l->g, r.tuple, i), IR_NONE);
+        out->item[i + 1] = fe_value_tensor(get_state(&r, i), IR_NONE);
     return true;
 }
 

@@ -190,7 +190,13 @@ static ir_value multiply(rnn_cell_call *c, ir_value x, ir_value weights, bool re
 
 static ir_value apply_mask(rnn_cell_call *c, ir_value x, ir_value mask)
 {
-    return ir_build_binary(c->loop->l->g, OP_multiply, x, bring(c, mask));
+    fe_lower *l = c->loop->l;
+    const ir_value rows = c->loop->rows;
+    if (rows != IR_NONE && l->g == c->loop->outer) { /* the packed values of all steps */
+        const ir_value index = fe_ragged_part(l, rows, RAGGED_unpack), inverse = fe_ragged_part(l, rows, RAGGED_pack);
+        mask = fe_ragged_permute(l, fe_ragged_spread(l, mask, rows), index, inverse);
+    }
+    return ir_build_binary(l->g, OP_multiply, x, bring(c, mask));
 }
 
 static int channel_axis(const rnn_cell_call *c, ir_value x)

@@ -2,9 +2,9 @@
  * open. */
 #include "frontend/recurrent.h"
 
-void rnn_loop_begin(rnn_loop *p, fe_lower *l, int64_t length)
+void rnn_loop_begin(rnn_loop *p, fe_lower *l, int64_t length, ir_value rows)
 {
-    *p = (rnn_loop){.l = l, .outer = l->g, .length = length};
+    *p = (rnn_loop){.l = l, .outer = l->g, .length = length, .rows = rows};
     p->body = ir_graph_new(l->g->arena, "step", l->g->module);
     p->body->origin = l->g->origin;
 }
@@ -26,7 +26,11 @@ ir_value rnn_loop_state(rnn_loop *p, ir_value initial)
 
 ir_value rnn_loop_input(rnn_loop *p, ir_value stacked)
 {
-    const ir_type t = *ir_type_of(p->outer, stacked);
+    ir_type t = *ir_type_of(p->outer, stacked);
+    if (p->rows != IR_NONE) {
+        t.dim[0] = ir_batch(1);
+        return add_operand(p, stacked, t);
+    }
     return add_operand(p, stacked, ir_type_make(t.dtype, t.rank - 1, t.dim + 1));
 }
 
@@ -57,10 +61,16 @@ void rnn_loop_close(rnn_loop *p)
 ir_value rnn_loop_end(rnn_loop *p, bool reverse)
 {
     ir_value *in = arena_array(p->l->fe->arena, ir_value, p->count + 1);
-    for (size_t i = 0; i < p->count; i++) in[i] = p->operand[i].outer;
-    ir_attr attr[4] = {{.name = ATTR_body, .graph = p->body},
+    int count = (int)p->count, attrs = 3;
+    for (int i = 0; i < count; i++) in[i] = p->operand[i].outer;
+    ir_attr attr[5] = {{.name = ATTR_body, .graph = p->body},
                        {.name = ATTR_length, .i = p->length},
-                       {.name = ATTR_carried, .i = p->carried},
-                       {.name = ATTR_reverse, .i = 1}};
-    return ir_build(p->outer, OP_scan, (int)p->count, in, reverse ? 4 : 3, attr, NULL);
+                       {.name = ATTR_carried, .i = p->carried}};
+    if (p->rows != IR_NONE) {
+        const int ragged = 1 + ir_type_of(p->outer, p->rows)->dim[0].batch - UNIT_values;
+        in[count++] = fe_ragged_part(p->l, p->rows, RAGGED_ends);
+        attr[attrs++] = (ir_attr){.name = ATTR_ragged, .i = ragged};
+    }
+    if (reverse) attr[attrs++] = (ir_attr){.name = ATTR_reverse, .i = 1};
+    return ir_build(p->outer, OP_scan, count, in, attrs, attr, NULL);
 }

@@ -4,6 +4,7 @@
 #define TFCC_RECURRENT_H
 
 #include "frontend/layers.h"
+#include "frontend/ragged.h"
 
 enum { RNN_MAX_GATES = 4, RNN_MAX_CELL_STATES = 2, RNN_MAX_CELLS = 64 };
 
@@ -17,14 +18,16 @@ typedef struct rnn_loop {
     fe_lower *l;
     ir_graph *outer, *body;
     int64_t length;
+    ir_value rows; /* ragged: values of the rows whose steps are run; length is 0. Else IR_NONE */
     int carried;
     rnn_operand *operand;
     size_t count, capacity;
     size_t logits;
 } rnn_loop;
 
-/* States come before all other operands. */
-void rnn_loop_begin(rnn_loop *p, fe_lower *l, int64_t length);
+/* States come before all other operands; those of ragged rows are ordered by falling length, and what has a slice a step
+ * is packed (sparse/ragged.h). */
+void rnn_loop_begin(rnn_loop *p, fe_lower *l, int64_t length, ir_value rows);
 ir_value rnn_loop_state(rnn_loop *p, ir_value initial);  /* its value in the body */
 ir_value rnn_loop_input(rnn_loop *p, ir_value stacked);  /* one slice a step, along dim 0 */
 /* While the body is open: a value of the graph around it, in the body. Else the value itself. */
