@@ -49,6 +49,16 @@ def transformer(keras):
     return keras.Model(tokens, y), ((steps,), "int32", words), ((steps,), "int32", words)
 
 
+def attention(keras):
+    """A long context: two causal blocks of 4 heads over 4096 steps."""
+    L, steps, width = keras.layers, 4096, 256
+    x = given = L.Input((steps, 64))
+    x = L.Dense(width)(x)
+    for _ in range(2):
+        x = attention_block(keras, x, width, 4, True)
+    return keras.Model(given, L.Dense(16)(x)), ((steps, 64), "float32", None), ((steps,), "int32", 16)
+
+
 def vit(keras):
     """ViT-tiny: patches of 16, width 192, 12 blocks of 3 heads."""
     L, width = keras.layers, 192
@@ -95,6 +105,7 @@ MODELS = {
     "mlp": (mlp, 128), "cnn": (cnn, 128), "lstm": (lstm, 64), "transformer": (transformer, 16),
     "resnet50": (application("ResNet50"), 16), "mobilenetv2": (application("MobileNetV2"), 16),
     "unet": (unet, 8), "gru": (gru, 64), "mlp1": (mlp, 1), "vit": (vit, 8),
+    "attention": (attention, 1),
 }
 
 

@@ -35,6 +35,15 @@ static ir_dim contracted(const ir_graph *g, const ir_node *n)
     return all;
 }
 
+/* Products of attention for every pair of row and key; a causal mask hides about half of them. */
+static void add_attention(const ir_graph *g, const ir_node *n, cg_run *run)
+{
+    const ir_attention a = ir_attention_of(g, n);
+    const int64_t width = a.query.dim[a.query.rank - 1].count, values = a.value.dim[a.value.rank - 1].count;
+    const int64_t each = n->op == OP_attention ? width + values : 3 * width + 2 * values;
+    add(elements_of(&g->node[n->in[ATTENTION_BIAS]].type), a.causal ? each : 2 * each, &run->flops, &run->batch_flops);
+}
+
 void cg_run_estimate(const cg_body *b, cg_run *run)
 {
     const ir_graph *g = b->graph;
@@ -59,9 +68,11 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
                 add(all, (int64_t)ir_dtype_size(n->type.dtype), &run->bytes, &run->batch_bytes);
             }
             break;
+        case CLASS_NEST:
+            if (n->op == OP_attention || n->op == OP_attention_back) add_attention(g, n, run);
+            break;
         case CLASS_MOVE:
         case CLASS_VIEW:
-        case CLASS_NEST:
         case CLASS_TUPLE:
             break;
         }

@@ -78,37 +78,12 @@ static ir_value strip_transposes(const matcher *m, ir_value v, int64_t *permutat
 
 static ir_value mapped(const matcher *m, ir_value v) { return m->r.map[v]; }
 
-/* ---- softmax ------------------------------------------------------------------------------------------------- */
-
-/* v repeats along dim `axis` what the reduction `kind` over that dim makes of x. */
-static bool is_spread(const matcher *m, ir_value v, const char *kind, int axis, ir_value x)
-{
-    const ir_node *n = node_of(m, v);
-    int count;
-    if (n->op != OP_broadcast_in_dim) return false;
-    const int64_t *to = ir_attr_ints(n, ATTR_dimensions, &count);
-    for (int i = 0, d = 0; i < count; i++, d++) {
-        if (count < n->type.rank && d == axis) d++;
-        if (to[i] != d) return false;
-    }
-    if (count != n->type.rank && count != n->type.rank - 1) return false;
-    n = node_of(m, n->in[0]);
-    while (n->op == OP_stop_gradient || (n->op == OP_reshape && count == node_of(m, v)->type.rank)) n = node_of(m, n->in[0]);
-    if (n->op != OP_reduce || n->in[0] != x || strcmp(ir_attr_text(n, ATTR_kind), kind) != 0) return false;
-    const int64_t *dims = ir_attr_ints(n, ATTR_dimensions, &count);
-    return count == 1 && dims[0] == axis;
-}
-
-/* IR_NONE when v is no softmax over dim `axis`; else what it is the softmax of. */
+/* IR_NONE when v, which nobody else reads, is no softmax over dim `axis`; else what it is the softmax of. */
 static ir_value softmax_of(const matcher *m, ir_value v, int axis)
 {
-    const ir_node *n = node_of(m, v);
-    if (n->op != OP_divide || m->uses[v] != 1) return IR_NONE;
-    const ir_node *e = node_of(m, n->in[0]);
-    if (e->op != OP_exponential || !is_spread(m, n->in[1], "add", axis, n->in[0])) return IR_NONE;
-    const ir_node *shifted = node_of(m, e->in[0]);
-    if (shifted->op != OP_subtract || !is_spread(m, shifted->in[1], "maximum", axis, shifted->in[0])) return IR_NONE;
-    return shifted->in[0];
+    unsigned dims;
+    const ir_value x = m->uses[v] == 1 ? passes_softmax_of(m->r.from, v, &dims) : IR_NONE;
+    return x != IR_NONE && dims == 1u << axis ? x : IR_NONE;
 }
 
 /* ---- scores -------------------------------------------------------------------------------------------------- */

@@ -148,9 +148,26 @@ RULE(multiply)
     if (adj_wants(c, n, 1)) adj_add(c, n->in[1], adj_mul(c, dy, n->in[0]));
 }
 
+/* As TensorFlow: y (dy - sum(y dy)), which needs the probabilities alone; the shift by the maximum changes nothing. */
+static ir_value softmax_gradient(grad_ctx *c, ir_value y, ir_value dy, unsigned dims)
+{
+    const ir_type type = adj_type(c, y);
+    int64_t dim[IR_MAX_RANK];
+    int count = 0;
+    for (int d = 0; d < type.rank; d++)
+        if (dims >> d & 1) dim[count++] = d;
+    const ir_value sum = ir_build_reduce(c->g, "add", adj_mul(c, y, dy), count, dim, true);
+    return adj_mul(c, y, ir_build_binary(c->g, OP_subtract, dy, sum));
+}
+
 RULE(divide)
 {
-    UNUSED;
+    unsigned dims;
+    const ir_value x = passes_softmax_of(c->g, v, &dims);
+    if (x != IR_NONE) {
+        adj_add(c, x, softmax_gradient(c, v, dy, dims));
+        return;
+    }
     const ir_value a = n->in[0], b = n->in[1];
     if (adj_wants(c, n, 0)) adj_add(c, a, adj_div(c, dy, b));
     if (adj_wants(c, n, 1)) adj_add(c, b, adj_mul(c, dy, adj_div(c, adj_div(c, adj_negate(c, a), b), b)));

@@ -27,6 +27,9 @@ bool passes_is_splat(const ir_node *n);                     /* a constant stored
 bool passes_is_view(const ir_node *n);                      /* reshape or get: the operand's bytes */
 int64_t passes_elements(const ir_type *t, ir_unit *out_batch); /* of the shape; INT64_MAX when not countable */
 
+/* What v is the softmax of: exp(x - maximum) / sum, as written; the dims that it goes over as a bit set. Else IR_NONE. */
+ir_value passes_softmax_of(const ir_graph *g, ir_value v, unsigned *out_dims); /* softmax.c */
+
 /* As passes_gradient, but operations without a gradient become errors in d. */
 bool gradient_build(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient,
                     diag *d);

@@ -66,6 +66,11 @@ def transformer():
     return Transformer(), (128,), 8192, (128,), 8192
 
 
+def attention():
+    blocks = [Block(256, 4, True) for _ in range(2)]
+    return nn.Sequential(nn.Linear(64, 256), *blocks, nn.Linear(256, 16)), (4096, 64), 0, (4096,), 16
+
+
 class ViT(nn.Module):
     def __init__(self, width=192):
         super().__init__()
@@ -158,5 +163,5 @@ def unet():
     return UNet(), (3, 128, 128), 0, (128, 128), 4
 
 
-MODELS = dict(mlp=mlp, mlp1=mlp, cnn=cnn, lstm=lstm, gru=gru, transformer=transformer, vit=vit, resnet50=resnet50,
+MODELS = dict(mlp=mlp, mlp1=mlp, cnn=cnn, lstm=lstm, gru=gru, transformer=transformer, vit=vit, attention=attention, resnet50=resnet50,
               mobilenetv2=mobilenetv2, unet=unet)
