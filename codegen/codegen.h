@@ -21,10 +21,16 @@ typedef struct codegen_options {
     bool single_input, single_output;
 } codegen_options;
 
-/* The family of processors (a row of targets.def) that would be compiled for, and which 16-bit floats they convert to by
- * themselves. False with an error in d. */
-bool codegen_describe(const codegen_options *options, arena *a, const char **out_family, bool *out_f16, bool *out_bf16,
-                      diag *d);
+/* A family of processors (a row of targets.def), and what they do by themselves: convert to f16; add up products of pairs of
+ * bf16. */
+typedef struct codegen_family {
+    const char *name;
+    bool f16, pairs;
+} codegen_family;
+/* The one that would be compiled for. False with an error in d. */
+bool codegen_describe(const codegen_options *options, arena *a, codegen_family *out, diag *d);
+/* Multiply-adds per element of a contraction's result (with splits: of all parts together). */
+ir_dim codegen_products(const ir_graph *g, const ir_node *n);
 
 /* Writes `path` (through a temporary name): one file with everything. False with an error in d. */
 bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d);

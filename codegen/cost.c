@@ -13,8 +13,7 @@ static ir_dim elements_of(const ir_type *t)
     return all;
 }
 
-/* Multiply-adds per element of the result, and whether another factor N is in it. */
-static ir_dim contracted(const ir_graph *g, const ir_node *n)
+ir_dim codegen_products(const ir_graph *g, const ir_node *n)
 {
     ir_dim all = ir_fixed(1);
     if (n->op == OP_dot_general) {
@@ -58,7 +57,7 @@ void cg_run_estimate(const cg_body *b, cg_run *run)
             add(elements_of(&g->node[n->in[0]].type), 1, &run->flops, &run->batch_flops);
             break;
         case CLASS_CONTRACT: {
-            ir_dim k = contracted(g, n);
+            ir_dim k = codegen_products(g, n);
             int64_t parts = ir_attr_int(n, ATTR_splits, 1); /* each adds its share of the products */
             add((ir_dim){all.count / parts, all.batch | k.batch}, 2 * k.count, &run->flops, &run->batch_flops);
             break;

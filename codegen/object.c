@@ -172,14 +172,12 @@ bool cg_platform_open(cg_platform *p, arena *a, const codegen_options *options, 
     return true;
 }
 
-bool codegen_describe(const codegen_options *options, arena *a, const char **out_family, bool *out_f16, bool *out_bf16,
-                      diag *d)
+bool codegen_describe(const codegen_options *options, arena *a, codegen_family *out, diag *d)
 {
     cg_platform p;
     if (!cg_platform_open(&p, a, options, d)) return false;
-    *out_family = p.target->name;
-    *out_f16 = p.target->f16;
-    *out_bf16 = p.target->bf16;
+    const cg_target *t = p.target;
+    *out = (codegen_family){.name = t->name, .f16 = t->f16, .pairs = *t->pairs != '\0'};
     return true;
 }
 

@@ -206,7 +206,7 @@ static bool explain(compilation *c, const passes_options *p)
 {
     const options *o = c->options;
     const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
-    explain_target target;
+    codegen_family target;
     if (!o->explain) return true;
     if (strcmp(o->explain, topics[1]) == 0) {
         explain_layout(stdout, c->model->module);
@@ -216,7 +216,7 @@ static bool explain(compilation *c, const passes_options *p)
         explain_winograd(stdout, c->model->module);
         return true;
     }
-    if (!codegen_describe(&g, &c->arena, &target.name, &target.has_f16, &target.has_bf16, &c->diag)) return false;
+    if (!codegen_describe(&g, &c->arena, &target, &c->diag)) return false;
     explain_precision(stdout, c->model, plan_in_float32(c, p), &target);
     return true;
 }

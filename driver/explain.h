@@ -2,15 +2,11 @@
 #ifndef TFCC_EXPLAIN_H
 #define TFCC_EXPLAIN_H
 
+#include "codegen/codegen.h"
 #include "frontend/frontend.h"
 
-typedef struct explain_target {
-    const char *name;       /* a row of codegen's targets.def */
-    bool has_f16, has_bf16; /* the processor converts to it by itself */
-} explain_target;
-
 /* The planned model; in_float32: the same planned with --policy float32, or NULL. */
-void explain_precision(FILE *to, const frontend_model *model, const ir_module *in_float32, const explain_target *target);
+void explain_precision(FILE *to, const frontend_model *model, const ir_module *in_float32, const codegen_family *target);
 /* The planned model: sparse matrices and tables updated by rows. */
 void explain_layout(FILE *to, const ir_module *m);
 /* Which convolutions of 3 x 3 positions are done with fewer products. */

@@ -115,5 +115,14 @@ with folder() as work:
     code = assembly(work, "--mcpu", "sapphirerapids", "--policy", "mixed_float16")
     check("vaddph" in code and "vcvtph2psx" in code, "sapphirerapids adds float16 by itself")
     check(not re.search(r"vf\w*[0-9]ph", code), "sapphirerapids rounds products of float16 before it adds them")
+    def explained(source, cpu, policy):
+        return run(tfcc, "compile", source, "-o", work / "x.o", "--emit", "obj", "--mcpu", cpu, "--policy", policy, "--explain", "precision").stdout
+
+    text = explained(model, "cooperlake", "mixed_bfloat16")
+    check("(products of pairs, summed in float32)" in text and "warning" not in text, f"cooperlake: --explain precision: {text}")
+    check("products of pairs" not in explained(model, "x86-64-v3", "mixed_bfloat16"), "x86-64-v3: --explain precision")
+    text = explained(elementwise(work), "cooperlake", "bfloat16")
+    check("gelu: warning: bfloat16 is expected to be slower than float32 here" in text, f"gelu: --explain precision: {text}")
+    check("has no instructions" in explained(model, "x86-64", "mixed_float16"), "x86-64: --explain precision")
     check("vdpbf16ps" not in assembly(work, "--mcpu", "x86-64-v4", *short), "x86-64-v4 has no products of pairs")
 check.report()
