@@ -60,9 +60,9 @@ static void add_cost(const ir_graph *g, ir_value v, const codegen_family *target
         f->in_float32.moves += COST_BYTE * count * (is_short(t) ? 4 : (double)ir_dtype_size(t));
     }
     if (class == CLASS_CONTRACT) add_products(g, n, target, f);
-    if (class != CLASS_MAP) return;
+    if (class != CLASS_MAP && n->op != OP_rng_philox) return;
     const bool converts = n->op == OP_convert && (is_short(t) || is_widened(g, v));
-    const double work = converts ? 0 : ir_op_precision(n->op) == PRECISION_WIDEN ? COST_FUNCTION : 1;
+    const double work = converts ? 0 : ir_op_precision(n->op) == PRECISION_WIDEN || class == CLASS_SOURCE ? COST_FUNCTION : 1;
     const double slow = t == DTYPE_f16 && !target->f16 ? COST_ROUND_SLOW : COST_ROUND;
     f->in_float32.work += count * work;
     f->own.work += count * (work + (is_short(t) && n->op != OP_select && n->op != OP_copy ? slow : 0));
