@@ -20,8 +20,9 @@ typedef struct facts {
 static bool is_short(ir_dtype t) { return t == DTYPE_f16 || t == DTYPE_bf16; }
 
 /* What was measured for large values: a multiply-add of a matrix product, a byte of a value written and read, a function as
- * exp, and, for a result of 16 bits, the way to float32 and back, by instructions or (f16) without. ROWS stands for N. */
-static const double COST_PRODUCT = 0.5, COST_BYTE = 2, COST_FUNCTION = 8, COST_ROUND = 1.5, COST_ROUND_SLOW = 8;
+ * exp, a random number, and, for a result of 16 bits, the way to float32 and back, by instructions or (f16) without. ROWS
+ * stands for N. */
+static const double COST_PRODUCT = 0.5, COST_BYTE = 2, COST_FUNCTION = 8, COST_RANDOM = 30, COST_ROUND = 1.5, COST_ROUND_SLOW = 8;
 enum { ROWS = 32 };
 
 static double count_of(const ir_type *t)
@@ -48,6 +49,12 @@ static void add_products(const ir_graph *g, const ir_node *n, const codegen_fami
     f->own.work += t == DTYPE_bf16 && target->pairs ? all / 2 : all;
 }
 
+static double work_of(ir_op op)
+{
+    if (op == OP_rng_philox) return COST_RANDOM;
+    return ir_op_precision(op) == PRECISION_WIDEN ? COST_FUNCTION : 1;
+}
+
 /* Adds to the estimates. */
 static void add_cost(const ir_graph *g, ir_value v, const codegen_family *target, bool in_memory, facts *f)
 {
@@ -62,7 +69,7 @@ static void add_cost(const ir_graph *g, ir_value v, const codegen_family *target
     if (class == CLASS_CONTRACT) add_products(g, n, target, f);
     if (class != CLASS_MAP && n->op != OP_rng_philox) return;
     const bool converts = n->op == OP_convert && (is_short(t) || is_widened(g, v));
-    const double work = converts ? 0 : ir_op_precision(n->op) == PRECISION_WIDEN || class == CLASS_SOURCE ? COST_FUNCTION : 1;
+    const double work = converts ? 0 : work_of(n->op);
     const double slow = t == DTYPE_f16 && !target->f16 ? COST_ROUND_SLOW : COST_ROUND;
     f->in_float32.work += count * work;
     f->own.work += count * (work + (is_short(t) && n->op != OP_select && n->op != OP_copy ? slow : 0));
@@ -73,8 +80,12 @@ static void add_node(const ir_graph *g, ir_value v, const codegen_family *target
     const ir_node *n = &g->node[v];
     const ir_dtype t = n->type.dtype;
     ir_dim elements;
-    if (n->type.rank < 0 || !ir_dtype_is_float(t)) return;
     const ir_class class = ir_op_class(n->op);
+    const bool is_view = class == CLASS_VIEW || class == CLASS_TUPLE;
+    const ir_space space = g->place ? g->place[v].space : SPACE_none;
+    const bool in_slab = !is_view && (space == SPACE_fixed || space == SPACE_batch);
+    add_cost(g, v, target, in_slab || (!is_view && space == SPACE_output), f);
+    if (n->type.rank < 0 || !ir_dtype_is_float(t)) return;
     if (n->op == OP_convert) {
         f->casts += ir_dtype_is_float(ir_type_of(g, n->in[0])->dtype);
     } else if (class == CLASS_MAP || class == CLASS_REDUCE || class == CLASS_CONTRACT || class == CLASS_NEST) {
@@ -82,10 +93,6 @@ static void add_node(const ir_graph *g, ir_value v, const codegen_family *target
         f->sums[t] += class == CLASS_REDUCE;
         f->products[t] += class == CLASS_CONTRACT;
     }
-    const bool is_view = class == CLASS_VIEW || class == CLASS_TUPLE;
-    const ir_space space = g->place ? g->place[v].space : SPACE_none;
-    const bool in_slab = !is_view && (space == SPACE_fixed || space == SPACE_batch);
-    add_cost(g, v, target, in_slab || (!is_view && space == SPACE_output), f);
     if (!is_short(t) || !in_slab) return;
     if (!ir_type_elements(&n->type, &elements)) return;
     if (elements.batch)
