@@ -153,7 +153,7 @@ static void print_layer(FILE *to, arena *a, const frontend_layer *l, const facts
     if (f->saved || f->saved_rows) print_bytes(to, "; saves ", f->saved, f->saved_rows);
     fprintf(to, "\n");
     const double here = longer(f->own), in_float32 = longer(f->in_float32);
-    if (!is_short(l->compute) || in_float32 <= 0 || here < 1.1 * in_float32) return;
+    if (!is_short(l->compute) || in_float32 <= 0 || here < 1.15 * in_float32) return;
     const bool slowly = l->compute == DTYPE_f16 && !target->f16;
     fprintf(to, "%s: warning: %s is expected to be slower than float32 here (%.1f times the time): each result is rounded%s%s%s\n",
             l->name, ir_dtype_keras_name(l->compute), here / in_float32, slowly ? ", and " : "",
