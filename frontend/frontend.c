@@ -164,6 +164,7 @@ static frontend_model *read_model(fe *f, const char *name, const char *source, s
 {
     frontend_model *result = arena_new(f->arena, frontend_model);
     cJSON *root = fe_json_parse(f, name, source, length);
+    if (root) fe_keras2_lists_wrap(f, root);
     if (!root) return NULL;
     fe_h5_training_adapt(f, root);
     f->module = ir_module_new(f->arena, "model");

@@ -41,6 +41,35 @@ bool fe_keras2_is_model(const cJSON *root)
     return has_keras2_layers(root, 0);
 }
 
+static void wrap_list(fe *f, cJSON *config)
+{
+    cJSON *layers = arena_copy(f->arena, config, sizeof *config), *name = arena_new(f->arena, cJSON);
+    layers->string = arena_strdup(f->arena, "layers");
+    name->string = arena_strdup(f->arena, "name");
+    name->valuestring = arena_strdup(f->arena, "sequential");
+    name->type = cJSON_String;
+    name->next = layers;
+    name->prev = layers;
+    layers->prev = name;
+    layers->next = NULL;
+    config->type = cJSON_Object;
+    config->child = name;
+}
+
+static void wrap_lists(fe *f, cJSON *model, int depth)
+{
+    const cJSON *class_name = cJSON_GetObjectItemCaseSensitive(model, "class_name");
+    cJSON *config = cJSON_GetObjectItemCaseSensitive(model, "config");
+    if (starts(class_name, "Sequential") && cJSON_IsArray(config)) wrap_list(f, config);
+    cJSON *layers = cJSON_GetObjectItemCaseSensitive(config, "layers");
+    cJSON *inner = cJSON_GetObjectItemCaseSensitive(config, "layer");
+    if (depth == 0) return;
+    if (inner) wrap_lists(f, inner, depth - 1);
+    for (cJSON *j = cJSON_IsArray(layers) ? layers->child : NULL; j; j = j->next) wrap_lists(f, j, depth - 1);
+}
+
+void fe_keras2_lists_wrap(fe *f, cJSON *model) { wrap_lists(f, model, 8); }
+
 const cJSON *fe_keras2_first_shape(const cJSON *model_config)
 {
     const cJSON *config = model_config;

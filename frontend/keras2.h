@@ -9,6 +9,10 @@
 /* True for a model written by Keras 2: its keras_version says so or, without one, the form of its layers. */
 bool fe_keras2_is_model(const cJSON *root);
 
+/* Sequential models of the first versions of Keras 2 have a list of layers as their config: it becomes the object that
+ * newer ones write. */
+void fe_keras2_lists_wrap(fe *f, cJSON *model);
+
 /* ---- fields (keras2_fields.c, keras2_fields.def) ---------------------------------------------------- */
 
 /* The name under which Keras 2 writes field `key` of a layer class; `key` itself where they agree. */

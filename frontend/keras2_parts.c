@@ -108,6 +108,15 @@ static bool get_sizes(fe_lower *l, const fe_args *args, const char *name, int co
     return fits || fail(l, "expected a known integer for each dim as \"%s\"", name);
 }
 
+/* Without a key: x[None]. */
+bool tf_build_item(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    fe_value x = {.kind = FE_NULL}, none = x, list = {.kind = FE_LIST, .count = 1, .item = &none};
+    const fe_value *key = find(args, "key");
+    ir_type t;
+    return get_tensor(l, args, "x", &x, &t) && build_x(l, s->op, x, "key", key ? *key : list, out);
+}
+
 bool tf_build_slice(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {
     fe_value x, *key, *bound;

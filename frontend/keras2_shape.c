@@ -70,6 +70,7 @@ static bool find_result(const ir_node *n, ir_dim a, ir_dim b, ir_dim *out)
     else if (n->op == OP_minimum) out->count = sign < 0 ? a.count : b.count;
     else if (n->op == OP_and) out->count = a.count & b.count;
     else if (n->op == OP_or) out->count = a.count | b.count;
+    else if (n->op == OP_xor) out->count = a.count ^ b.count;
     else if (divides) out->count = n->op == OP_divide ? a.count / b.count : a.count % b.count;
     else return false;
     if (out->count == 0) out->batch = false;
@@ -134,6 +135,7 @@ static bool find_size(const ir_graph *g, ir_value v, int64_t index, int depth, i
     case OP_minimum:
     case OP_and:
     case OP_or:
+    case OP_xor:
     case OP_divide:
     case OP_remainder:
     case OP_compare:

@@ -99,7 +99,7 @@ ir_value op_fill(op_use *u, ir_value like, double number);   /* of the type of `
 ir_value op_truth(op_use *u, ir_value x);                    /* i1: x != 0 */
 ir_value op_is_nan(op_use *u, ir_value x);
 ir_value op_floor_mod(op_use *u, ir_value a, ir_value b);   /* the remainder has b's sign */
-ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype); /* as tf.cast: bool is x != 0; floats to u32 wrap */
+ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype); /* as tf.cast: bool is x != 0; floats to u32 and to small integers wrap */
 /* All elements as one row. The type was checked by op_check_type. */
 ir_value op_flatten(op_use *u, ir_value x);
 ir_value op_move_axis(op_use *u, ir_value x, int64_t from, int64_t to);

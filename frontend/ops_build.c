@@ -119,7 +119,9 @@ ir_value op_floor_mod(op_use *u, ir_value a, ir_value b)
 
 ir_value op_convert(op_use *u, ir_value x, ir_dtype dtype)
 {
-    if (dtype == DTYPE_u32 && ir_dtype_is_float(op_type(u, x).dtype)) x = ir_build_convert(u->l->g, x, DTYPE_i64);
+    const bool whole = ir_dtype_is_float(op_type(u, x).dtype) && !ir_dtype_is_float(dtype) && dtype != DTYPE_i1;
+    if (whole && dtype == DTYPE_u32) x = ir_build_convert(u->l->g, x, DTYPE_i64);
+    if (whole && ir_dtype_size(dtype) < 4) x = ir_build_convert(u->l->g, x, DTYPE_i32);
     return dtype == DTYPE_i1 ? op_truth(u, x) : ir_build_convert(u->l->g, x, dtype);
 }
 

@@ -59,8 +59,13 @@ bool op_build_lcm(op_use *u, fe_value *out)
 bool op_build_nextafter(op_use *u, fe_value *out)
 {
     ir_value a, b;
-    if (!op_find_pair(u, "x1", "x2", true, &a, &b)) return false;
-    const ir_dtype dtype = op_type(u, a).dtype;
+    if (!op_find_strong_pair(u, "x1", "x2", true, &a, &b)) return false;
+    const ir_type ta = op_type(u, a), tb = op_type(u, b);
+    const ir_dtype dtype = ta.dtype;
+    ir_type both;
+    if (!ir_broadcast_shapes(&ta, &tb, &both)) return false;
+    a = ir_build_broadcast_to(u->l->g, a, &both);
+    b = ir_build_broadcast_to(u->l->g, b, &both);
     ir_value same = op_compare(u, "EQ", a, b), lost = op_map2(u, OP_or, op_is_nan(u, a), op_is_nan(u, b)),
              next = a;
     if (dtype == DTYPE_f64) {

@@ -69,7 +69,8 @@ bool op_build_matmul(op_use *u, fe_value *out)
     if (!op_find_tensor(u, "x1", &a) || !op_find_tensor(u, "x2", &b)) return false;
     ir_type ta = op_type(u, a), tb = op_type(u, b);
     if (ta.rank < 1 || tb.rank < 1) return fail_matmul(u, a, b);
-    ir_dtype dtype = fe_result_type(ta.dtype, tb.dtype);
+    const bool is_wide = ta.dtype == DTYPE_i8 && tb.dtype == DTYPE_i8 && ta.rank > 1 && tb.rank > 1;
+    const ir_dtype dtype = is_wide ? DTYPE_i32 : fe_result_type(ta.dtype, tb.dtype);
     a = ir_build_convert(u->l->g, a, dtype);
     b = ir_build_convert(u->l->g, b, dtype);
     if (ta.rank == 1) a = add_dim(u, a, true);
@@ -100,7 +101,7 @@ static bool find_factors(op_use *u, ir_value *a, ir_value *b, ir_dtype *out_dtyp
 
 static bool finish_product(op_use *u, ir_value y, ir_dtype dtype, fe_value *out)
 {
-    return y != IR_NONE && op_finish(u, ir_build_convert(u->l->g, y, dtype), out);
+    return y != IR_NONE && op_finish(u, op_convert(u, y, dtype), out);
 }
 
 /* NumPy's dot (word "dot": the last axis with the last but one) and inner (the last with the last). */

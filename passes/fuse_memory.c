@@ -168,10 +168,11 @@ int fuse_chain_cost(const fuse *f, ir_value v)
     return cost;
 }
 
-/* A 16-bit float as f32: one instruction, and half the bytes to read, so it is never kept for its own sake. */
+/* A 16-bit float as f32, or a view of it: one instruction, and half the bytes to read, so it is never kept for its own
+ * sake. */
 static bool is_free_widening(const fuse *f, ir_value v)
 {
-    const ir_node *n = &f->g->node[v];
+    const ir_node *n = &f->g->node[fuse_base(f->g, v)];
     if (n->op != OP_convert || n->type.dtype != DTYPE_f32) return false;
     const ir_dtype from = ir_type_of(f->g, n->in[0])->dtype;
     return from == DTYPE_f16 || from == DTYPE_bf16;
@@ -183,7 +184,7 @@ static bool is_worth_memory(const fuse *f, ir_value v)
     const int cost = f->cost[v], demand = f->demand[v];
     if (f->required[v] || (demand & DEMAND_MEMORY)) return true;
     if (f->chained[v]) return false;
-    if (is_free_widening(f, v) && f->memory[f->g->node[v].in[0]]) return false;
+    if (is_free_widening(f, v) && f->memory[f->g->node[fuse_base(f->g, v)].in[0]]) return false;
     if (demand & DEMAND_OPERAND) return true;
     if (f->uses[v] > 1 && (cost > COST_SHARED || f->carries[v] != IR_NONE)) return true;
     if ((demand & DEMAND_REPEAT) && cost > COST_REPEATED) return true;

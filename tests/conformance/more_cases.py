@@ -284,3 +284,22 @@ def _(d):
     parts += [L.Flatten()(ops.cast(L.Hashing(6, **kw)(i), "float32")) for kw in ({}, {"mask_value": 2}, {"output_mode": "multi_hot"})]
     parts.append(ops.cast(L.HashedCrossing(11, output_mode="one_hot")([i[:, :1], i[:, 1:2]]), "float32"))
     return keras.Model(i, L.Concatenate()(parts)), d.i(9, 3, lo=-4), None
+
+
+@case("more", "ops_rows", n=4, batch=4, epochs=1, jax=False)
+def _(d):
+    i = keras.Input((4, 6), name="i")
+    j = keras.Input((4,), dtype="int32", name="j")
+    x = L.Dense(6)(i)
+    s = ops.mean(x, 0)
+    rows, picks = np.array([[0], [3], [1]]), np.array([[0, 1], [3, 2], [1, 5]])
+    parts = [x * x[0], x - x[-1], ops.take(x, 2, axis=0) + x, ops.take(x, [0, -1], axis=0)[1] * x]
+    parts += [x * ops.scatter_update(s, rows, s[1:, :] * 2, reduction=r) for r in ("max", "min")]
+    parts += [x * ops.scatter_update(s, picks, s[:3, 0] * 3, reduction=r) for r in ("max", "min")]
+    parts += [x * ops.stop_gradient(ops.scatter_update(s, ops.mod(j[:, :1], 4), x[:, 0], reduction="mul"))]
+    b = ops.cast(j, "int8")
+    parts += [x[:, :, :4] * ops.cast(ops.matmul(b[:, :, None], b[:, None, :]), "float32") * 0.1]
+    halves = ops.vdot(ops.cast(ops.stop_gradient(x), "float16"), x) * 0.01
+    wraps = ops.cast(ops.vdot(b * 9, b * 7), "float32") * 0.01
+    parts += [x * halves, x * wraps, x + ops.cast(ops.nextafter(ops.cast(ops.stop_gradient(x), "float64"), 2), "float32")]
+    return make([i, j], L.Dense(2)(L.Concatenate()([L.Flatten()(p) for p in parts])), O.SGD(0.01)), {"i": d.f(4, 6), "j": d.i(5, 4)}, d.f(2)
