@@ -1,5 +1,5 @@
 /* explain_layout.c: `compile --explain layout`: which sparse matrices are read as they are, which had to be made dense and for
- * whom, and which tables are updated by rows. */
+ * whom, what ragged rows stay ragged for, and which tables are updated by rows. */
 #include "explain.h"
 
 #include <string.h>
@@ -51,12 +51,42 @@ static void explain_graph(FILE *to, const ir_graph *g)
     }
 }
 
+/* The layers that work on the values of a ragged input: none makes it dense. */
+static void explain_ragged(FILE *to, const ir_graph *g, const ir_port *port)
+{
+    const char *last = "", *mark = "";
+    fprintf(to, "%s: \"%s\": stays ragged, its values are read by ", g->name, port->name);
+    for (size_t i = 0; i < g->count; i++) {
+        const char *layer = name_layer(g, (ir_value)i);
+        bool reads = false;
+        for (int k = 0; k < g->node[i].in_count; k++) {
+            const ir_type *t = ir_type_of(g, g->node[i].in[k]);
+            reads = reads || (t->rank > 0 && t->dim[0].batch == port->type.dim[0].batch);
+        }
+        if (!reads || strcmp(layer, last) == 0) continue;
+        fprintf(to, "%s%s%s", mark, layer, g->node[i].op == OP_scan ? " (step by step, over the rows that are long enough)" : "");
+        mark = ", ";
+        last = layer;
+    }
+    fprintf(to, "\n");
+}
+
+static void explain_all_ragged(FILE *to, const ir_module *m, const ir_graph *g)
+{
+    for (size_t i = 0; i < m->port_count; i++) {
+        if (m->port[i].ragged > 0 && m->port[i].part == RAGGED_values) explain_ragged(to, g, &m->port[i]);
+    }
+}
+
 void explain_layout(FILE *to, const ir_module *m)
 {
     static const char suffix[] = "_row_marks";
     const bool is_lazy = m->optimizer && ir_record_number(m->optimizer, "lazy_embeddings", 0) != 0;
     const char *how = is_lazy ? ", lazily" : "";
-    for (size_t i = 0; i < m->graph_count; i++) explain_graph(to, m->graph[i]);
+    for (size_t i = 0; i < m->graph_count; i++) {
+        explain_graph(to, m->graph[i]);
+        if (strcmp(m->graph[i]->name, "metrics") != 0) explain_all_ragged(to, m, m->graph[i]);
+    }
     for (size_t i = 0; i < m->variable_count; i++) {
         const char *name = m->variable[i].name;
         const size_t length = strlen(name), tail = sizeof suffix - 1;

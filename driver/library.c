@@ -62,6 +62,8 @@ static void add_shape(text *t, const ir_type *type)
     for (int i = 0; i < type->rank; i++) {
         if (!type->dim[i].batch)
             text_add(t, "[%lld]", (long long)type->dim[i].count);
+        else if (type->dim[i].batch >= UNIT_values)
+            text_add(t, "[values]");
         else if (type->dim[i].count == 1)
             text_add(t, "[rows]");
         else
@@ -79,14 +81,21 @@ static void add_line(text *t, size_t index, const char *name, const ir_type *typ
     text_add(t, "%s\n", note);
 }
 
+/* Arrays that callers give: of a ragged input its values, and where its rows end. */
+static bool is_given(const ir_port *p, ir_port_kind kind)
+{
+    return p->kind == kind || (kind == PORT_x && p->kind == PORT_made && p->part == RAGGED_ends);
+}
+
 static void add_ports(text *t, const ir_module *m, ir_port_kind kind, const char *title)
 {
     size_t count = 0;
     for (size_t i = 0; i < m->port_count; i++) {
         const ir_port *p = &m->port[i];
-        if (p->kind != kind) continue;
+        if (!is_given(p, kind)) continue;
         if (count == 0) text_add(t, " * %s\n", title);
-        add_line(t, count++, p->name, &p->type, p->classes > 0 ? ", class indices" : "");
+        const char *note = p->kind == PORT_made ? ", row splits without the first 0" : p->classes > 0 ? ", class indices" : "";
+        add_line(t, count++, p->name, &p->type, note);
     }
 }
 
@@ -130,9 +139,11 @@ static void add_numbers(arena *a, text *t, const library *l, const ir_module *m)
     for (size_t i = 0; i < m->port_count; i++) {
         const ir_port *p = &m->port[i];
         const char *upper = make_upper(a, p->name);
-        const size_t index = count[p->kind]++;
+        const ir_port_kind kind = p->kind == PORT_made ? PORT_x : p->kind;
+        if (!is_given(p, kind)) continue;
+        const size_t index = count[kind]++;
         if (!is_taken(m, p, upper, a))
-            text_add(t, "    %s_%s_%s = %zu,\n", make_upper(a, l->name), kinds[p->kind], upper, index);
+            text_add(t, "    %s_%s_%s = %zu,\n", make_upper(a, l->name), kinds[kind], upper, index);
     }
     text_add(t, "    %s_API = 1 /* TFCC_API_VERSION it was made for */\n};\n\n", make_upper(a, l->name));
 }

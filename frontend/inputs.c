@@ -87,7 +87,8 @@ static bool add_input(fe *f, const fe_layer *top, size_t index, const size_place
     input->port = ir_module_add_port(f->module, port);
     if (port.ragged > 0) {
         const ir_dim rows = ir_batch(1);
-        const ir_port ends = {.name = layer->name, .kind = PORT_made, .type = ir_type_make(DTYPE_i64, 1, &rows),
+        const char *name = arena_printf(f->arena, "%s_row_ends", layer->name);
+        const ir_port ends = {.name = name, .kind = PORT_made, .type = ir_type_make(DTYPE_i64, 1, &rows),
                               .ragged = port.ragged, .part = RAGGED_ends};
         ir_module_add_port(f->module, ends);
     }

@@ -38,7 +38,10 @@ static bool resolve(fe *f, fe_train *t, const fe_lower *l, const fe_tensor *outp
         bool by_rows = target->p.rank > 0 && ir_dim_equal(target->p.dim[0], ir_batch(1));
         losses += target->loss_count;
         if (target->loss_count + target->metric_count == 0) continue;
-        if (!by_rows)
+        if (target->p.rank > 0 && target->p.dim[0].batch >= UNIT_values)
+            good = fe_error(f, NULL, "output \"%s\" is ragged: losses and metrics of ragged rows are not supported; pool them first, "
+                            "or compile without a loss to predict", target->name);
+        else if (!by_rows)
             good = fe_error(f, NULL,
                             "expected output \"%s\" to have one row for each row of the batch, found %s",
                             target->name, fe_shape_show(f, &target->p));

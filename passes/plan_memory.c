@@ -348,8 +348,7 @@ static void reuse_operands(const plan *p)
                 const int over = block_behind(p, kernel->read[j]);
                 if (over < 0 || over == own || blocks[over].last != p->start[k]) continue;
                 if (ir_dtype_size(blocks[over].dtype) != ir_dtype_size(blocks[own].dtype)) continue;
-                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch)
-                    continue;
+                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch) continue;
                 const bool row = kernel->kind == KERNEL_row;
                 if (is_written_over(p, over)) continue;
                 if ((row ? can_write_row_over : can_write_over)(p, kernel, i, over, mark)) blocks[own].reuses = over;
@@ -410,8 +409,7 @@ static block *find_owner(const plan *p, block *b)
 static ir_place place_of_block(const plan *p, int index)
 {
     const block *owner = find_owner(p, &p->pool->blocks[index]);
-    const int ragged = owner->batch >= UNIT_values ? (int)(1 + owner->batch - UNIT_values) : 0;
-    return (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset, ragged};
+    return (ir_place){owner->batch ? SPACE_batch : SPACE_fixed, owner->offset, base_max((int)owner->batch - UNIT_rows, 0)};
 }
 
 static void place_blocks(const plan *p)
@@ -423,8 +421,7 @@ static void place_blocks(const plan *p)
     }
     p->g->fixed_bytes = pack_blocks(p, UNIT_one);
     p->g->batch_bytes = pack_blocks(p, UNIT_rows);
-    for (int i = 0; i < p->m->ragged_count; i++)
-        p->g->ragged_bytes[i] = pack_blocks(p, (ir_unit)(UNIT_values + i));
+    for (int i = 0; i < p->m->ragged_count; i++) p->g->ragged_bytes[i] = pack_blocks(p, (ir_unit)(UNIT_values + i));
     for (size_t i = 0; i < p->pool->count; i++)
         if (blocks[i].graph->node[blocks[i].value].op != OP_scan)
             blocks[i].graph->place[blocks[i].value] = place_of_block(p, (int)i);

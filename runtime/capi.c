@@ -1,5 +1,6 @@
 /* capi.c: models of the C interface: made, described, ended; their variables. */
 #include "capi.h"
+#include "ragged.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -173,6 +174,12 @@ static void describe(tfcc_description *d, const char *name, const tfcc_shape *s)
     for (uint32_t i = 0; i < s->rank && i < 8; i++) d->dim[i] = s->batch >> i & 1 ? -s->dim[i] : s->dim[i];
 }
 
+/* Arrays that callers give: of a ragged input its values and, next, where its rows end. */
+static bool is_given(const tfcc_port *port, uint32_t kind)
+{
+    return port->kind == kind || (kind == TFCC_PORT_X && port->kind == TFCC_PORT_MADE && port->part == TFCC_ENDS);
+}
+
 /* The number of things of a kind; the one at `index` goes to *out unless that is NULL. */
 static size_t visit(const tfcc_model *m, tfcc_kind kind, size_t index, tfcc_description *out)
 {
@@ -183,7 +190,7 @@ static size_t visit(const tfcc_model *m, tfcc_kind kind, size_t index, tfcc_desc
         if (count++ == index && out) describe(out, g->output[i].name, &g->output[i].shape);
     }
     for (uint64_t i = 0; i < p->port_count; i++) {
-        if ((int)p->port[i].kind != port_kind(kind)) continue;
+        if (port_kind(kind) < 0 || !is_given(&p->port[i], (uint32_t)port_kind(kind))) continue;
         if (count++ == index && out) describe(out, p->port[i].name, &p->port[i].shape);
     }
     for (uint64_t i = 0; i < p->variable_count; i++) {
@@ -353,6 +360,44 @@ static bool set_port(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_vi
     return check_classes(m, port, rows, view->data) && check_records(m, port, rows, view->data);
 }
 
+static bool set_values(tfcc_model *m, uint64_t number, const tfcc_view *view)
+{
+    const tfcc_port *port = &m->r.program->port[number];
+    const uint64_t each = rt_shape_bytes(&port->shape, 1);
+    if ((!view->data && view->bytes > 0) || view->bytes % each != 0)
+        return rt_wrong(&m->r, "\"%s\": expected values of %llu bytes each, found %zu", port->name,
+                        (unsigned long long)each, view->data ? view->bytes : (size_t)0);
+    if ((uintptr_t)view->data % rt_dtype_size(port->shape.dtype) != 0)
+        return rt_wrong(&m->r, "\"%s\": expected an address aligned to its elements", port->name);
+    m->ports[number] = (void *)(uintptr_t)view->data;
+    return check_classes(m, port, (int64_t)(view->bytes / each), view->data);
+}
+
+/* view: behind that of the values. */
+static bool set_ends(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_view *view)
+{
+    const tfcc_program *p = m->r.program;
+    const tfcc_port *port = &p->port[number];
+    const uint64_t k = port->ragged - 1;
+    const int64_t *ends = view->data;
+    const int64_t values = (int64_t)(view[-1].bytes / rt_shape_bytes(&p->port[ragged_port(p, k)].shape, 1));
+    if (!ends || view->bytes != (uint64_t)rows * sizeof *ends || (uintptr_t)ends % sizeof *ends != 0)
+        return rt_wrong(&m->r, "\"%s\": expected %lld aligned int64, found %zu bytes", port->name, (long long)rows,
+                        ends ? view->bytes : (size_t)0);
+    for (int64_t i = 0; i < rows; i++) {
+        if (ends[i] < (i > 0 ? ends[i - 1] : 0))
+            return rt_wrong(&m->r, "\"%s\": expected numbers that never decrease, found %lld at %lld", port->name,
+                            (long long)ends[i], (long long)i);
+    }
+    if (ends[rows - 1] != values)
+        return rt_wrong(&m->r, "\"%s\": expected the last to be the number of values, %lld, found %lld", port->name,
+                        (long long)values, (long long)ends[rows - 1]);
+    if (!ragged_reserve(&m->model, k, rows, values)) return false;
+    memcpy(m->model.ragged[k].ends, ends, (size_t)rows * sizeof *ends);
+    ragged_begin(&m->model, k, rows, m->ports);
+    return true;
+}
+
 bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view *view, size_t count)
 {
     static const char *const kinds[] = {"inputs", "targets", "sample weights"};
@@ -360,12 +405,16 @@ bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view 
     size_t expected = 0;
     if (rows < 1 || rows > INT32_MAX)
         return rt_wrong(&m->r, "rows: expected 1 to 2^31 - 1, found %lld", (long long)rows);
-    for (uint64_t i = 0; i < p->port_count; i++) expected += p->port[i].kind == kind;
+    for (uint64_t i = 0; i < p->port_count; i++) expected += is_given(&p->port[i], kind);
     const bool absent = kind == TFCC_PORT_SAMPLE_WEIGHT && !view;
     if (!absent && (count != expected || (expected > 0 && !view)))
         return rt_wrong(&m->r, "expected %zu %s, found %zu", expected, kinds[kind], view ? count : (size_t)0);
     for (uint64_t i = 0, k = 0; i < p->port_count; i++) {
-        if (p->port[i].kind == kind && !set_port(m, i, rows, absent ? NULL : &view[k++])) return false;
+        const tfcc_port *port = &p->port[i];
+        if (!is_given(port, kind)) continue;
+        if (port->ragged == 0 && !set_port(m, i, rows, absent ? NULL : &view[k++])) return false;
+        if (port->ragged > 0 && !(port->part == TFCC_VALUES ? set_values(m, i, &view[k++]) : set_ends(m, i, rows, &view[k++])))
+            return false;
     }
     for (uint64_t i = 0; i < p->port_count; i++) {
         if (p->port[i].kind == TFCC_PORT_SAMPLE_WEIGHT && kind == TFCC_PORT_SAMPLE_WEIGHT && !m->ports[i])
@@ -383,6 +432,8 @@ static bool predict(tfcc_model *m, int64_t rows, const tfcc_span *output, size_t
                         output ? outputs : (size_t)0);
     for (size_t i = 0; i < outputs; i++) {
         const tfcc_output *o = &s->graph->output[i];
+        if (o->shape.ragged > 0)
+            return rt_wrong(&m->r, "\"%s\": ragged results are not supported here: pool them in the model", o->name);
         const uint64_t bytes = rt_shape_bytes(&o->shape, rows);
         if (!output[i].data || output[i].bytes != bytes)
             return rt_wrong(&m->r, "\"%s\": expected room for %llu bytes, found %zu", o->name,
