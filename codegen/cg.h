@@ -24,6 +24,7 @@ typedef struct cg_target { /* a row of targets.def */
     int mr, nr; /* tile of the matrix product: rows, columns (f32) */
     bool fma, f16, math, bf16;
     const char *pairs; /* intrinsic of cg_dot_pairs; "": none */
+    bool blocks;       /* it multiplies 2 rows by 2 columns of two pairs each */
     int64_t l1, l2; /* bytes assumed */
 } cg_target;
 /* The row for a triple and LLVM's feature string ("+avx2,-avx512f,..."). */
@@ -257,7 +258,8 @@ cg_value cg_fmul(cg *c, cg_value a, cg_value b);
 cg_value cg_fdiv(cg *c, cg_value a, cg_value b);
 cg_value cg_fma(cg *c, cg_value a, cg_value b, cg_value d); /* a * b + d; one rounding where the target can */
 /* Vectors of pairs of bf16, each pair as one f32's bits: d + a0 * b0 + a1 * b1 in each lane, d and the result f32. The
- * products are exact; sums are rounded by the target's own rules. For targets that have `pairs`. */
+ * products are exact; sums are rounded by the target's own rules. For targets that have `pairs`. With `blocks` a and b
+ * are 2 rows and 2 columns of two pairs each, d and the result 2 x 2 sums. */
 cg_value cg_dot_pairs(cg *c, cg_value a, cg_value b, cg_value d);
 /* An intrinsic overloaded on the type of its first operand only ("llvm.sqrt"). */
 cg_value cg_intrinsic(cg *c, const char *name, int count, cg_value *arg);

@@ -107,6 +107,9 @@ cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr]
 /* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k cells each, b
  * [runs * k][nr]. */
 cg_value cg_tile_pointers(cg *c, bool pairs, int rows);
+/* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */
+cg_value cg_tile_blocks(cg *c, const char *name, const tile_form *f, int rows);
+cg_value cg_tile_blocks_pointers(cg *c, const char *name, int rows);
 
 /* Packs rows row .. row_end - 1 of a role (m of lhs, n of rhs) x positions k .. k + length - 1 of role k into panels of
  * `width` rows, panel after panel. A panel is [cells][width], or, with a `stride`, [width][stride]: then the rows lie

@@ -37,6 +37,7 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
                                     (long long)f->column, f->pairs ? "_pairs" : "", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
+    if (f->pairs && c->target->blocks) return cg_tile_blocks(c, name, f, rows);
     int lanes = c->lanes, count = rows * c->target->nr / lanes;
     LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
     cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
@@ -66,6 +67,7 @@ cg_value cg_tile_pointers(cg *c, bool pairs, int rows)
     const char *name = arena_printf(&c->scratch, "tile_pointers%s_%d", pairs ? "_pairs" : "", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
+    if (pairs && c->target->blocks) return cg_tile_blocks_pointers(c, name, rows);
     int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
     LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64};
     cg_helper h = cg_helper_begin(c, name, c->none, 6, param);

@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const cg_target targets[] = {
-#define TARGET(name, arch, feature, bits, registers, mr, nr, fma, f16, math, bf16, pairs, l1, l2)                         \
-    {#name, arch, feature, bits, registers, mr, nr, fma, f16, math, bf16, pairs, (l1)*INT64_C(1024), (l2)*INT64_C(1024)},
+#define TARGET(name, arch, feature, bits, registers, mr, nr, fma, f16, math, bf16, pairs, blocks, l1, l2)                         \
+    {#name, arch, feature, bits, registers, mr, nr, fma, f16, math, bf16, pairs, blocks, (l1)*INT64_C(1024), (l2)*INT64_C(1024)},
 #include "codegen/targets.def"
 };
 

@@ -57,14 +57,37 @@ def weights_of_model():
                 yield np.asarray(f[f"layers/{layer}/vars/{i}"]).tobytes()
 
 
+def layer(name, **config):
+    return {"class_name": name, "config": {"name": config.get("activation", name).lower(), **config}}
+
+
+def sequential(work, name, width, *layers):
+    layers = [layer("InputLayer", batch_shape=[None, width], dtype="float32"), *layers]
+    path = work / f"{name}.json"
+    path.write_text(json.dumps({"class_name": "Sequential", "config": {"name": name, "layers": layers}}))
+    return path
+
+
 def elementwise(work):
     """A model without weights: sums, products and quotients of float16, one after another."""
-    layer = lambda name, **config: {"class_name": name, "config": {"name": config.get("activation", name).lower(), **config}}
-    layers = [layer("InputLayer", batch_shape=[None, 64], dtype="float32")]
-    layers += [layer("Activation", activation=a) for a in ("gelu", "softsign", "hard_silu", "tanh_shrink", "squareplus")]
-    path = work / "elementwise.json"
-    path.write_text(json.dumps({"class_name": "Sequential", "config": {"name": "elementwise", "layers": layers}}))
-    return path
+    return sequential(work, "elementwise", 64, *[layer("Activation", activation=a)
+                                                 for a in ("gelu", "softsign", "hard_silu", "tanh_shrink", "squareplus")])
+
+
+def check_products(work, cpu, rows, columns):
+    """One product, element by element: sums of float32, rounded once."""
+    def rounded(a):
+        bits = np.ascontiguousarray(a, "float32").view("uint32")
+        return ((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000).view("float32")
+
+    random = np.random.default_rng(rows)
+    a, b = rounded(random.normal(size=(37, rows))), rounded(random.normal(size=(rows, columns)))
+    source = sequential(work, "product", rows, layer("Dense", units=columns, use_bias=False))
+    got = emulated(work, cpu, "--policy", "mixed_bfloat16", dtype="uint16", source=source, given=a, stored=lambda: [b.tobytes()])
+    if got is not None:
+        want = a.astype("float64") @ b
+        error = np.abs((got.astype("uint32") << 16).view("float32") - want) - np.abs(want) * 2.0**-8
+        check(error.max() < 1e-5, f"{cpu}: a product of {rows} positions is off by {error.max()}")
 
 
 def emulated(work, cpu="generic", *arguments, dtype="float32", source=model, given=x, stored=weights_of_model):
@@ -102,10 +125,12 @@ with folder() as work:
     arm = emulated(work, "neoverse-n2", *short, dtype="uint16")
     if arm is not None:
         close("neoverse-n2", (arm.astype("uint32") << 16).view("float32"), rounded, 0.01)
+    for rows, columns in ((45, 67), (46, 12), (64, 40), (1501, 13), (2048, 24)):
+        check_products(work, "neoverse-n2", rows, columns)
     for cpu in ("cooperlake", "znver4", "sapphirerapids"):
         check_tiles(cpu, assembly(work, "--mcpu", cpu, *short), "vdpbf16ps", r"zmm.*\(%[re]sp|\(%[re]sp.*zmm")
     code = assembly(work, "--triple", "aarch64-linux-gnu", "--mcpu", "neoverse-n2", *short)
-    check_tiles("neoverse-n2", code, "bfdot", r"\b[qv]\d+.*\[sp")
+    check_tiles("neoverse-n2", code, "bfmmla", r"\b[qv]\d+.*\[sp")
     numbers = np.concatenate([np.linspace(-6, 6, 6400), np.geomspace(1e-7, 6e4, 3200), -np.geomspace(1e-7, 6e4, 3200)])
     half = {"dtype": "uint16", "source": elementwise(work), "given": numbers.astype("float32").reshape(-1, 64), "stored": tuple}
     wide = emulated(work, "cortex-a72", "--policy", "float16", **half)
