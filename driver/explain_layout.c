@@ -11,10 +11,14 @@ static const char *name_layer(const ir_graph *g, ir_value v)
     return origin > 0 && (size_t)origin < m->origin_count ? m->origin[origin].layer : "the model";
 }
 
-static const char *name_port(const ir_graph *g, ir_value rows)
+/* `graph: "port": `, or the layer that made the rows. */
+static void print_rows(FILE *to, const ir_graph *g, ir_value rows)
 {
     const ir_node *n = ir_node_of(g, rows);
-    return n->op == OP_parameter ? g->module->port[ir_attr_int(n, ATTR_index, 0)].name : "a sparse matrix";
+    if (n->op == OP_parameter)
+        fprintf(to, "%s: \"%s\": ", g->name, g->module->port[ir_attr_int(n, ATTR_index, 0)].name);
+    else
+        fprintf(to, "%s: %s: ", g->name, name_layer(g, rows));
 }
 
 /* The layers that read v. */
@@ -41,10 +45,11 @@ static void explain_graph(FILE *to, const ir_graph *g)
         const ir_node *n = ir_node_of(g, v);
         const bool is_back = n->op == OP_sparse_dot_back;
         if (is_back || n->op == OP_sparse_dot) {
-            fprintf(to, "%s: \"%s\": %s from its entries, %s\n", g->name, name_port(g, n->in[0]),
-                    is_back ? "gradient or sum over rows" : "product", name_layer(g, v));
+            print_rows(to, g, n->in[0]);
+            fprintf(to, "%s from its entries, %s\n", is_back ? "gradient or sum over rows" : "product", name_layer(g, v));
         } else if (n->op == OP_sparse_dense) {
-            fprintf(to, "%s: \"%s\": made dense, read by ", g->name, name_port(g, n->in[0]));
+            print_rows(to, g, n->in[0]);
+            fprintf(to, "made dense, read by ");
             list_readers(to, g, v);
             fprintf(to, "\n");
         }

@@ -180,13 +180,14 @@ ir_value fe_pool_adaptive_build(fe_lower *l, fe_layer *layer, ir_value x, int ax
 typedef enum fe_encoding {
     FE_ENCODE_int, FE_ENCODE_one_hot, FE_ENCODE_multi_hot, FE_ENCODE_count, FE_ENCODE_tf_idf
 } fe_encoding;
-/* Fields output_mode and sparse; with_weights: tf_idf is a mode, too. */
-bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encoding *out);
 typedef struct fe_encode {
     fe_encoding mode; /* tf_idf counts here */
+    bool sparse;      /* results are made from entries, where there is a rule */
     int64_t depth;
     ir_dtype dtype; /* of all results but those of mode int, which are x itself */
 } fe_encode;
+/* Fields output_mode and sparse; with_weights: tf_idf is a mode, too. */
+bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encode *out);
 /* x: integers; those outside 0 .. depth - 1 count nowhere. weights: of x's shape, or IR_NONE. */
 bool fe_encode_build(fe_lower *l, fe_layer *layer, const fe_encode *s, ir_value x, ir_value weights, fe_value *out);
 

@@ -104,7 +104,7 @@ bool fe_read_hashing(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     s->encode.dtype = layer->compute_dtype;
     return fe_size_read(c, "num_bins", 0, &s->encode.depth) && fe_salt_read(c, &s->has_salt, s->salt) &&
-           read_mask(c, s) && fe_encoding_read(c, FE_ENCODE_int, false, &s->encode.mode) && fe_config_done(c);
+           read_mask(c, s) && fe_encoding_read(c, FE_ENCODE_int, false, &s->encode) && fe_config_done(c);
 }
 
 /* i1: where x is the mask value. */
@@ -167,7 +167,7 @@ bool fe_read_hashed_crossing(fe *f, fe_layer *layer, fe_config *c)
     const json_at at = fe_key(c, "output_mode");
     layer->state = s;
     s->dtype = layer->compute_dtype;
-    if (!fe_size_read(c, "num_bins", 0, &s->depth) || !fe_encoding_read(c, FE_ENCODE_int, false, &s->mode)) return false;
+    if (!fe_size_read(c, "num_bins", 0, &s->depth) || !fe_encoding_read(c, FE_ENCODE_int, false, s)) return false;
     if (s->mode != FE_ENCODE_int && s->mode != FE_ENCODE_one_hot)
         return fe_error(f, &at, "expected int or one_hot");
     return fe_config_done(c);

@@ -218,7 +218,7 @@ bool fe_read_lookup(fe *f, fe_layer *layer, fe_config *c)
         !read_special(c, s->is_text, "oov_token", "[UNK]", -1, &special.unknown))
         return false;
     if (!fe_config_int_or(c, "num_oov_indices", 0, 1, &s->unknown) || !fe_config_bool_or(c, "invert", false, &s->invert) ||
-        !fe_encoding_read(c, FE_ENCODE_int, true, &s->encode.mode) || !fe_salt_read(c, &s->has_salt, s->salt) ||
+        !fe_encoding_read(c, FE_ENCODE_int, true, &s->encode) || !fe_salt_read(c, &s->has_salt, s->salt) ||
         !fe_config_choice(c, "oov_method", methods, &method) || !check_modes(f, c, s, &special))
         return false;
     s->has_mask = special.mask.count > 0;
@@ -332,7 +332,7 @@ bool fe_read_text_vectorization(fe *f, fe_layer *layer, fe_config *c)
                              .unknown = {.is_text = true, .count = 1, .text = (const char *[]){"[UNK]"}}};
     fe_config_ignore(c, "vocabulary_size encoding has_input_vocabulary");
     if (!read_word(f, c, "standardize", standards, 3, &standard) || !read_word(f, c, "split", splits, 1, &split) ||
-        !read_ngrams(f, c, s) || !fe_encoding_read(c, FE_ENCODE_int, true, &s->lookup.encode.mode) ||
+        !read_ngrams(f, c, s) || !fe_encoding_read(c, FE_ENCODE_int, true, &s->lookup.encode) ||
         !fe_config_int_or(c, "output_sequence_length", 1, -1, &s->length) ||
         !fe_config_bool_or(c, "ragged", false, &ragged))
         return false;

@@ -204,14 +204,13 @@ bool fe_call_normalization(fe_lower *l, fe_layer *layer, const fe_args *args, fe
 
 static const char *const encodings[] = {"int", "one_hot", "multi_hot", "count", "tf_idf", NULL};
 
-bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encoding *out)
+bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe_encode *out)
 {
-    const json_at at = fe_key(c, "output_mode"), sparse_at = fe_key(c, "sparse");
+    const json_at at = fe_key(c, "output_mode");
     const char *mode;
-    bool sparse;
     int which = 0;
     if (!fe_config_text_or(c, "output_mode", encodings[otherwise], &mode)) return false;
-    if (!fe_config_bool_or(c, "sparse", false, &sparse)) return false;
+    if (!fe_config_bool_or(c, "sparse", false, &out->sparse)) return false;
     if (strcmp(mode, "binary") == 0) mode = "multi_hot";
     if (strcmp(mode, "tf-idf") == 0) mode = "tf_idf";
     while (encodings[which] && strcmp(encodings[which], mode) != 0) which++;
@@ -219,9 +218,8 @@ bool fe_encoding_read(fe_config *c, fe_encoding otherwise, bool with_weights, fe
         return fe_error(c->fe, &at, "expected %s, found \"%s\"",
                         with_weights ? "int, one_hot, multi_hot, count or tf_idf" : "int, one_hot, multi_hot or count",
                         mode);
-    *out = (fe_encoding)which;
-    if (with_weights && which > FE_ENCODE_one_hot) return true; /* the numbers are the same, and a layer takes both */
-    return !sparse || fe_error(c->fe, &sparse_at, "expected false: its results are dense here, with the same numbers");
+    out->mode = (fe_encoding)which;
+    return true;
 }
 
 typedef struct categories {
@@ -235,7 +233,7 @@ bool fe_read_category_encoding(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     s->encode.dtype = layer->compute_dtype;
     return fe_size_read(c, "num_tokens", 0, &s->encode.depth) &&
-           fe_encoding_read(c, FE_ENCODE_multi_hot, false, &s->encode.mode) && fe_config_done(c);
+           fe_encoding_read(c, FE_ENCODE_multi_hot, false, &s->encode) && fe_config_done(c);
 }
 
 bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
@@ -244,7 +242,7 @@ bool fe_read_discretization(fe *f, fe_layer *layer, fe_config *c)
     const json_at at = fe_key(c, "bin_boundaries");
     layer->state = s;
     fe_config_ignore(c, "num_bins epsilon");
-    if (!read_numbers(c, "bin_boundaries", &s->table) || !fe_encoding_read(c, FE_ENCODE_int, false, &s->encode.mode))
+    if (!read_numbers(c, "bin_boundaries", &s->table) || !fe_encoding_read(c, FE_ENCODE_int, false, &s->encode))
         return false;
     if (s->table.rank != 1)
         return fe_error(f, &at, "expected a list of boundaries: the layer must have been adapted");
@@ -273,6 +271,17 @@ static ir_value sum_last(fe_lower *l, ir_value x, ir_dtype dtype)
     return ir_build_reduce(l->g, "add", ir_build_convert(l->g, x, dtype), 1, &last, false);
 }
 
+/* Rows of indices as a matrix that is made from its entries where something takes it so (passes/sparse.c); its elements are whole
+ * numbers, so that those of an integer type are the same. */
+static ir_value build_entries(fe_lower *l, const fe_encode *s, ir_value x, const ir_type *result)
+{
+    const ir_attr attr[] = {{.name = ATTR_kind, .text = s->mode == FE_ENCODE_count ? "count" : "multi_hot"},
+                            {.name = ATTR_length, .i = s->depth}};
+    const ir_type dense = ir_type_with_dtype(*result, DTYPE_f32);
+    const ir_value records = ir_build(l->g, OP_sparse_encode, 1, &x, (int)countof(attr), attr, NULL);
+    return ir_build_convert(l->g, ir_build(l->g, OP_sparse_dense, 1, &records, 0, NULL, &dense), s->dtype);
+}
+
 bool fe_encode_build(fe_lower *l, fe_layer *layer, const fe_encode *s, ir_value x, ir_value weights, fe_value *out)
 {
     ir_graph *g = l->g;
@@ -286,7 +295,16 @@ bool fe_encode_build(fe_lower *l, fe_layer *layer, const fe_encode *s, ir_value 
     if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "an input of so many dimensions");
     t.dim[t.rank++] = ir_fixed(s->depth);
     if (!fe_size_check(l, layer, &t)) return false;
-    x = fe_insert_dim(l, ir_build_convert(g, x, DTYPE_i64), t.rank - 1);
+    x = ir_build_convert(g, x, DTYPE_i64);
+    const ir_type rows = fe_type(l, x);
+    if (s->sparse && s->mode != FE_ENCODE_tf_idf && weights == IR_NONE && s->depth <= INT32_MAX && rows.dim[0].batch) {
+        const bool is_column = rows.rank == 1 && s->mode == FE_ENCODE_one_hot;
+        if (is_column) x = ir_build_reshape(g, x, 2, (ir_dim[]){rows.dim[0], ir_fixed(1)});
+        const ir_type out_type = ir_type_make(s->dtype, 2, (ir_dim[]){rows.dim[0], ir_fixed(s->depth)});
+        if (is_column || (rows.rank == 2 && s->mode != FE_ENCODE_one_hot && !rows.dim[1].batch))
+            return fe_finish(l, build_entries(l, s, x, &out_type), IR_NONE, out);
+    }
+    x = fe_insert_dim(l, x, t.rank - 1);
     const ir_value hit =
         ir_build_compare(g, "EQ", ir_build_iota(g, ir_type_with_dtype(t, DTYPE_i64), t.rank - 1), x);
     ir_value y = ir_build_convert(g, hit, s->dtype);

@@ -77,6 +77,7 @@ void interp_nest_tokens(const interp *c);
 void interp_nest_sparse_dot(const interp *c);
 void interp_nest_sparse_dot_back(const interp *c);
 void interp_nest_sparse_dense(const interp *c);
+void interp_nest_sparse_encode(const interp *c);
 void interp_nest_ragged_sum(const interp *c);
 void interp_nest_ragged_max(const interp *c);
 void interp_nest_ragged_spread(const interp *c);

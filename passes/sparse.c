@@ -8,11 +8,24 @@
 
 enum { MOST_PARTS = 1024 };
 
+/* What is behind v: whole numbers of an encoding that were made integers and floating again are what they were. */
+static ir_value behind(const ir_graph *g, ir_value v)
+{
+    ir_value x = v;
+    for (const ir_node *n = ir_node_of(g, x); n->op == OP_convert; n = ir_node_of(g, x)) {
+        const ir_dtype to = n->type.dtype;
+        if (to != DTYPE_f32 && to != DTYPE_f64 && to != DTYPE_i64 && to != DTYPE_i32) return v;
+        x = n->in[0];
+    }
+    const ir_node *n = ir_node_of(g, x);
+    return n->op == OP_sparse_dense && ir_node_of(g, n->in[0])->op == OP_sparse_encode ? x : v;
+}
+
 /* Visits every part; *left runs out where there are too many. */
 static bool find_sparse(const ir_graph *g, ir_value v, int *left)
 {
-    const ir_node *n = ir_node_of(g, v);
-    if (--*left < 0) return false;
+    const ir_node *n = ir_node_of(g, behind(g, v));
+    if (--*left < 0 || ir_type_of(g, v)->dtype != DTYPE_f32) return false;
     if (n->op == OP_sparse_dense) return true;
     const bool adds = n->op == OP_add, joins = n->op == OP_concatenate && ir_attr_int(n, ATTR_dimension, 0) == 1;
     if (n->type.rank != 2 || n->type.dtype != DTYPE_f32 || (!adds && !joins)) return false;
@@ -39,6 +52,7 @@ static ir_value build_sparse(ir_graph *g, ir_op op, ir_value rows, ir_value dens
 
 static ir_value multiply(ir_graph *g, ir_value x, ir_value dense)
 {
+    x = behind(g, x);
     const ir_node n = *ir_node_of(g, x);
     if (!holds_sparse(g, x)) return ir_build_dot(g, x, dense);
     if (n.op == OP_sparse_dense) return build_sparse(g, OP_sparse_dot, n.in[0], dense, n.type.dim[0]);
@@ -56,6 +70,7 @@ static ir_value multiply(ir_graph *g, ir_value x, ir_value dense)
 
 static ir_value multiply_back(ir_graph *g, ir_value x, ir_value dense)
 {
+    x = behind(g, x);
     const ir_node n = *ir_node_of(g, x);
     if (!holds_sparse(g, x)) {
         const ir_dot dot = {.contracting_count = 1};
@@ -102,6 +117,20 @@ static ir_value build_sum(ir_graph *g, const ir_node *n)
     return ir_build_reshape(g, z, 1, n->type.dim);
 }
 
+/* Encodings side by side as integers, made floating: the other way round, so that they are seen. */
+static ir_value build_joined(ir_graph *g, const ir_node *n)
+{
+    const ir_node joined = *ir_node_of(g, n->in[0]);
+    bool any = false;
+    if (n->type.dtype != DTYPE_f32 || joined.op != OP_concatenate || joined.type.rank != 2) return IR_NONE;
+    if (joined.type.dtype != DTYPE_i64 && joined.type.dtype != DTYPE_i32) return IR_NONE;
+    for (int i = 0; i < joined.in_count; i++) any = any || behind(g, joined.in[i]) != joined.in[i];
+    if (!any) return IR_NONE;
+    ir_value *part = arena_array(g->arena, ir_value, (size_t)joined.in_count);
+    for (int i = 0; i < joined.in_count; i++) part[i] = ir_build_convert(g, joined.in[i], DTYPE_f32);
+    return ir_build_concatenate(g, joined.in_count, part, (int)ir_attr_int(&joined, ATTR_dimension, 0));
+}
+
 bool pass_sparse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)m, (void)o, (void)d;
@@ -116,6 +145,7 @@ bool pass_sparse(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
         const ir_node n = *ir_node_of(r.to, v);
         ir_value better = IR_NONE;
         if (n.op == OP_reduce) better = build_sum(r.to, &n);
+        if (n.op == OP_convert) better = build_joined(r.to, &n);
         for (int side = 0; side < 2 && n.op == OP_dot_general && better == IR_NONE; side++)
             better = build_contraction(r.to, &n, side);
         if (better != IR_NONE) r.map[i] = better;

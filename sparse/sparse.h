@@ -15,17 +15,25 @@ typedef struct sparse_row {
 static inline const float *sparse_values(const sparse_row *r) { return (const float *)(const void *)(r->column + r->count); }
 static inline uint64_t sparse_row_bytes(uint64_t count) { return sizeof(sparse_row) + count * 8; }
 
-/* Part [begin, end) of a result. n: rows of the batch; width: columns of `dense` (of `out` in sparse_dense). */
+/* Part [begin, end) of a result. n: rows of the batch; width: columns of `dense` (of `out` in sparse_dense). rows: addresses of
+ * records, or, with stride > 0, the records themselves, so many 4-byte words apart. */
 typedef void (*sparse_call)(const void *rows, const void *dense, void *out, int64_t begin, int64_t end, int64_t n,
-                            int64_t width);
+                            int64_t width, int64_t stride);
 /* out[n, width] = rows x dense[columns, width]: rows [begin, end). */
 void tfcc_sparse_dot(const void *rows, const void *dense, void *out, int64_t begin, int64_t end, int64_t n,
-                     int64_t width);
+                     int64_t width, int64_t stride);
 /* out[columns, width] = transposed rows x dense[n, width]: columns [begin, end). Terms are added in the order of the rows. */
 void tfcc_sparse_dot_back(const void *rows, const void *dense, void *out, int64_t begin, int64_t end, int64_t n,
-                          int64_t width);
+                          int64_t width, int64_t stride);
 /* out[n, width] = the rows, dense: rows [begin, end). */
 void tfcc_sparse_dense(const void *rows, const void *dense, void *out, int64_t begin, int64_t end, int64_t n,
-                       int64_t width);
+                       int64_t width, int64_t stride);
+
+/* Records of the rows [begin, end), each of `width` words: of i64 indices[n, (width - 1) / 2], those of 0 .. columns - 1, either 1
+ * for each that is there or how often it is. */
+void tfcc_sparse_encode_multi_hot(const void *indices, const void *none, void *out, int64_t begin, int64_t end, int64_t n,
+                                  int64_t width, int64_t columns);
+void tfcc_sparse_encode_count(const void *indices, const void *none, void *out, int64_t begin, int64_t end, int64_t n,
+                              int64_t width, int64_t columns);
 
 #endif

@@ -102,12 +102,42 @@ def refusals(work):
         check(not (work / "none.npz").exists(), f"{what}: left a file")
 
 
+def encodings(work):
+    """Results of lookups and encodings with sparse=True: the numbers of the dense ones, and products that see the entries only."""
+    def net(sparse):
+        i = layer("i", "InputLayer", {"batch_shape": [None, 4], "dtype": "int64"})
+        many = {"vocabulary": list(range(10, 310)), "num_oov_indices": 2, "sparse": sparse}
+        parts = [layer("p", "IntegerLookup", {**many, "output_mode": "multi_hot"}, "i"), layer("q", "IntegerLookup", {**many, "output_mode": "count"}, "i"),
+                 layer("h", "Hashing", {"num_bins": 77, "output_mode": "multi_hot", "sparse": sparse}, "i"),
+                 layer("w", "CategoryEncoding", {"num_tokens": 400, "output_mode": "count", "sparse": sparse}, "i")]
+        joined = [layer("j", "Concatenate", {}, "p", "q"), layer("k", "Concatenate", {}, "h", "w")]
+        constant = {"module": "keras.initializers", "class_name": "RandomUniform", "config": {"minval": -0.5, "maxval": 0.5, "seed": 3}}
+        ends = [layer(f"d{n}", "Dense", {"units": 3, "kernel_initializer": constant}, n) for n in ("j", "k")]
+        ends += [layer("s", "Add", {}, "dj", "dk")]
+        config = {"name": "m", "trainable": True, "layers": [i, *parts, *joined, *ends], "input_layers": [["i", 0, 0]], "output_layers": [["s", 0, 0]]}
+        (work / "e.json").write_text(json.dumps({"module": "keras", "class_name": "Functional", "config": config, "registered_name": "Functional"}))
+        return run(tfcc, "compile", work / "e.json", "-o", work / "e", "--optimizer", "adam", "--loss", "mse", "--explain", "layout").stdout
+
+    r = np.random.default_rng(9)
+    x, y = r.integers(0, 330, (ROWS, 4)), r.standard_normal((ROWS, 3)).astype("float32")
+    x[3], x[4, 1:] = 50, x[4, 0]
+    np.savez(work / "e.npz", x=x, y=y)
+    net(False)
+    want = results(work, work / "e", work / "e.npz", 1)
+    text = net(True)
+    check("made dense" not in text and text.count("product from its entries, Dense") >= 8 and "gradient" in text, f"encodings are made dense: {text}")
+    for threads in (1, 3):
+        got = results(work, work / "e", work / "e.npz", threads)
+        check(all(np.abs(g - w).max() < 1e-5 for g, w in zip(got, want)), f"encodings: {got[1]} {want[1]}")
+
+
 with folder() as name:
     from pathlib import Path
     work = Path(name)
     text = compare(work, "concatenate", [layer("c", "Concatenate", {"axis": -1}, "a", "b")], "c")
     check("made dense" not in text and text.count("from its entries") >= 8, f"a dense matrix is made for a product: {text}")
     refusals(work)
+    encodings(work)
     sides = [layer("p", "Dense", {"units": 4}, "a"), layer("q", "Dense", {"units": 4}, "b"), layer("s", "Add", {}, "p", "q")]
     compare(work, "two products", sides, "s")
     text = compare(work, "relu", [layer("r", "ReLU", {}, "a"), layer("c", "Concatenate", {"axis": -1}, "r", "b")], "c")
