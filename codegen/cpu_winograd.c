@@ -4,10 +4,12 @@
  * into the epilogue. No array of tiles goes through memory, and what a task does depends on shapes only. */
 #include "codegen/winograd.h"
 
-/* Of a block: tiles, results, channels. Products and transformed operands of a block fill about two MiB. */
-enum { BLOCK_TILES = 112, BLOCK_RESULTS = 128, BLOCK_CHANNELS = 128 };
+/* Of a block: places of all its tiles, results, channels. Products and transformed operands fill two to three MiB, of which
+ * those of one place are in use at a time. */
+enum { BLOCK_PLACES = 2400, BLOCK_RESULTS = 128, BLOCK_CHANNELS = 64 };
 
 typedef struct taps {
+    const winograd_form *form;
     ir_value kernel;
     bool reversal;
     int64_t channels, results;  /* of the convolution */
@@ -16,10 +18,11 @@ typedef struct taps {
     winograd_window window;
     winograd_products products; /* rows: tiles */
     int64_t kc, row;            /* channels of a block; floats between its tiles */
-    cg_value u, v, line;        /* transformed: kernel [16][results / nr][kc][nr], image [16][tiles][row]; see load_line */
+    cg_value u, v, line;        /* transformed: kernel [places][results / nr][kc][nr], image [places][tiles][row]; see load_line */
     cg_value begin[2], end[2];  /* tiles and results of the task */
     cg_value k, length;         /* channels of this turn */
     cg_value tile, column;      /* the tile of the block; of the kernel, the first result */
+    cg_value y, place;          /* results of a tile, and the one that is written */
 } taps;
 
 static void describe(const cg *c, taps *q)
@@ -27,14 +30,14 @@ static void describe(const cg *c, taps *q)
     const ir_node *n = cg_node(c, c->body->main);
     const char *layout = ir_attr_text(n, ATTR_rhs_layout);
     const int64_t *low = ir_attr_ints(n, ATTR_padding_low, &(int){0});
-    *q = (taps){.kernel = n->in[1], .reversal = ir_attr_int(n, ATTR_window_reversal, 0) != 0};
+    *q = (taps){.form = winograd_form_of(n), .kernel = n->in[1], .reversal = ir_attr_int(n, ATTR_window_reversal, 0) != 0};
     q->in_at = layout[2] == 'i' ? 2 : 3;
     q->out_at = 5 - q->in_at;
     q->channels = cg_type(c, q->kernel)->dim[q->in_at].count;
     q->results = cg_type(c, q->kernel)->dim[q->out_at].count;
     for (int d = 0; d < 2; d++) {
         q->low[d] = low[d];
-        q->tiles[d] = base_ceil_div(n->type.dim[d + 1].count, WINOGRAD_STEP);
+        q->tiles[d] = base_ceil_div(n->type.dim[d + 1].count, q->form->step);
     }
 }
 
@@ -57,11 +60,11 @@ static cg_value read_kernel(cg *c, const taps *q, int p, cg_value k, cg_value n,
 static void store_kernel(cg *c, const taps *q, const cg_value *w, cg_value k, cg_value n)
 {
     const int64_t nr = c->target->nr;
-    cg_value u[WINOGRAD_PLACES], offset = cg_sub(c, n, q->begin[1]);
+    cg_value u[WINOGRAD_MOST], offset = cg_sub(c, n, q->begin[1]);
     cg_value at = cg_mul(c, cg_div(c, offset, cg_i64(c, nr)), cg_i64(c, q->kc * nr));
     at = cg_add(c, at, cg_add(c, cg_mul(c, k, cg_i64(c, nr)), cg_rem(c, offset, cg_i64(c, nr))));
-    winograd_transform(c, &winograd_kernel, w, u);
-    for (int i = 0; i < WINOGRAD_PLACES; i++) {
+    winograd_transform(c, &q->form->kernel, w, u);
+    for (int i = 0; i < q->form->places; i++) {
         cg_store(c, u[i], cg_at(c, c->f32, q->u, cg_add(c, at, cg_i64(c, i * q->products.columns * q->kc))), 4);
     }
 }
@@ -130,11 +133,11 @@ static void transform_kernel(cg *c, taps *q)
 static void transform_pixels(cg *c, cg_value channel, cg_value left, void *context)
 {
     taps *q = context;
-    cg_value d[WINOGRAD_PLACES], v[WINOGRAD_PLACES];
+    cg_value d[WINOGRAD_MOST], v[WINOGRAD_MOST];
     winograd_window_read(c, &q->window, channel, left, d);
-    winograd_transform(c, &winograd_image, d, v);
+    winograd_transform(c, &q->form->image, d, v);
     cg_value at = cg_add(c, cg_mul(c, q->tile, cg_i64(c, q->row)), cg_sub(c, channel, q->k));
-    for (int i = 0; i < WINOGRAD_PLACES; i++) {
+    for (int i = 0; i < q->form->places; i++) {
         cg_store(c, v[i], cg_at(c, c->f32, q->v, cg_add(c, at, cg_i64(c, i * q->products.rows * q->row))), 4);
     }
 }
@@ -155,7 +158,7 @@ static void transform_image(cg *c, taps *q)
     q->tile = l.i;
     winograd_tile_split(c, q->tiles, cg_min(c, cg_add(c, q->begin[0], l.i), cg_sub(c, q->end[0], cg_i64(c, 1))), at);
     for (int d = 0; d < 2; d++)
-        at[d + 1] = cg_sub(c, cg_mul(c, at[d + 1], cg_i64(c, WINOGRAD_STEP)), cg_i64(c, q->low[d]));
+        at[d + 1] = cg_sub(c, cg_mul(c, at[d + 1], cg_i64(c, q->form->step)), cg_i64(c, q->low[d]));
     cg_branch inside;
     cg_if_begin(c, &inside, winograd_window_fits(c, &q->window, at), 0, NULL);
     transform_tile(c, q, at, true);
@@ -172,7 +175,7 @@ static void multiply(cg *c, taps *q, cg_value tile_fn)
     const int64_t mr = c->target->mr, nr = c->target->nr;
     cg_value zero = cg_i64(c, 0), more = LLVMBuildZExt(c->b, cg_icmp(c, LLVMIntSGT, q->k, zero), c->i64, "");
     cg_loop place, n, m;
-    cg_loop_begin(c, &place, zero, cg_i64(c, WINOGRAD_PLACES), 1, 0, NULL);
+    cg_loop_begin(c, &place, zero, cg_i64(c, q->form->places), 1, 0, NULL);
     cg_loop_begin(c, &n, zero, cg_sub(c, q->end[1], q->begin[1]), nr, 0, NULL);
     cg_value b = cg_mul(c, cg_add(c, cg_mul(c, place.i, cg_i64(c, q->products.columns)), n.i), cg_i64(c, q->kc));
     cg_loop_begin(c, &m, zero, cg_sub(c, q->end[0], q->begin[0]), mr, 0, NULL);
@@ -185,31 +188,49 @@ static void multiply(cg *c, taps *q, cg_value tile_fn)
     cg_loop_end(c, &place, NULL);
 }
 
-/* A vector of results of the tile whose first result is at window.at. */
+/* A vector of results of the tile, one after another to `y`, [step * step][results of the block]. */
+static void transform_products(cg *c, cg_value n, cg_value left, void *context)
+{
+    const taps *q = context;
+    cg_value m[WINOGRAD_MOST], y[WINOGRAD_MOST], column = cg_sub(c, n, q->begin[1]);
+    (void)left;
+    winograd_products_load(c, &q->products, q->tile, column, m);
+    winograd_transform(c, &q->form->result, m, y);
+    for (int i = 0; i < q->form->step * q->form->step; i++) {
+        cg_store(c, y[i], cg_at(c, c->f32, q->y, cg_add(c, column, cg_i64(c, i * q->products.columns))), 4);
+    }
+}
+
+/* The epilogue of a vector of results at window.at. */
 static void finish_vector(cg *c, cg_value n, cg_value left, void *context)
 {
-    taps *q = context;
+    const taps *q = context;
+    const cg_value at[] = {q->window.at[0], q->window.at[1], q->window.at[2], n};
+    cg_index index = cg_index_make(c->lanes, 4, at);
+    cg_index_run(&index, 3, 1);
+    if (left) index.mask = cg_mask_first(c, c->lanes, left);
+    cg_value from = cg_at(c, c->f32, q->y, cg_add(c, cg_mul(c, q->place, cg_i64(c, q->products.columns)), cg_sub(c, n, q->begin[1])));
+    cg_main_store(c, &index, cg_load(c, cg_vector(c->f32, c->lanes), from, 4));
+}
+
+/* The results of a tile that exist. */
+static void finish_tile(cg *c, taps *q)
+{
     const ir_type *t = cg_type(c, c->body->main);
-    cg_value m[WINOGRAD_PLACES], y[WINOGRAD_STEP * WINOGRAD_STEP];
-    winograd_products_load(c, &q->products, q->tile, cg_sub(c, n, q->begin[1]), m);
-    winograd_transform(c, &winograd_result, m, y);
-    for (int p = 0; p < (int)countof(y); p++) {
-        cg_value at[4] = {q->window.at[0], NULL, NULL, n}, exists = NULL;
-        for (int d = 1; d < 3; d++) {
-            const int step = d == 1 ? p / WINOGRAD_STEP : p % WINOGRAD_STEP;
-            at[d] = cg_add(c, q->window.at[d], cg_i64(c, step));
-            if (!step || t->dim[d].count % WINOGRAD_STEP == 0) continue;
-            cg_value here = cg_icmp(c, LLVMIntSLT, at[d], cg_i64(c, t->dim[d].count));
-            exists = exists ? cg_and(c, exists, here) : here;
-        }
-        cg_branch br;
-        if (exists) cg_if_begin(c, &br, exists, 0, NULL);
-        cg_index index = cg_index_make(c->lanes, 4, at);
-        cg_index_run(&index, 3, 1);
-        if (left) index.mask = cg_mask_first(c, c->lanes, left);
-        cg_main_store(c, &index, y[p]);
-        if (exists) cg_if_end(c, &br, NULL);
+    cg_value step = cg_i64(c, q->form->step), zero = cg_i64(c, 0), first[3], end[3];
+    for (int d = 1; d < 3; d++) {
+        first[d] = cg_mul(c, q->window.at[d], step);
+        end[d] = cg_min(c, step, cg_sub(c, cg_i64(c, t->dim[d].count), first[d]));
     }
+    cg_loop line, column;
+    cg_loop_begin(c, &line, zero, end[1], 1, 0, NULL);
+    q->window.at[1] = cg_add(c, first[1], line.i);
+    cg_loop_begin(c, &column, zero, end[2], 1, 0, NULL);
+    q->window.at[2] = cg_add(c, first[2], column.i);
+    q->place = cg_add(c, cg_mul(c, line.i, step), column.i);
+    winograd_vectors(c, q->begin[1], q->end[1], q->results, finish_vector, q);
+    cg_loop_end(c, &column, NULL);
+    cg_loop_end(c, &line, NULL);
 }
 
 static void finish_tiles(cg *c, taps *q)
@@ -218,8 +239,8 @@ static void finish_tiles(cg *c, taps *q)
     cg_loop_begin(c, &l, q->begin[0], q->end[0], 1, 0, NULL);
     q->tile = cg_sub(c, l.i, q->begin[0]);
     winograd_tile_split(c, q->tiles, l.i, q->window.at);
-    for (int d = 1; d < 3; d++) q->window.at[d] = cg_mul(c, q->window.at[d], cg_i64(c, WINOGRAD_STEP));
-    winograd_vectors(c, q->begin[1], q->end[1], q->results, finish_vector, q);
+    winograd_vectors(c, q->begin[1], q->end[1], q->results, transform_products, q);
+    finish_tile(c, q);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -229,16 +250,18 @@ void cg_winograd_taps(cg *c)
     taps q;
     describe(c, &q);
     cg_kernel_begin(c);
-    q.products.rows = BLOCK_TILES / mr * mr;
+    q.products.places = q.form->places;
+    q.products.rows = winograd_round_up(BLOCK_PLACES / q.form->places, mr);
     q.products.columns = winograd_block(q.results, BLOCK_RESULTS, nr);
     q.kc = winograd_block(q.channels, BLOCK_CHANNELS, c->lanes);
     q.row = winograd_stride(q.kc);
     const int64_t blocks = base_ceil_div(q.results, q.products.columns);
-    q.u = cg_scratch(c, 4 * WINOGRAD_PLACES * q.products.columns * q.kc);
-    q.v = cg_scratch(c, 4 * WINOGRAD_PLACES * q.products.rows * q.row);
+    q.u = cg_scratch(c, 4 * q.form->places * q.products.columns * q.kc);
+    q.v = cg_scratch(c, 4 * q.form->places * q.products.rows * q.row);
     q.line = cg_scratch(c, 4 * (int64_t)c->lanes * c->lanes * WINOGRAD_KERNEL * WINOGRAD_KERNEL);
     winograd_products_begin(c, &q.products);
-    winograd_window_begin(c, &q.window, cg_node(c, c->body->main)->in[0], WINOGRAD_TILE);
+    winograd_window_begin(c, &q.window, cg_node(c, c->body->main)->in[0], q.form->tile);
+    q.y = cg_scratch(c, 4 * q.form->step * q.form->step * q.products.columns);
     const tile_form form = {.row = q.row, .position = 1, .column = nr};
     cg_value tile_fn = cg_tile(c, &form, (int)mr), part;
     const ir_dim rows = cg_type(c, c->body->main)->dim[0];

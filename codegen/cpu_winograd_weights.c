@@ -8,13 +8,15 @@
 enum { BLOCK_CHANNELS = 128, BLOCK_RESULTS = 128, BLOCK_TILES = 64 };
 
 typedef struct weights {
+    const winograd_form *form;
+    winograd_matrix matrix[2], back; /* of image and gradient; of the sums */
     int64_t splits, size[2];     /* partial sums or 0; channels, results */
     int64_t low[2], tiles[2];    /* padding; tiles of an image */
     ir_dim all;                  /* tiles in all */
     winograd_window window[2];   /* image, gradient */
     winograd_products products;  /* rows: channels; columns: results */
     int64_t width[2];            /* floats between the tiles of v */
-    cg_value v[2];               /* transformed: [16][tiles of a block][width] */
+    cg_value v[2];               /* transformed: [places][tiles of a block][width] */
     cg_value begin[2], end[2];   /* channels and results of the task */
     cg_value split, from, to;    /* its tiles */
     cg_value tile;               /* of the block */
@@ -29,10 +31,12 @@ static void describe(const cg *c, weights *q)
     const ir_node *n = cg_node(c, c->body->main);
     const ir_type *image = cg_type(c, n->in[0]), *gradient = cg_type(c, n->in[1]);
     const int64_t *low = ir_attr_ints(n, ATTR_padding_low, &(int){0});
-    *q = (weights){.splits = ir_attr_int(n, ATTR_splits, 0), .size = {image->dim[3].count, gradient->dim[3].count}};
+    const winograd_form *form = winograd_form_of(n);
+    *q = (weights){.form = form, .matrix = {form->image, winograd_transposed(&form->result)},
+                   .back = winograd_transposed(&form->kernel), .splits = ir_attr_int(n, ATTR_splits, 0), .size = {image->dim[3].count, gradient->dim[3].count}};
     for (int d = 0; d < 2; d++) {
         q->low[d] = low[d];
-        q->tiles[d] = base_ceil_div(gradient->dim[d + 1].count, WINOGRAD_STEP);
+        q->tiles[d] = base_ceil_div(gradient->dim[d + 1].count, form->step);
     }
     q->all = (ir_dim){gradient->dim[0].count * q->tiles[0] * q->tiles[1], gradient->dim[0].batch};
 }
@@ -41,14 +45,13 @@ static void describe(const cg *c, weights *q)
 
 static void transform_pixels(cg *c, cg_value channel, cg_value left, void *context)
 {
-    static const winograd_matrix *const matrix[] = {&winograd_image, &winograd_result_gradient};
     weights *q = context;
     const int64_t width = q->width[q->which];
-    cg_value d[WINOGRAD_PLACES], v[WINOGRAD_PLACES];
+    cg_value d[WINOGRAD_MOST], v[WINOGRAD_MOST];
     winograd_window_read(c, &q->window[q->which], channel, left, d);
-    winograd_transform(c, matrix[q->which], d, v);
+    winograd_transform(c, &q->matrix[q->which], d, v);
     cg_value at = cg_add(c, cg_mul(c, q->tile, cg_i64(c, width)), cg_sub(c, channel, q->begin[q->which]));
-    for (int i = 0; i < WINOGRAD_PLACES; i++) {
+    for (int i = 0; i < q->form->places; i++) {
         cg_store(c, v[i], cg_at(c, c->f32, q->v[q->which], cg_add(c, at, cg_i64(c, i * BLOCK_TILES * width))), 4);
     }
 }
@@ -69,7 +72,7 @@ static void transform(cg *c, weights *q, cg_value first, cg_value count)
         cg_value at[3];
         winograd_tile_split(c, q->tiles, cg_add(c, first, l.i), at);
         for (int d = 0; d < 2; d++) {
-            at[d + 1] = cg_mul(c, at[d + 1], cg_i64(c, WINOGRAD_STEP));
+            at[d + 1] = cg_mul(c, at[d + 1], cg_i64(c, q->form->step));
             if (!q->which) at[d + 1] = cg_sub(c, at[d + 1], cg_i64(c, q->low[d]));
         }
         cg_branch inside;
@@ -103,7 +106,7 @@ static void multiply(cg *c, const weights *q, cg_value count, cg_value more)
     const int64_t mr = c->target->mr, nr = c->target->nr;
     cg_value zero = cg_i64(c, 0), channels = cg_sub(c, q->end[0], q->begin[0]);
     cg_loop place, n, m;
-    cg_loop_begin(c, &place, zero, cg_i64(c, WINOGRAD_PLACES), 1, 0, NULL);
+    cg_loop_begin(c, &place, zero, cg_i64(c, q->form->places), 1, 0, NULL);
     cg_value a = cg_at(c, c->f32, q->v[0], cg_mul(c, place.i, cg_i64(c, BLOCK_TILES * q->width[0])));
     cg_value b = cg_at(c, c->f32, q->v[1], cg_mul(c, place.i, cg_i64(c, BLOCK_TILES * q->width[1])));
     cg_loop_begin(c, &n, zero, cg_sub(c, q->end[1], q->begin[1]), nr, 0, NULL);
@@ -133,9 +136,9 @@ static void finish_vector(cg *c, cg_value n, cg_value left, void *context)
 {
     const weights *q = context;
     const int skip = q->splits > 0;
-    cg_value m[WINOGRAD_PLACES], w[WINOGRAD_KERNEL * WINOGRAD_KERNEL];
+    cg_value m[WINOGRAD_MOST], w[WINOGRAD_KERNEL * WINOGRAD_KERNEL];
     winograd_products_load(c, &q->products, cg_sub(c, q->row, q->begin[0]), cg_sub(c, n, q->begin[1]), m);
-    winograd_transform(c, &winograd_kernel_gradient, m, w);
+    winograd_transform(c, &q->back, m, w);
     for (int p = 0; p < (int)countof(w); p++) {
         cg_value at[] = {q->split, cg_i64(c, p / WINOGRAD_KERNEL), cg_i64(c, p % WINOGRAD_KERNEL), q->row, n};
         cg_index index = cg_index_make(c->lanes, 4 + skip, at + 1 - skip);
@@ -174,13 +177,14 @@ void cg_winograd_weights(cg *c)
     weights q;
     describe(c, &q);
     cg_kernel_begin(c);
+    q.products.places = q.form->places;
     q.products.rows = winograd_block(q.size[0], BLOCK_CHANNELS, mr);
     q.products.columns = winograd_block(q.size[1], BLOCK_RESULTS, nr);
     q.rest = q.size[0] % mr;
     for (int i = 0; i < 2; i++) {
         q.width[i] = winograd_stride(i ? q.products.columns : q.products.rows);
-        q.v[i] = cg_scratch(c, 4 * WINOGRAD_PLACES * BLOCK_TILES * q.width[i]);
-        winograd_window_begin(c, &q.window[i], n->in[i], i ? WINOGRAD_STEP : WINOGRAD_TILE);
+        q.v[i] = cg_scratch(c, 4 * q.form->places * BLOCK_TILES * q.width[i]);
+        winograd_window_begin(c, &q.window[i], n->in[i], i ? q.form->step : q.form->tile);
     }
     winograd_products_begin(c, &q.products);
     const tile_form form = {.row = 1, .position = q.width[0], .column = q.width[1]};

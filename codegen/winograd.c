@@ -1,43 +1,118 @@
 /* winograd.c: what both kinds share, see winograd.h. */
 #include "codegen/winograd.h"
 
-const winograd_matrix winograd_image = {4, 4, {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, 1, 0, -1}};
-const winograd_matrix winograd_kernel = {4, 3, {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1}};
-const winograd_matrix winograd_result = {2, 4, {1, 1, 1, 0, 0, 1, -1, -1}};
-const winograd_matrix winograd_result_gradient = {4, 2, {1, 0, 1, 1, 1, -1, 0, -1}};
-const winograd_matrix winograd_kernel_gradient = {3, 4, {1, .5, .5, 0, 0, .5, -.5, 0, 0, .5, .5, 1}};
+#include <math.h>
+
+/* The polynomials are taken at 0, +-1 and infinity, or at 0, +-3/4, +-3/2 and infinity: for the larger tile these points
+ * leave a sixth of the rounding error that 0, +-1, +-2 do (Barabasz et al., "Error analysis and improving the accuracy of
+ * Winograd convolution", 2020). */
+static const winograd_form forms[] = {
+    {.step = 2, .tile = 4, .places = 16,
+     .image = {4, 4, {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1}},
+     .kernel = {4, 3, {1, 0, 0, .5, .5, .5, .5, -.5, .5, 0, 0, 1}},
+     .result = {2, 4, {1, 1, 1, 0, 0, 1, -1, 1}}},
+    {.step = 4, .tile = 6, .places = 36,
+     .image = {6, 6, {1.265625, 0, -2.8125, 0, 1, 0,
+                      0, -1.6875, -2.25, 0.75, 1, 0,
+                      0, 1.6875, -2.25, -0.75, 1, 0,
+                      0, -0.84375, -0.5625, 1.5, 1, 0,
+                      0, 0.84375, -0.5625, -1.5, 1, 0,
+                      0, 1.265625, 0, -2.8125, 0, 1}},
+     .kernel = {6, 3, {64.0 / 81, 0, 0,
+                      -128.0 / 243, -32.0 / 81, -8.0 / 27,
+                      -128.0 / 243, 32.0 / 81, -8.0 / 27,
+                      32.0 / 243, 16.0 / 81, 8.0 / 27,
+                      32.0 / 243, -16.0 / 81, 8.0 / 27,
+                      0, 0, 1}},
+     .result = {4, 6, {1, 1, 1, 1, 1, 0,
+                      0, 0.75, -0.75, 1.5, -1.5, 0,
+                      0, 0.5625, 0.5625, 2.25, 2.25, 0,
+                      0, 0.421875, -0.421875, 3.375, -3.375, 1}}}};
+
+const winograd_form *winograd_form_of(const ir_node *n)
+{
+    const int64_t step = ir_attr_int(n, ATTR_winograd, 0);
+    for (size_t i = 0; i < countof(forms); i++) {
+        if (forms[i].step == step) return &forms[i];
+    }
+    bug("no tiles of %lld results", (long long)step);
+}
 
 /* ---- transforms --------------------------------------------------------------------------------------- */
 
-/* Row `row` of m times in[0], in[step], ..: positive factors first, so that no term has to be negated. */
-static cg_value combine(cg *c, const winograd_matrix *m, int row, const cg_value *in, int step)
+winograd_matrix winograd_transposed(const winograd_matrix *m)
+{
+    winograd_matrix t = {.rows = m->columns, .columns = m->rows};
+    for (int i = 0; i < m->rows * m->columns; i++) t.item[i % m->columns * m->rows + i / m->columns] = m->item[i];
+    return t;
+}
+
+/* The sum of factor[i] * x[i]; positive factors first, so that no term has to be negated. NULL: nothing is to be added. */
+static cg_value add_up(cg *c, int count, const double *factor, const cg_value *x)
 {
     cg_value sum = NULL;
-    for (int i = 0; i < 2 * m->columns; i++) {
-        const double f = m->item[row * m->columns + i % m->columns];
-        cg_value x = in[i % m->columns * step];
-        if (f == 0 || (f > 0) != (i < m->columns)) continue;
+    for (int i = 0; i < 2 * count; i++) {
+        const double f = factor[i % count];
+        cg_value v = x[i % count];
+        if (f == 0 || (f > 0) != (i < count)) continue;
         if (!sum)
-            sum = f == 1 ? x : cg_fmul(c, x, cg_fill(c, LLVMTypeOf(x), f));
+            sum = f == 1 ? v : cg_fmul(c, v, cg_fill(c, LLVMTypeOf(v), f));
         else if (f == 1)
-            sum = cg_fadd(c, sum, x);
+            sum = cg_fadd(c, sum, v);
         else if (f == -1)
-            sum = cg_fsub(c, sum, x);
+            sum = cg_fsub(c, sum, v);
         else
-            sum = cg_fma(c, x, cg_fill(c, LLVMTypeOf(x), f), sum);
+            sum = cg_fma(c, v, cg_fill(c, LLVMTypeOf(v), f), sum);
     }
     return sum;
 }
 
+/* Rows r and r + 1 differ in signs only: they are the sum and the difference of two parts. */
+static bool is_pair(const winograd_matrix *m, int r)
+{
+    int same = 0, turned = 0;
+    for (int j = 0; r + 1 < m->rows && j < m->columns; j++) {
+        const double x = m->item[r * m->columns + j], y = m->item[(r + 1) * m->columns + j];
+        if (fabs(x) != fabs(y)) return false;
+        same += x != 0 && x == y;
+        turned += x != 0 && x == -y;
+    }
+    return same > 0 && turned > 0;
+}
+
+/* m times in[0], in[from], ..; to out[0], out[to], .. Columns that differ in signs only share sums as rows do. */
+static void apply(cg *c, const winograd_matrix *m, const cg_value *in, int from, cg_value *out, int to)
+{
+    const winograd_matrix turned = winograd_transposed(m);
+    cg_value sum[6] = {NULL}, difference[6] = {NULL}, part[6];
+    for (int j = 0; j < m->columns; j++) {
+        if (!is_pair(&turned, j)) continue;
+        sum[j] = cg_fadd(c, in[j * from], in[(j + 1) * from]);
+        difference[j] = cg_fsub(c, in[j * from], in[(j + 1) * from]);
+        j++;
+    }
+    for (int r = 0; r < m->rows; r++) {
+        const double *row = &m->item[r * m->columns];
+        const bool pair = is_pair(m, r);
+        double same[6] = {0}, other[6] = {0};
+        for (int j = 0; j < m->columns; j++) {
+            part[j] = sum[j] ? (row[j] == row[j + 1] ? sum[j] : difference[j]) : in[j * from];
+            *(pair && row[j] != row[j + m->columns] ? &other[j] : &same[j]) = row[j];
+            if (!sum[j]) continue;
+            part[j + 1] = part[j];
+            j++;
+        }
+        cg_value x = add_up(c, m->columns, same, part), y = pair ? add_up(c, m->columns, other, part) : NULL;
+        out[r * to] = y ? cg_fadd(c, x, y) : x;
+        if (pair) out[++r * to] = cg_fsub(c, x, y);
+    }
+}
+
 void winograd_transform(cg *c, const winograd_matrix *m, const cg_value *in, cg_value *out)
 {
-    cg_value half[WINOGRAD_PLACES];
-    for (int r = 0; r < m->rows; r++) {
-        for (int j = 0; j < m->columns; j++) half[r * m->columns + j] = combine(c, m, r, in + j, m->columns);
-    }
-    for (int r = 0; r < m->rows; r++) {
-        for (int j = 0; j < m->rows; j++) out[r * m->rows + j] = combine(c, m, j, half + r * m->columns, 1);
-    }
+    cg_value half[WINOGRAD_MOST];
+    for (int j = 0; j < m->columns; j++) apply(c, m, in + j, m->columns, half + j, m->columns);
+    for (int r = 0; r < m->rows; r++) apply(c, m, half + r * m->columns, 1, out + r * m->rows, 1);
 }
 
 /* ---- windows ------------------------------------------------------------------------------------------ */
@@ -150,7 +225,7 @@ void winograd_vectors(cg *c, cg_value begin, cg_value end, int64_t size, winogra
 
 void winograd_products_begin(cg *c, winograd_products *p)
 {
-    p->address = cg_scratch(c, 4 * WINOGRAD_PLACES * p->rows * p->columns);
+    p->address = cg_scratch(c, 4 * p->places * p->rows * p->columns);
 }
 
 cg_value winograd_products_tile(cg *c, const winograd_products *p, cg_value place, cg_value m, cg_value n)
@@ -167,7 +242,7 @@ void winograd_products_load(cg *c, const winograd_products *p, cg_value m, cg_va
     const int64_t nr = c->target->nr;
     cg_value inner = cg_add(c, cg_mul(c, cg_rem(c, m, cg_i64(c, c->target->mr)), cg_i64(c, nr)), cg_rem(c, n, cg_i64(c, nr)));
     cg_value base = cg_at(c, c->f32, winograd_products_tile(c, p, cg_i64(c, 0), m, n), inner);
-    for (int i = 0; i < WINOGRAD_PLACES; i++) {
+    for (int i = 0; i < p->places; i++) {
         out[i] = cg_load(c, cg_vector(c->f32, c->lanes), cg_at(c, c->f32, base, cg_i64(c, i * p->rows * p->columns)), 4);
     }
 }

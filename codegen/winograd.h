@@ -1,29 +1,35 @@
-/* winograd.h: convolutions of 3 x 3 positions with fewer products: F(2 x 2, 3 x 3) of Lavin and Gray, "Fast Algorithms
- * for Convolutional Neural Networks", 2016. A tile is 2 x 2 results and the 4 x 4 pixels of the image they depend on;
- * with w a kernel of one channel and d a tile of the image, and the matrices of winograd_matrix,
+/* winograd.h: convolutions of 3 x 3 positions with fewer products: F(2 x 2, 3 x 3) and F(4 x 4, 3 x 3) of Lavin and Gray,
+ * "Fast Algorithms for Convolutional Neural Networks", 2016. A tile is step x step results and the pixels of the image
+ * they depend on, two more along each side; with w a kernel of one channel, d a tile of the image and the matrices of
+ * winograd_form,
  *
  *   result = A' [ (G w G') * (B' d B') ] A        gradient of w = G' [ (A dy A') * (B' d B') ] G
  *
- * where * is element by element: 16 products a tile and pair of channels instead of 36. Over all tiles and channels
- * these are 16 matrix products, which run on the register tile of the others. Images are rows, height, width, channels.
- * Pass winograd chooses which convolutions are done so. */
+ * where * is element by element: 16 products a tile and pair of channels instead of 36, or 36 instead of 144. Over all
+ * tiles and channels these are as many matrix products, which run on the register tile of the others. Images are rows,
+ * height, width, channels. Pass winograd chooses which convolutions are done so, and the step. */
 #ifndef TFCC_WINOGRAD_H
 #define TFCC_WINOGRAD_H
 
 #include "codegen/contraction.h"
 
-enum { WINOGRAD_STEP = 2, WINOGRAD_TILE = 4, WINOGRAD_KERNEL = 3, WINOGRAD_PLACES = 16 };
+enum { WINOGRAD_KERNEL = 3, WINOGRAD_MOST = 36 }; /* MOST: places of a tile */
 
 void cg_winograd_taps(cg *c);    /* cpu_winograd.c: results, and the gradient of the image */
 void cg_winograd_weights(cg *c); /* cpu_winograd_weights.c: the gradient of the kernel */
 
 typedef struct winograd_matrix {
     int rows, columns;
-    double item[WINOGRAD_PLACES];
+    double item[WINOGRAD_MOST];
 } winograd_matrix;
-extern const winograd_matrix winograd_image, winograd_kernel, winograd_result; /* B', G, A' */
-extern const winograd_matrix winograd_result_gradient, winograd_kernel_gradient; /* A, G' */
 
+typedef struct winograd_form {
+    int step, tile, places; /* results and pixels along a side; tile * tile */
+    winograd_matrix image, kernel, result; /* B', G, A' */
+} winograd_form;
+const winograd_form *winograd_form_of(const ir_node *n); /* of its attribute */
+
+winograd_matrix winograd_transposed(const winograd_matrix *m);
 /* out[rows][rows] = m in[columns][columns] m'; vectors or scalars. */
 void winograd_transform(cg *c, const winograd_matrix *m, const cg_value *in, cg_value *out);
 
@@ -34,7 +40,7 @@ typedef struct winograd_window {
     cg_value zeros;        /* as many as a pixel has channels */
     bool addressed, known; /* the image lies in memory; the window is known to be inside */
     cg_value at[3];        /* row of the batch, line, column */
-    cg_value pixel[WINOGRAD_PLACES]; /* addresses; if the image is computed, i1: it is inside */
+    cg_value pixel[WINOGRAD_MOST]; /* addresses; if the image is computed, i1: it is inside */
 } winograd_window;
 
 /* Readies scratch memory; once a kernel. */
@@ -53,8 +59,9 @@ void winograd_tile_split(cg *c, const int64_t tiles[2], cg_value linear, cg_valu
 typedef void winograd_step(cg *c, cg_value channel, cg_value left, void *context);
 void winograd_vectors(cg *c, cg_value begin, cg_value end, int64_t size, winograd_step *step, void *context);
 
-/* The products of a place, [16][columns / nr][rows / mr] register tiles, and the vector of columns n of row m of each. */
+/* The products of all places, [places][columns / nr][rows / mr] register tiles, and the vector of columns n of row m of each. */
 typedef struct winograd_products {
+    int places;
     int64_t rows, columns; /* multiples of mr, nr */
     cg_value address;
 } winograd_products;

@@ -243,13 +243,13 @@ static bool write_code(compilation *c, emit_kind kind)
 
 static bool read_winograd(const char *word, passes_winograd *out)
 {
-    static const char *const words[] = {"auto", "on", "off"};
+    static const char *const words[] = {"auto", "2x2", "on", "off"};
     for (size_t i = 0; i < countof(words); i++) {
         if (strcmp(word, words[i]) != 0) continue;
         *out = (passes_winograd)i;
         return true;
     }
-    fprintf(stderr, "tfcc: --winograd: expected auto, on or off, found \"%s\"\n", word);
+    fprintf(stderr, "tfcc: --winograd: expected auto, 2x2, on or off, found \"%s\"\n", word);
     return false;
 }
 

@@ -23,8 +23,12 @@ void explain_winograd(FILE *to, const ir_module *m)
         for (size_t v = 0; v < g->count; v++) {
             const ir_node *n = &g->node[v];
             if (n->op != OP_convolution) continue;
-            fprintf(to, "%s: %s: %s: %s\n", g->name, name_layer(g, n), name_kind(n),
-                    ir_attr_find(n, ATTR_winograd) ? "Winograd F(2x2, 3x3)" : "direct");
+            const int step = (int)ir_attr_int(n, ATTR_winograd, 0);
+            fprintf(to, "%s: %s: %s: ", g->name, name_layer(g, n), name_kind(n));
+            if (step)
+                fprintf(to, "Winograd F(%dx%d, 3x3)\n", step, step);
+            else
+                fprintf(to, "direct\n");
         }
     }
 }

@@ -5,8 +5,11 @@
 
 #include "ir/ir.h"
 
-/* Which convolutions are done with fewer products: those that it makes faster, all that can be, none. */
-typedef enum passes_winograd { PASSES_WINOGRAD_AUTO, PASSES_WINOGRAD_ON, PASSES_WINOGRAD_OFF } passes_winograd;
+/* Which convolutions are done with fewer products: those that it makes faster; these with tiles of 2 x 2 results only, whose
+ * rounding errors are below those of direct sums; all that can be; none. */
+typedef enum passes_winograd {
+    PASSES_WINOGRAD_AUTO, PASSES_WINOGRAD_SMALL, PASSES_WINOGRAD_ON, PASSES_WINOGRAD_OFF
+} passes_winograd;
 
 typedef struct passes_options {
     int level;               /* 0, 1, 2: -O */

@@ -1,16 +1,22 @@
-/* winograd.c: convolutions of 3 x 3 positions that take less time with fewer products get attribute `winograd`
- * (codegen/winograd.h): their results and, as convolutions of other layouts, the gradients of image and kernel. The
+/* winograd.c: convolutions of 3 x 3 positions that take less time with fewer products get attribute `winograd`,
+ * the step of their tiles (codegen/winograd.h): their results and, as convolutions of other layouts, the gradients of image and kernel. The
  * choice looks at shapes only: it is one and the same on every machine. Requires a graph without kernels. */
 #include "passes/passes_private.h"
 
+#include <math.h>
 #include <string.h>
 
-enum { STEP = 2, KERNEL = 3 };
+enum { KERNEL = 3, LEAST_CHANNELS = 16 }; /* narrower results leave most of a register tile unused */
 
-/* The model, in multiply-adds per tile: 16 a pair of channels and the share of a tile in transforming the kernel, which
- * a block of 112 tiles has in common; and the transforms of a channel of the image and of a result, less what products
- * over nine positions spend on packing and storing. Narrow results leave most of a register tile unused. */
-enum { PAIR_COST = 17, CHANNEL_COST = 60, LEAST_CHANNELS = 16 };
+/* The model: multiply-adds, or as much time, of a tile of step x step results; step 1: not in tiles, over nine positions.
+ * pair: of a channel and a result. channel: of packing, transforming and storing a channel of the image or a result; the
+ * transforms of the kernel are in `pair`, since many tiles have them in common. Fitted to times on AVX-512; the vector
+ * width changes all of them alike. */
+typedef struct cost {
+    int step;
+    double pair, channel;
+} cost;
+static const cost costs[] = {{1, 9, 28}, {2, 16.8, 150}, {4, 38, 900}};
 
 typedef struct window {
     bool of_kernel;        /* the gradient of a kernel */
@@ -71,22 +77,35 @@ static bool describe(const ir_graph *g, const ir_node *n, window *out)
     return true;
 }
 
-/* Tiles at the border of odd images are not full. It has to gain a tenth. */
-static bool is_faster(const window *w)
+/* Tiles at the border count in full. */
+static double time_of(const window *w, const cost *x)
 {
-    const double in = (double)w->in, out = (double)w->out, height = (double)w->height, width = (double)w->width;
-    const double tiles = (double)base_ceil_div(w->height, STEP) * (double)base_ceil_div(w->width, STEP);
-    const double direct = KERNEL * KERNEL * height * width * in * out;
-    const double cost = tiles * (PAIR_COST * in * out + CHANNEL_COST * (in + out));
-    return w->in >= LEAST_CHANNELS && w->out >= LEAST_CHANNELS && cost < 0.9 * direct;
+    const double tiles = (double)base_ceil_div(w->height, x->step) * (double)base_ceil_div(w->width, x->step);
+    return tiles * (x->pair * (double)w->in * (double)w->out + x->channel * ((double)w->in + (double)w->out));
 }
 
-static ir_value add_mark(rewrite *r, const ir_node *n, arena *scratch)
+/* The step; 1: as always. Tiles have to gain a tenth. */
+static int choose(const window *w, passes_winograd when)
+{
+    const bool any = when == PASSES_WINOGRAD_ON;
+    double best = any ? INFINITY : 0.9 * time_of(w, &costs[0]);
+    int step = 1;
+    if (!any && (w->in < LEAST_CHANNELS || w->out < LEAST_CHANNELS)) return 1;
+    for (size_t i = 1; i < countof(costs); i++) {
+        const double time = time_of(w, &costs[i]);
+        if (time >= best || (when == PASSES_WINOGRAD_SMALL && costs[i].step > 2)) continue;
+        best = time;
+        step = costs[i].step;
+    }
+    return step;
+}
+
+static ir_value add_mark(rewrite *r, const ir_node *n, int64_t step, arena *scratch)
 {
     const ir_value in[] = {r->map[n->in[0]], r->map[n->in[1]]};
     ir_attr *attr = arena_array(scratch, ir_attr, (size_t)n->attr_count + 1);
     memcpy(attr, n->attr, (size_t)n->attr_count * sizeof *attr);
-    attr[n->attr_count] = (ir_attr){.name = ATTR_winograd, .i = 1};
+    attr[n->attr_count] = (ir_attr){.name = ATTR_winograd, .i = step};
     r->to->origin = n->origin;
     return ir_build(r->to, n->op, 2, in, n->attr_count + 1, attr, NULL);
 }
@@ -101,8 +120,9 @@ bool pass_winograd(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     for (size_t i = 0; i < g->count; i++) {
         const ir_node n = g->node[i];
         window w;
-        if (describe(g, &n, &w) && (o->winograd == PASSES_WINOGRAD_ON || is_faster(&w)))
-            r.map[i] = add_mark(&r, &n, &scratch);
+        const int step = describe(g, &n, &w) ? choose(&w, o->winograd) : 1;
+        if (step > 1)
+            r.map[i] = add_mark(&r, &n, step, &scratch);
         else
             rewrite_copy(&r, (ir_value)i);
     }
