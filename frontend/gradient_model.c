@@ -3,6 +3,7 @@
  *
  * An input whose shape, batch dim included, is the variable's (None fits any size) takes it as it is, rows as the batch.
  * An input [None] or [None, 1] takes the elements of a variable of any shape, each as a row. */
+#include "frontend/archive.h"
 #include "frontend/gradient_transforms.h"
 #include "frontend/model.h"
 
@@ -117,19 +118,36 @@ static void adopt_variables(fe *f, size_t first, int number)
     }
 }
 
-static fe_layer *read_model(fe *f, const char *path, const json_at *at)
+/* The model's JSON, alone or in a .keras archive. */
+static cJSON *read_config(fe *f, const char *path, const json_at *at)
 {
     text t = {0};
-    if (!text_read_file(&t, path, MOST_BYTES)) {
-        fe_error(f, at, "%s cannot be read: %s", path, errno == EFBIG ? "it is too large" : strerror(errno));
-        return NULL;
+    cJSON *root = NULL;
+    if (fe_archive_is(path)) {
+        const char *outer = f->diag->file;
+        fe_archive archive;
+        f->diag->file = path;
+        const bool ok = fe_archive_read(f, path, &archive);
+        f->diag->file = outer;
+        if (!ok) return NULL;
+        f->archive = path;
+        return fe_json_parse(f, arena_printf(f->arena, "%s/config.json", path), archive.config, archive.config_size);
     }
-    const char *kept = arena_strdup(f->arena, path);
-    map_set(&f->files, kept, f);
-    cJSON *root = fe_json_parse(f, path, text_get(&t), t.length);
+    f->archive = NULL;
+    if (text_read_file(&t, path, MOST_BYTES))
+        root = fe_json_parse(f, path, text_get(&t), t.length);
+    else
+        fe_error(f, at, "%s cannot be read: %s", path, errno == EFBIG ? "it is too large" : strerror(errno));
     text_done(&t);
-    if (root == NULL) return NULL;
+    return root;
+}
+
+static fe_layer *read_model(fe *f, const char *path, const json_at *at)
+{
     const char *outer = f->diag->file;
+    cJSON *root = read_config(f, path, at);
+    map_set(&f->files, arena_strdup(f->arena, path), f);
+    if (root == NULL) return NULL;
     f->diag->file = path;
     fe_layer *top = fe_layer_read(f, root, NULL, NULL, "");
     f->diag->file = outer;
@@ -154,6 +172,10 @@ bool fe_gradient_model_add(fe *f, const char *path, const json_at *at, int numbe
     for (int i = 0; i < variables->count; i++) {
         if (!lower_for(&j, (int)variables->numbers[i])) return false;
     }
+    if (inner.archive != NULL && f->module->variable_count > first)
+        return fe_error(f, at, "expected a model without weights of its own in an archive, since those of a transform start as its "
+                               "initializers say, found \"%s\"; give its JSON, with Constant initializers for fixed numbers",
+                        f->module->variable[first].path);
     adopt_variables(f, first, number);
     return !diag_has_errors(f->diag);
 }

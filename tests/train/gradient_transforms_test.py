@@ -4,6 +4,7 @@ gradient_transforms.json), continues from a saved state, and is refused where it
 import json
 import re
 import sys
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -42,6 +43,13 @@ def write(work):
     files["twice"] = functional([top("g"), layer("r", "ReLU", {}, "g")], "g", "r")
     for name, content in files.items():
         (work / f"{name}.json").write_text(json.dumps(content))
+    plain = functional([top("gradient"), top("variable"), layer("sum", "Average", {}, "gradient", "variable")])
+    for name, config in (("average", plain), ("weights", mix())):
+        with zipfile.ZipFile(work / f"{name}.keras", "w") as z:
+            z.writestr("config.json", json.dumps(config))
+            z.writestr("metadata.json", "{}")
+    (work / "average.json").write_text(json.dumps(plain))
+    (work / "damaged.keras").write_bytes(b"PK\3\4 and nothing more")
     np.savez(work / "data.npz", x=np.array(CASES["x"], "f4"), y=np.array(CASES["y"], "f4"))
     with h5py.File(work / "init.weights.h5", "w") as f:
         for name, path in WEIGHTS.items():
@@ -136,12 +144,23 @@ REFUSED = {
     "sign@(": r"expected a regular expression",
     "model": r"expected the file of a model, found nothing",
     "model:absent.json": r"absent\.json cannot be read",
-    "model:data.npz": r"data\.npz:1:1: expected",
+    "model:data.npz": r"data\.npz: expected a \.keras archive",
     "model:wide.json": r"expected input \"g\" to take variable \"d/(kernel|bias)\" of f32\[(4,3|3)\], found f32\[N,7\]",
     "model:narrow.json@d/kernel": r"expected a gradient of f32\[4,3\] for variable \"d/kernel\", found f32\[4,2\]",
     "model:three.json": r"expected a model with one input, the gradient, or two",
+    "model:weights.keras": r"expected a model without weights of its own in an archive, .* found \"mix/kernel\"",
+    "model:damaged.keras": r"cannot be read as an archive",
     "model:twice.json": r"expected a model with one output",
 }
+
+
+def archived(work):
+    """A model without weights is the same in an archive."""
+    found = []
+    for name in ("average.json", "average.keras"):
+        compile_with(work, [f"model:{name}"])
+        found.append(fit(work, "init.weights.h5", "out.weights.h5", 2)[0])
+    check(all((found[0][k] == found[1][k]).all() for k in WEIGHTS), "a model in an archive")
 
 
 def refused(work):
@@ -163,5 +182,6 @@ with folder() as name:
     models(work)
     noise(work)
     configurations(work)
+    archived(work)
     refused(work)
 check.report()
