@@ -177,7 +177,8 @@ static fe_value *add_argument(fe *f, fe_args *a, const char *name, fe_value valu
 static void split_states(fe *f, const fe_layer *layer, fe_args *a)
 {
     static const char *const recurrent[] = {"SimpleRNN",  "GRU",        "LSTM",       "RNN",
-                                            "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional"};
+                                            "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D", "Bidirectional",
+                                            "CuDNNLSTM",  "CuDNNGRU"};
     bool found = false;
     for (size_t i = 0; i < countof(recurrent); i++)
         found = found || strcmp(layer->class->name, recurrent[i]) == 0;

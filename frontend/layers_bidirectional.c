@@ -42,7 +42,8 @@ static const cJSON *derive_object(fe *f, const cJSON *object, const char *prefix
             strncmp(name->valuestring, prefix, length) == 0 ? name->valuestring + length : name->valuestring;
         name->valuestring = arena_printf(f->arena, "%s%s", prefix, plain);
     }
-    if (turn && backwards != NULL) backwards->type = cJSON_True;
+    const bool back = f->keras2 && cJSON_IsTrue(backwards); /* Keras 3 refuses to turn such a layer */
+    if (turn && backwards != NULL) backwards->type = back ? cJSON_False : cJSON_True;
     return copy;
 }
 

@@ -35,16 +35,24 @@ void rnn_layer_add_cell(fe *f, fe_layer *layer, const fe_layer_class *class, rnn
     layer->child_count = 1;
 }
 
-/* SimpleRNN, GRU, LSTM: the fields of the layer and of its cell in one config. */
+/* SimpleRNN, GRU, LSTM, and Keras 2's CuDNNLSTM and CuDNNGRU: the fields of the layer and of its cell in one config. */
 bool fe_read_recurrent(fe *f, fe_layer *layer, fe_config *c)
 {
     rnn_state *s = arena_new(f->arena, rnn_state);
-    const rnn_cell_kind *kind = rnn_cell_kind_find(arena_printf(f->arena, "%sCell", layer->class->name));
+    static const char prefix[] = "CuDNN";
+    const bool cudnn = strncmp(layer->class->name, prefix, sizeof prefix - 1) == 0;
+    const char *plain = layer->class->name + (cudnn ? sizeof prefix - 1 : 0);
+    const rnn_cell_kind *kind = rnn_cell_kind_find(arena_printf(f->arena, "%sCell", plain));
     layer->state = s;
     s->rank = 3;
     bool ok = rnn_read_flags(c, s);
     rnn_cell *cell = rnn_cell_read(f, kind, 0, c);
     if (cell != NULL) rnn_layer_add_cell(f, layer, NULL, cell);
+    if (cell != NULL && cudnn) { /* such a layer holds its weights itself */
+        cell->cudnn = true;
+        layer->child[0]->path = layer->path;
+        layer->child[0]->h5 = layer->h5;
+    }
     return fe_config_done(c) && ok && cell != NULL;
 }
 

@@ -99,15 +99,33 @@ static bool get_bias(rnn_cell_call *c, fe_layer *layer)
     const int64_t width = cell->units * cell->kind->gates;
     c->bias = c->recurrent_bias = IR_NONE;
     if (!cell->use_bias) return true;
-    const bool two = cell->kind->gates == 3 && cell->reset_after;
-    const fe_shape shape = two ? (fe_shape){2, {2, width}} : (fe_shape){1, {width}};
+    const bool two = cell->kind->gates == 3 && cell->reset_after, pair = two || cell->cudnn;
+    const fe_shape shape = cell->cudnn ? (fe_shape){1, {2 * width}} : two ? (fe_shape){2, {2, width}} : (fe_shape){1, {width}};
     c->bias = fe_layer_weight(l, layer, "bias", &cell->bias, shape);
-    if (c->bias == IR_NONE || !two) return c->bias != IR_NONE;
-    const ir_value both = c->bias;
-    const ir_dim row = ir_fixed(width);
+    if (c->bias == IR_NONE || !pair) return c->bias != IR_NONE;
+    const ir_dim row = ir_fixed(width), rows[2] = {ir_fixed(2), row};
+    const ir_value both = ir_build_reshape(l->g, c->bias, 2, rows);
     c->bias = ir_build_reshape(l->g, ir_build_slice_dim(l->g, both, 0, 0, 1), 1, &row);
     c->recurrent_bias = ir_build_reshape(l->g, ir_build_slice_dim(l->g, both, 0, 1, 2), 1, &row);
+    if (two) return true;
+    c->bias = ir_build_binary(l->g, OP_add, c->bias, c->recurrent_bias);
+    c->recurrent_bias = IR_NONE;
     return true;
+}
+
+/* The elements of each gate's part of the kernel are those of its transpose. */
+static ir_value turn_gates(rnn_cell_call *c, ir_value kernel)
+{
+    static const int64_t turn[2] = {1, 0};
+    fe_lower *l = c->loop->l;
+    const int64_t units = c->cell->units;
+    const ir_dim dim[2] = {ir_fixed(units), fe_type(l, kernel).dim[0]};
+    ir_value part[RNN_MAX_GATES];
+    for (int i = 0; i < c->cell->kind->gates; i++) {
+        const ir_value gate = ir_build_slice_dim(l->g, kernel, 1, i * units, (i + 1) * units);
+        part[i] = ir_build_transpose(l->g, ir_build_reshape(l->g, gate, 2, dim), turn);
+    }
+    return ir_build_concatenate(l->g, c->cell->kind->gates, part, 1);
 }
 
 static bool get_weights(rnn_cell_call *c, fe_layer *layer, const ir_type *input)
@@ -120,7 +138,11 @@ static bool get_weights(rnn_cell_call *c, fe_layer *layer, const ir_type *input)
     if (c->kernel == IR_NONE) return false;
     c->recurrent =
         fe_layer_weight(l, layer, "recurrent_kernel", &cell->recurrent, shape_kernel(cell, cell->units));
-    return c->recurrent != IR_NONE && get_bias(c, layer);
+    if (c->recurrent == IR_NONE || !get_bias(c, layer)) return false;
+    if (!cell->cudnn) return true;
+    c->kernel = turn_gates(c, c->kernel);
+    c->recurrent = turn_gates(c, c->recurrent);
+    return true;
 }
 
 /* Draws masks for values of type t; *out_count is 0 where they are not applied. */

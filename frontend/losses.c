@@ -153,12 +153,17 @@ bool fe_loss_resolve(fe *f, fe_loss *loss, const ir_type *p)
     return fe_values_check(f, loss->settings, p, loss->at) && check_labels(f, loss, p);
 }
 
-/* The weights that a mask stands for: valid samples share the weight of all of them when the loss is a mean.
- */
-static ir_value weigh_mask(ir_graph *g, ir_value mask, bool mean)
+/* The weights that a mask stands for: valid samples share the weight of all of them when the loss is a mean. Where none
+ * is valid, Keras 2's mean is no number. */
+static ir_value weigh_mask(fe_lower *l, ir_value mask, bool mean)
 {
+    ir_graph *g = l->g;
     ir_value flags = fe_math_flag(g, mask);
     if (!mean) return flags;
+    if (l->fe->keras2) {
+        ir_value share = ir_build_binary(g, OP_divide, fe_math_count(g, mask), fe_math_sum_all(g, flags));
+        return ir_build_binary(g, OP_multiply, flags, ir_build_broadcast_to(g, share, ir_type_of(g, flags)));
+    }
     ir_value share = fe_math_divide_no_nan(g, fe_math_count(g, mask), fe_math_sum_all(g, flags));
     return ir_build_select(g, mask, share, ir_build_scalar(g, DTYPE_f32, 0));
 }
@@ -188,7 +193,7 @@ bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_val
             return fe_error(l->fe, loss->at, "expected a mask of the losses' shape %s, found %s",
                             fe_shape_show(l->fe, ir_type_of(g, values)),
                             fe_shape_show(l->fe, ir_type_of(g, mask)));
-        ir_value by_mask = weigh_mask(g, mask, mean);
+        ir_value by_mask = weigh_mask(l, mask, mean);
         weight = weight == IR_NONE ? by_mask : ir_build_binary(g, OP_multiply, weight, by_mask);
     }
     if (weight != IR_NONE) values = ir_build_binary(g, OP_multiply, values, weight);

@@ -66,6 +66,7 @@ struct rnn_cell {
     int64_t units;
     const ir_record *activation, *recurrent_activation;
     bool use_bias, reset_after, by_gate; /* by_gate: each gate has dropout masks of its own */
+    bool cudnn; /* weights as cuDNN has them: each gate's kernel turned, a bias for inputs and one for states */
     double dropout, recurrent_dropout;
     fe_seed seed;
     fe_weight_config kernel, recurrent, bias;

@@ -186,7 +186,7 @@ static bool read_loss_weights(reader *r, const cJSON *losses, const cJSON *j, co
     if (cJSON_IsNumber(j) && r->train->target_count == 1) return set_weight(r, &r->train->target[0], j, at);
     if (!cJSON_IsArray(j) && !is_dict(j))
         return fe_error(r->fe, at, "expected a number for each output, found %s", fe_json_show(r->fe, j));
-    if (is_dict(j) && cJSON_IsArray(losses))
+    if (is_dict(j) && cJSON_IsArray(losses) && !r->fe->keras2)
         return fe_error(r->fe, at, "expected a list, as of the losses, found %s", fe_json_show(r->fe, j));
     return read_entries(r, j, at, set_weight);
 }

@@ -179,3 +179,10 @@ def _(d):
     m.compile(k.optimizers.SGD(0.05), {"a": k.losses.SparseCategoricalCrossentropy(ignore_class=2), "b": "kullback_leibler_divergence"},
               metrics={"a": [k.metrics.SparseCategoricalCrossentropy(ignore_class=1)], "b": ["log_cosh", "logcosh", "kullback_leibler_divergence", "cosine_proximity", "MSLE"]})
     return m, d.f(3), {"a": d.i(3), "b": d.f(3, lo=0.1, hi=1)}
+
+@C("bidirectional_turned", n=4, batch=2)
+def _(d):
+    tf.config.run_functions_eagerly(True)
+    i = k.Input((3, 2), name="i")
+    x = l.Bidirectional(l.GRU(2, go_backwards=True, return_sequences=True), merge_mode="ave")(i)
+    return fin(i, l.Dense(2)(l.Bidirectional(l.SimpleRNN(2, go_backwards=True))(x))), {"i": d.f(3, 2)}, d.f(2)
