@@ -4,8 +4,8 @@
  * into the epilogue. No array of tiles goes through memory, and what a task does depends on shapes only. */
 #include "codegen/winograd.h"
 
-/* Of a block: places of all its tiles, results, channels. Products and transformed operands fill two to three MiB, of which
- * those of one place are in use at a time. */
+/* Of a block: places of all its tiles, results, channels. Products and transformed operands fill two to three MiB, of
+ * which those of one place are in use at a time. */
 enum { BLOCK_PLACES = 2400, BLOCK_RESULTS = 128, BLOCK_CHANNELS = 64 };
 
 typedef struct taps {
@@ -18,7 +18,8 @@ typedef struct taps {
     winograd_window window;
     winograd_products products; /* rows: tiles */
     int64_t kc, row;            /* channels of a block; floats between its tiles */
-    cg_value u, v, line;        /* transformed: kernel [places][results / nr][kc][nr], image [places][tiles][row]; see load_line */
+    cg_value u, v;              /* transformed: kernel [places][results / nr][kc][nr], image [places][tiles][row] */
+    cg_value line;              /* see load_line */
     cg_value begin[2], end[2];  /* tiles and results of the task */
     cg_value k, length;         /* channels of this turn */
     cg_value tile, column;      /* the tile of the block; of the kernel, the first result */
@@ -209,7 +210,8 @@ static void finish_vector(cg *c, cg_value n, cg_value left, void *context)
     cg_index index = cg_index_make(c->lanes, 4, at);
     cg_index_run(&index, 3, 1);
     if (left) index.mask = cg_mask_first(c, c->lanes, left);
-    cg_value from = cg_at(c, c->f32, q->y, cg_add(c, cg_mul(c, q->place, cg_i64(c, q->products.columns)), cg_sub(c, n, q->begin[1])));
+    cg_value from = cg_mul(c, q->place, cg_i64(c, q->products.columns));
+    from = cg_at(c, c->f32, q->y, cg_add(c, from, cg_sub(c, n, q->begin[1])));
     cg_main_store(c, &index, cg_load(c, cg_vector(c->f32, c->lanes), from, 4));
 }
 

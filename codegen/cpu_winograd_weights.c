@@ -33,7 +33,8 @@ static void describe(const cg *c, weights *q)
     const int64_t *low = ir_attr_ints(n, ATTR_padding_low, &(int){0});
     const winograd_form *form = winograd_form_of(n);
     *q = (weights){.form = form, .matrix = {form->image, winograd_transposed(&form->result)},
-                   .back = winograd_transposed(&form->kernel), .splits = ir_attr_int(n, ATTR_splits, 0), .size = {image->dim[3].count, gradient->dim[3].count}};
+                   .back = winograd_transposed(&form->kernel), .splits = ir_attr_int(n, ATTR_splits, 0),
+                   .size = {image->dim[3].count, gradient->dim[3].count}};
     for (int d = 0; d < 2; d++) {
         q->low[d] = low[d];
         q->tiles[d] = base_ceil_div(gradient->dim[d + 1].count, form->step);

@@ -3,9 +3,9 @@
 
 #include <math.h>
 
-/* The polynomials are taken at 0, +-1 and infinity, or at 0, +-3/4, +-3/2 and infinity: for the larger tile these points
- * leave a sixth of the rounding error that 0, +-1, +-2 do (Barabasz et al., "Error analysis and improving the accuracy of
- * Winograd convolution", 2020). */
+/* The polynomials are taken at 0, +-1 and infinity, or at 0, +-3/4, +-3/2 and infinity: for the larger tile these
+ * points leave a sixth of the rounding error that 0, +-1, +-2 do (Barabasz et al., "Error analysis and improving the
+ * accuracy of Winograd convolution for deep neural networks", 2020). */
 static const winograd_form forms[] = {
     {.step = 2, .tile = 4, .places = 16,
      .image = {4, 4, {1, 0, -1, 0, 0, 1, 1, 0, 0, -1, 1, 0, 0, -1, 0, 1}},
@@ -47,7 +47,7 @@ winograd_matrix winograd_transposed(const winograd_matrix *m)
     return t;
 }
 
-/* The sum of factor[i] * x[i]; positive factors first, so that no term has to be negated. NULL: nothing is to be added. */
+/* The sum of factor[i] * x[i], positive factors first, so that no term has to be negated; NULL when there is none. */
 static cg_value add_up(cg *c, int count, const double *factor, const cg_value *x)
 {
     cg_value sum = NULL;

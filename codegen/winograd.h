@@ -55,11 +55,12 @@ void winograd_window_read(cg *c, const winograd_window *w, cg_value channel, cg_
 /* Tile number `linear` of an image of lines x columns tiles a row: row of the batch, line, column. */
 void winograd_tile_split(cg *c, const int64_t tiles[2], cg_value linear, cg_value out[3]);
 
-/* step(channel, left) for channels 0 .. count - 1 in vectors; those past `size` (a multiple of lanes or not) are cut. */
+/* step(channel, left) for the vectors of channels begin .. end - 1. `size`: channels there are in all; left: how many of
+ * the vector's lanes they reach into (0: none), NULL when into all. */
 typedef void winograd_step(cg *c, cg_value channel, cg_value left, void *context);
 void winograd_vectors(cg *c, cg_value begin, cg_value end, int64_t size, winograd_step *step, void *context);
 
-/* The products of all places, [places][columns / nr][rows / mr] register tiles, and the vector of columns n of row m of each. */
+/* The products of all places: [places][columns / nr][rows / mr] register tiles. _load: columns n, .. of row m of each. */
 typedef struct winograd_products {
     int places;
     int64_t rows, columns; /* multiples of mr, nr */

@@ -1,6 +1,6 @@
-/* winograd.c: convolutions of 3 x 3 positions that take less time with fewer products get attribute `winograd`,
- * the step of their tiles (codegen/winograd.h): their results and, as convolutions of other layouts, the gradients of image and kernel. The
- * choice looks at shapes only: it is one and the same on every machine. Requires a graph without kernels. */
+/* winograd.c: convolutions of 3 x 3 positions that take less time with fewer products get attribute `winograd`, the step
+ * of their tiles (codegen/winograd.h): their results and, as convolutions of other layouts, the gradients of image and
+ * kernel. The choice looks at shapes only: it is one and the same on every machine. Requires a graph without kernels. */
 #include "passes/passes_private.h"
 
 #include <math.h>
@@ -8,10 +8,10 @@
 
 enum { KERNEL = 3, LEAST_CHANNELS = 16 }; /* narrower results leave most of a register tile unused */
 
-/* The model: multiply-adds, or as much time, of a tile of step x step results; step 1: not in tiles, over nine positions.
- * pair: of a channel and a result. channel: of packing, transforming and storing a channel of the image or a result; the
- * transforms of the kernel are in `pair`, since many tiles have them in common. Fitted to times on AVX-512; the vector
- * width changes all of them alike. */
+/* The model: multiply-adds, or as much time, of a tile of step x step results; step 1: no tiles, over nine positions.
+ * pair: of a channel and a result. channel: of packing, transforming and storing a channel of the image or a result;
+ * the transforms of the kernel are in `pair`, since many tiles have them in common. Fitted to times on AVX-512; the
+ * vector width changes all of them alike. */
 typedef struct cost {
     int step;
     double pair, channel;
@@ -65,6 +65,7 @@ static bool describe(const ir_graph *g, const ir_node *n, window *out)
     *out = (window){.of_kernel = has_layouts(n, "f01b", "i01o", "01bf")};
     if (!out->of_kernel && !has_layouts(n, "b01f", "01io", "b01f") && !has_layouts(n, "b01f", "01oi", "b01f"))
         return false;
+    if (!out->of_kernel && ir_attr_find(n, ATTR_splits)) return false;
     const ir_type *kernel = out->of_kernel ? &n->type : rhs, *tiled = out->of_kernel ? rhs : &n->type;
     const int first = kernel->rank - 4; /* after the dim of partial sums */
     if (kernel->dim[first].count != KERNEL || kernel->dim[first + 1].count != KERNEL) return false;
