@@ -90,6 +90,22 @@ def check_products(work, cpu, rows, columns):
         check(error.max() < 1e-5, f"{cpu}: a product of {rows} positions is off by {error.max()}")
 
 
+def attend(work, steps, width):
+    """Causal attention of steps to themselves, and what it is in NumPy."""
+    tensor = {"class_name": "__keras_tensor__", "config": {"shape": [None, steps, width], "dtype": "float32", "keras_history": ["x", 0, 0]}}
+    layers = [{"class_name": "InputLayer", "name": "x", "inbound_nodes": [],
+               "config": {"name": "x", "batch_shape": [None, steps, width], "dtype": "float32"}},
+              {"class_name": "Attention", "name": "y", "config": {"name": "y"},
+               "inbound_nodes": [{"args": [[tensor, tensor]], "kwargs": {"use_causal_mask": True}}]}]
+    config = {"name": "m", "layers": layers, "input_layers": [["x", 0, 0]], "output_layers": [["y", 0, 0]]}
+    path = work / "attend.json"
+    path.write_text(json.dumps({"class_name": "Functional", "config": config}))
+    given = np.random.default_rng(1).normal(size=(3, steps, width)).astype("float32")
+    scores = np.where(np.tri(steps, dtype=bool), given @ given.transpose(0, 2, 1), -1e9)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return path, given, (weights / weights.sum(-1, keepdims=True) @ given).reshape(3, -1)
+
+
 def emulated(work, cpu="generic", *arguments, dtype="float32", source=model, given=x, stored=weights_of_model):
     tools = [shutil.which(t) for t in ("aarch64-linux-gnu-gcc", "qemu-aarch64")]
     if None in tools:
@@ -116,6 +132,11 @@ with folder() as work:
     arm = emulated(work)
     if arm is not None:
         close("aarch64", arm, want)
+
+    source, given, attended = attend(work, 300, 21)
+    arm = emulated(work, source=source, given=given, stored=tuple)
+    if arm is not None:
+        close("attention on aarch64", arm, attended)
 
     short = ("--policy", "mixed_bfloat16")
     rounded = predictions(work, "x86-64", *short)
