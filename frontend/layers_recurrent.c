@@ -238,6 +238,7 @@ static bool begin_cells(rnn_run *r)
 {
     fe_lower *l = r->l;
     fe_layer *top = r->layer->child[0], **cell = is_stack(top) ? top->child : &r->layer->child[0];
+    r->x = ir_build_convert(l->g, r->x, cell[0]->compute_dtype); /* a cell casts what its layer has cast */
     const ir_type x = fe_type(l, r->x);
     ir_type input = ir_type_make(x.dtype, x.rank - 1, x.dim + 1), state;
     if (r->ragged != IR_NONE) {
@@ -249,6 +250,8 @@ static bool begin_cells(rnn_run *r)
     r->type = arena_array(l->fe->arena, ir_type, (size_t)r->cells * RNN_MAX_CELL_STATES);
     rnn_loop_begin(&r->loop, l, r->length, r->ragged);
     for (int i = 0; i < r->cells; i++) {
+        if (cell[i]->compute_dtype != cell[0]->compute_dtype)
+            return fe_refuse(l, r->layer, "stacked cells that compute in several types");
         if (!rnn_cell_begin(&r->cell[i], cell[i], &r->loop, &input, &state)) return false;
         if (!check_steps(r, &r->cell[i], state)) return false;
         for (int k = 0; k < r->cell[i].cell->kind->states; k++) r->type[r->states++] = state;
