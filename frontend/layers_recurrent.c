@@ -120,17 +120,6 @@ bool fe_read_rnn(fe *f, fe_layer *layer, fe_config *c)
     return fe_config_done(c) && ok;
 }
 
-bool fe_call_rnn_cell(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    (void)args, (void)out;
-    return fe_refuse(l, layer, "a recurrent cell outside an RNN layer");
-}
-
-bool fe_call_stacked_cells(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
-{
-    return fe_call_rnn_cell(l, layer, args, out);
-}
-
 /* ---- one run
  * ------------------------------------------------------------------------------------------------------------
  */

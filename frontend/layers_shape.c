@@ -24,7 +24,7 @@ static bool check_rank(fe_lower *l, fe_layer *layer, ir_value v, int least, int 
 
 bool fe_input_get(fe_lower *l, fe_layer *layer, const fe_args *args, int least, int most, fe_tensor *out)
 {
-    static const char *const names[] = {"inputs", "x", "input"};
+    static const char *const names[] = {"inputs", "x", "input", "sequence"};
     const fe_value *v = NULL;
     for (size_t i = 0; v == NULL && i < countof(names); i++) v = fe_args_find(args, 0, names[i]);
     if (v != NULL && v->kind == FE_LIST && v->count == 1) v = &v->item[0];
