@@ -188,6 +188,7 @@ static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int whi
     int64_t watched = 0;
     put(&r, which + 1 < all ? null_pointer(c) : add_watch(c, g, run, &watched));
     put_i64(&r, watched);
+    put_i32(&r, 0);
     return finish(&r);
 }
 
@@ -205,6 +206,7 @@ static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
     put_loop(&r, launches, run->scan, 0);
     put(&r, null_pointer(c));
     put_i64(&r, 0);
+    put_i32(&r, ir_attr_int(run->scan, ATTR_by_rows, 0));
     return finish(&r);
 }
 

@@ -72,5 +72,6 @@ ir_value rnn_loop_end(rnn_loop *p, bool reverse)
         attr[attrs++] = (ir_attr){.name = ATTR_ragged, .i = ragged};
     }
     if (reverse) attr[attrs++] = (ir_attr){.name = ATTR_reverse, .i = 1};
+    if (p->by_rows) attr[attrs++] = (ir_attr){.name = ATTR_by_rows, .i = 1};
     return ir_build(p->outer, OP_scan, count, in, attrs, attr, NULL);
 }

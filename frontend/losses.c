@@ -128,6 +128,8 @@ static bool check_labels(fe *f, const fe_loss *loss, const ir_type *p)
                             CTC_MOST_STEPS, fe_shape_show(f, p));
         return true;
     }
+    if (loss->class->labels == LABELS_group && (p->rank != 2 || p->dim[1].batch))
+        return fe_error(f, loss->at, "expected an output [batch, numbers], found %s", fe_shape_show(f, p));
     if (loss->class->labels != LABELS_sparse) return true;
     double axis = ir_record_number(loss->settings, "axis", -1);
     if (p->rank < 2 || p->dim[p->rank - 1].batch)
@@ -182,6 +184,13 @@ static bool merge_masks(fe_lower *l, const fe_loss *loss, const fe_values *v, ir
     return true;
 }
 
+static ir_value divide_sum(ir_graph *g, const fe_loss *loss, ir_value sum, ir_value divisor)
+{
+    if (divisor == IR_NONE) return sum;
+    return loss->reduction == REDUCTION_mean ? ir_build_binary(g, OP_divide, sum, divisor)
+                                             : fe_math_divide_no_nan(g, sum, divisor);
+}
+
 bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask,
                     ir_value weight, ir_value *out)
 {
@@ -199,12 +208,16 @@ bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_val
     if (weight != IR_NONE) values = ir_build_binary(g, OP_multiply, values, weight);
     if (ir_type_of(g, values)->rank > 0 && loss->reduction == REDUCTION_none)
         return fe_error(l->fe, loss->at, "expected a reduction of the loss to one number, found none");
-    ir_value sum = fe_math_sum_all(g, values);
-    if (mean && ir_type_of(g, values)->rank > 0)
-        sum = ir_build_binary(g, OP_divide, sum, fe_math_count(g, values));
+    ir_value divisor = IR_NONE;
+    if (mean && ir_type_of(g, values)->rank > 0) divisor = fe_math_count(g, values);
     if (loss->reduction == REDUCTION_weighted_mean && ir_type_of(g, values)->rank > 0)
-        sum = fe_math_divide_no_nan(
-            g, sum, weight == IR_NONE ? fe_math_count(g, values) : fe_math_sum_all(g, weight));
-    *out = sum;
+        divisor = weight == IR_NONE ? fe_math_count(g, values) : fe_math_sum_all(g, weight);
+    *out = divide_sum(g, loss, fe_math_sum_all(g, values), divisor);
+    if (v->add_gradient != NULL && l->training) {
+        const ir_type *t = ir_type_of(g, values);
+        ir_value share = weight == IR_NONE ? ir_build_fill(g, *t, 1) : weight;
+        if (divisor != IR_NONE) divisor = fe_math_spread(g, divisor, t);
+        *out = v->add_gradient(v, *out, divide_sum(g, loss, share, divisor));
+    }
     return true;
 }

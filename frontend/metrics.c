@@ -59,7 +59,9 @@ static const fe_metric_class *find_class(fe *f, const char *name)
 static const fe_metric_class *wrap_function(fe *f, const char *name)
 {
     const fe_loss_class *loss = fe_loss_class_find(name, true);
-    if (loss == NULL || loss->refusal != NULL || loss->labels == LABELS_sequence) return find_class(f, name);
+    if (loss == NULL || loss->refusal != NULL || loss->labels == LABELS_sequence ||
+        loss->labels == LABELS_group)
+        return find_class(f, name);
     fe_metric_class *class = arena_new(f->arena, fe_metric_class);
     *class = (fe_metric_class){.name = loss->function,
                                .labels = loss->labels,

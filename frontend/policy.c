@@ -17,6 +17,15 @@ static const policy policies[] = {
     {"bfloat16", DTYPE_bf16, DTYPE_bf16},      {"float64", DTYPE_f64, DTYPE_f64},
 };
 
+/* Of layers without arithmetic that needs real numbers: what they give is integers. */
+static const policy integer_policies[] = {
+    {"int8", DTYPE_i8, DTYPE_i8},    {"int16", DTYPE_i16, DTYPE_i16},  {"int32", DTYPE_i32, DTYPE_i32},
+    {"int64", DTYPE_i64, DTYPE_i64}, {"uint8", DTYPE_u8, DTYPE_u8},    {"uint16", DTYPE_u16, DTYPE_u16},
+    {"uint32", DTYPE_u32, DTYPE_u32},
+};
+static const char *const integer_layers[] = {"Discretization", "CategoryEncoding", "Rescaling", "Identity",
+                                             "Flatten",        "Reshape",          "Permute",   "RepeatVector"};
+
 typedef struct entry {
     const char *path; /* or a pattern */
     const policy *policy;
@@ -34,6 +43,20 @@ static const policy *find_policy(const char *name)
         if (strcmp(policies[i].name, name) == 0) return &policies[i];
     }
     return NULL;
+}
+
+/* Gives the layer the integers that `name` says, if it may have any. */
+static bool apply_integers(fe_layer *layer, const char *name)
+{
+    bool takes = false;
+    for (size_t i = 0; i < countof(integer_layers); i++) takes |= strcmp(integer_layers[i], layer->class->name) == 0;
+    for (size_t i = 0; takes && i < countof(integer_policies); i++) {
+        if (strcmp(integer_policies[i].name, name) != 0) continue;
+        layer->compute_dtype = integer_policies[i].compute;
+        layer->variable_dtype = integer_policies[i].variable;
+        return true;
+    }
+    return false;
 }
 
 const char *fe_policy_name(ir_dtype compute, ir_dtype variable)
@@ -165,7 +188,7 @@ bool fe_policy_read(fe *f, fe_layer *layer, fe_config *config)
     fe_policy *p = arena_new(f->arena, fe_policy);
     const char *name = cJSON_IsString(j) ? j->valuestring : get_text(cJSON_GetObjectItemCaseSensitive(j, "config"), "name");
     bool ok;
-    if (fe_words_policy(layer, name)) return true;
+    if (fe_words_policy(layer, name) || apply_integers(layer, name)) return true;
     if (f->options->policy) {
         p->policy = find_policy(f->options->policy);
         ok = p->policy != NULL; /* fe_policy_check has said so */

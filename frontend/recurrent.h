@@ -19,6 +19,7 @@ typedef struct rnn_loop {
     ir_graph *outer, *body;
     int64_t length;
     ir_value rows; /* ragged: values of the rows whose steps are run; length is 0. Else IR_NONE */
+    bool by_rows; /* length steps for each row of the batch */
     int carried;
     rnn_operand *operand;
     size_t count, capacity;

@@ -71,10 +71,10 @@ static void add_label_port(fe *f, fe_target *t)
 {
     ir_port port = {.name = t->name, .kind = PORT_y, .type = t->p};
     port.indexed = t->labels == LABELS_either;
-    if (t->labels == LABELS_sparse || t->labels == LABELS_sequence) {
+    if (t->labels == LABELS_sparse || t->labels == LABELS_sequence || t->labels == LABELS_group) {
         port.type = ir_type_with_dtype(t->p, DTYPE_i32);
         port.type.rank--;
-        port.classes = t->p.dim[t->p.rank - 1].count;
+        if (t->labels != LABELS_group) port.classes = t->p.dim[t->p.rank - 1].count;
         port.padded = t->labels == LABELS_sequence;
         find_ignored(t, &port);
     }

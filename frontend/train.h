@@ -15,6 +15,7 @@ typedef enum fe_labels {
     LABELS_same,    /* floats, p's shape */
     LABELS_sparse,  /* class indices, p's shape without the last dim */
     LABELS_either,  /* as `same`, but the data may be class indices, of which the runtime makes such rows */
+    LABELS_group,   /* integers, p's shape without the last dim */
     LABELS_sequence /* class indices [N,steps] of p [N,steps,classes], filled up with 0 */
 } fe_labels;
 
@@ -53,15 +54,19 @@ bool fe_loss_scale_choose(fe *f, ir_record *optimizer);
 
 /* ---- values per sample ------------------------------------------------------------------------------ */
 
-typedef struct fe_values {
+typedef struct fe_values fe_values;
+struct fe_values {
     fe_lower *l;
     ir_graph *g;
     const ir_record *settings;
-    ir_value y;      /* LABELS_same: f32 of p's shape; LABELS_sparse: i32 */
+    ir_value y;      /* LABELS_same: f32 of p's shape; LABELS_sparse, _group: i32 */
     ir_value p;      /* f32 */
     ir_value logits; /* p is their softmax or sigmoid; or IR_NONE */
     ir_value mask;   /* set by the function: i1 like its result, which values count; IR_NONE: all */
-} fe_values;
+    /* Set by a function whose values have no gradient: gives the loss the one that it has by p. share: f32 like the
+     * values, what a unit of each adds to the loss. */
+    ir_value (*add_gradient)(const fe_values *v, ir_value loss, ir_value share);
+};
 typedef ir_value (*fe_values_build)(fe_values *v);
 
 /* Connectionist temporal classification (values_ctc.c): a value for each row. */

@@ -161,13 +161,16 @@ bool shape_rule_scan(shape_call *c)
     const ir_graph *body;
     if (length < 0)
         return shape_problem(c, "length: expected at least 0, found %lld", (long long)length);
+    const bool by_rows = ir_attr_int(&c->n, ATTR_by_rows, 0) != 0;
     if (!shape_need_range(c, "carried", carried, 0, (int64_t)c->n.in_count + 1) ||
         !read_body(c, ATTR_body, (size_t)carried, &body)) {
         return false;
     }
+    if (by_rows && ((int64_t)body->output_count > carried || ir_attr_int(&c->n, ATTR_reverse, 0) != 0))
+        return shape_problem(c, "a scan by rows stacks nothing and is not reversed");
     for (int i = 0; i < c->n.in_count; i++) {
-        bool ok = i < carried ? check_parameter(c, body, i, "body") && check_output(c, body, i)
-                              : check_step_operand(c, body, i);
+        bool ok = i < carried || by_rows ? check_parameter(c, body, i, "body") && (i >= carried || check_output(c, body, i))
+                                         : check_step_operand(c, body, i);
         if (!ok) return false;
     }
     ir_type *element = arena_array(c->g->arena, ir_type, body->output_count);

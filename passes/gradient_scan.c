@@ -319,6 +319,10 @@ static ir_value *make_values(arena *a, size_t count)
 void grad_scan(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
 {
     (void)dy;
+    if (ir_attr_int(n, ATTR_by_rows, 0) != 0) {
+        adj_refuse(c, n, "it has as many steps as the batch has rows");
+        return;
+    }
     arena *a = c->scratch;
     const ir_graph *body = ir_attr_find(n, ATTR_body)->graph;
     const size_t operands = (size_t)n->in_count, outputs = body->output_count;

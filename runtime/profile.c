@@ -42,7 +42,7 @@ static uint64_t collect(const profile *p, const step *s, line *out)
         if (inside == 0) turns = 1;
         if (l->loop_launches > 0) {
             inside = l->loop_launches;
-            turns = (double)l->loop_count;
+            turns = (double)l->loop_count * (l->loop_batch ? (double)s->n : 1);
             continue;
         }
         if (inside > 0) inside--;

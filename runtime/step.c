@@ -180,8 +180,9 @@ static void run_loop(const step *s, step_launch *head)
         run_ragged_loop(s, head);
         return;
     }
-    for (int64_t k = 0; k < loop->loop_count; k++) {
-        int64_t turn = loop->loop_reverse ? loop->loop_count - 1 - k : k;
+    const int64_t count = loop->loop_count * (loop->loop_batch ? s->n : 1);
+    for (int64_t k = 0; k < count; k++) {
+        int64_t turn = loop->loop_reverse ? count - 1 - k : k;
         for (uint64_t i = head->moving; i < head->moving + head->moving_count; i++) {
             *s->moving[i].slot = s->moving[i].start + turn * s->moving[i].step;
         }

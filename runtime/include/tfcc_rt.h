@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 5u
+#define TFCC_ABI 6u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
@@ -66,8 +66,9 @@ typedef struct tfcc_watch {
 
 /* The number of tasks is ceil(rows * (rows_batch ? N : 1) / grain) * times.
  * A launch with `loop_launches` runs nothing itself: the next that many launches, none of which is a loop, run
- * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. With loop_ragged
- * there are as many turns as the longest row has values; turn t has n = the rows that are longer than t. */
+ * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. With loop_batch
+ * that many times for each row of the batch. With loop_ragged there are as many turns as the longest row has values; turn t
+ * has n = the rows that are longer than t. */
 typedef struct tfcc_launch {
     tfcc_kernel run;
     const tfcc_place *arg;
@@ -83,6 +84,7 @@ typedef struct tfcc_launch {
     uint32_t loop_ragged; /* 1 + the ragged input over whose steps it loops; 0: none */
     const tfcc_watch *watch; /* its results of floating types, where the loss scale is dynamic */
     uint64_t watch_count;
+    uint32_t loop_batch;
 } tfcc_launch;
 
 typedef struct tfcc_output {
@@ -183,7 +185,7 @@ const tfcc_program *tfcc_get_program(void);
 #if __STDC_VERSION__ >= 201112L
 _Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_launch) == 128, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_launch) == 136, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_watch) == 96, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 64, "codegen/program.c writes this layout");

@@ -69,6 +69,16 @@ def _(d):
     return make(i, L.Dense(2)(join(parts + [L.LSTM(2)(x)])), O.SGD(0.1, momentum=0.5)), d.padded(4, 3), d.f(2)
 
 
+@case("coverage", "cells_alone", n=5, batch=3)
+def _(d):
+    a, b = I((3,), name="a"), I((4,), name="b")
+    h, c = L.Dense(4)(b), L.Dense(4, activation="tanh")(b)
+    y, (p, q) = L.LSTMCell(4)(a, [h, c])
+    z, r = L.GRUCell(4, reset_after=False)(y, p)
+    w, (s, (t, u)) = L.StackedRNNCells([L.SimpleRNNCell(4), L.LSTMCell(2)])(z, [[r], [q[:, :2], h[:, 1:3]]])
+    return make([a, b], L.Dense(2)(join([w, t, u] + s)), O.SGD(0.1)), {"a": d.f(3), "b": d.f(4)}, d.f(2)
+
+
 @case("coverage", "recurrent_cells", n=7, batch=3)
 def _(d):
     i = I((4, 3))
@@ -105,6 +115,15 @@ def _(d):
     a, b = L.Activation("linear", name="a")(tied(x, reverse=True)), L.Softmax(name="b")(capped(y, reverse=True))
     return (make(i, [a, b], O.SGD(0.05), {"a": "mse", "b": "kl_divergence"}),
             d.tokens(9, 5), {"a": d.f(5, 9), "b": d.dist(9, 5)})
+
+
+@case("coverage", "preprocessing_integers", n=5, batch=3, jax=False)
+def _(d):
+    a, b = I((4,), dtype="int32", name="a"), I((3, 2), name="b")
+    parts = [L.Discretization([-0.5, 0.5], output_mode="multi_hot", dtype="int64")(b), L.CategoryEncoding(6, "count", dtype="int32")(a),
+             L.Rescaling(3, offset=-2, dtype="int32")(a), L.Rescaling(2.0, dtype="uint8")(a), L.Flatten(dtype="int16")(b * 3.0)]
+    parts = [ops.cast(p, "float32") for p in parts]
+    return make([a, b], L.Dense(2)(join(parts)), O.SGD(0.01)), {"a": d.i(6, 4), "b": d.f(3, 2)}, d.f(2)
 
 
 @case("coverage", "preprocessing", n=6, batch=3, jax=False)
@@ -302,6 +321,15 @@ def _(d):
     x = L.Dense(4, kernel_initializer=N.Constant(-0.5), kernel_regularizer=R.OrthogonalRegularizer(0.01, "columns"),
                 kernel_constraint=K.NonNeg())(i)
     return make(i, L.Dense(2)(x), O.SGD(0.05)), d.f(5), d.f(2)
+
+
+@case("coverage", "loss_circle", n=9, batch=5)
+def _(d):
+    i = I((4,))
+    a, b = L.UnitNormalization(name="a")(L.Dense(3)(i)), L.Dense(3, activation="tanh", name="b")(i)
+    losses = {"a": LS.Circle(), "b": LS.Circle(gamma=3.0, margin=0.1, remove_diagonal=False, reduction="sum")}
+    m = make(i, [a, b], O.SGD(0.01), losses, loss_weights={"a": 0.5, "b": 0.02})
+    return m, d.f(4), {"a": d.i(3), "b": d.i(2)}
 
 
 # ------------------------------------------------------------------ training

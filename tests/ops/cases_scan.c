@@ -117,6 +117,27 @@ static ir_value build_passing(ir_graph *g, const ir_value *in)
     return join(g, ir_build_get(g, tuple, 2), last);
 }
 
+/* in: x [N,2]: each step puts the sums up to its row into that row. */
+static ir_value build_by_rows(ir_graph *g, const ir_value *in)
+{
+    loop p = begin(g);
+    const ir_type t = *ir_type_of(g, in[0]), rows = ir_type_make(DTYPE_i32, 1, t.dim);
+    const ir_value number = add(&p, ir_build_scalar(g, DTYPE_i32, 0), false),
+                   made = add(&p, ir_build_fill(g, t, 0), false);
+    p.carried = 2;
+    const ir_value x = add(&p, in[0], false);
+    ir_graph *b = p.body;
+    const int64_t row = 0;
+    const ir_value all = ir_build_iota(b, rows, 0), here = ir_build_broadcast_in_dim(b, number, &rows, NULL);
+    const ir_value till = ir_build_broadcast_in_dim(b, ir_build_compare(b, "LE", all, here), &t, &row);
+    const ir_value sum = ir_build_reduce(b, "add", ir_build_select(b, till, x, ir_build_scalar(b, DTYPE_f32, 0)), 1, &row, true);
+    const ir_value hit = ir_build_broadcast_in_dim(b, ir_build_compare(b, "EQ", all, here), &t, &row);
+    ir_graph_add_output(b, "number", ir_build_binary_scalar(b, OP_add, number, 1));
+    ir_graph_add_output(b, "made", ir_build_select(b, hit, ir_build_broadcast_to(b, sum, &t), made));
+    const ir_attr attr[] = {{.name = ATTR_body, .graph = b}, INT(length, 1), INT(carried, 2), INT(by_rows, 1)};
+    return ir_build_get(g, ir_build(g, OP_scan, p.count, p.in, 4, attr, NULL), 1);
+}
+
 #define LSTM_OPERANDS                                                                                        \
     {                                                                                                        \
         {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,4,8]", -1, 1, 0, NULL},          \
@@ -137,6 +158,14 @@ static const ops_case cases[] = {
             {"f32[N,5,2]", -1, 1, 0, NULL},
             {"f32[2,2]", -1, 1, 0, NULL},
             {"f32[2]", -1, 1, 0, NULL}}},
+    {.name = "scan_by_rows",
+     .op = OP_scan,
+     .n = 3,
+     .build = build_by_rows,
+     .in = {{"f32[N,2]", -1, 1, 6, (const double[]){1, 2, 3, 4, 5, 6}}},
+     .no_gradient = true,
+     .expect_count = 6,
+     .expect = (const double[]){1, 2, 4, 6, 9, 12}},
     {.name = "scan_passing",
      .op = OP_scan,
      .n = 3,

@@ -296,8 +296,9 @@ static void run_graph(const trial *t, const memory *m, const tfcc_graph *g, int6
     for (uint64_t i = 0; i < g->launch_count; i++) {
         const tfcc_launch *l = &g->launch[i];
         if (l->loop_launches == 0) run_launch(t, m, l, n, 0, scratch);
-        for (int64_t k = 0; k < l->loop_count; k++) {
-            const int64_t turn = l->loop_reverse ? l->loop_count - 1 - k : k;
+        const int64_t count = l->loop_count * (l->loop_batch ? n : 1);
+        for (int64_t k = 0; k < count; k++) {
+            const int64_t turn = l->loop_reverse ? count - 1 - k : k;
             for (uint32_t j = 1; j <= l->loop_launches; j++) run_launch(t, m, l + j, n, turn, scratch);
         }
         i += l->loop_launches;

@@ -149,7 +149,7 @@ static inline void plan_run_kernel(plan_run *r, const ir_kernel *k);
 static inline void plan_run_scan(plan_run *r, const ir_node *scan)
 {
     const arena_mark mark = arena_save(r->arena);
-    const int64_t length = ir_attr_int(scan, ATTR_length, 0);
+    const int64_t length = ir_attr_int(scan, ATTR_length, 0) * (ir_attr_int(scan, ATTR_by_rows, 0) ? r->n : 1);
     plan_run body = *r;
     body.g = ir_attr_find(scan, ATTR_body)->graph;
     body.around = r->g;
