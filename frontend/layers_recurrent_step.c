@@ -33,7 +33,7 @@ bool fe_call_rnn_cell(fe_lower *l, fe_layer *layer, const fe_args *args, fe_valu
     if (l->training && (cell->dropout > 0 || cell->recurrent_dropout > 0))
         return fe_refuse(l, layer, "dropout in a cell outside an RNN layer");
     const ir_type t = fe_type(l, x.value);
-    rnn_loop_begin(&none, l, 1);
+    rnn_loop_begin(&none, l, 1, IR_NONE);
     if (!rnn_cell_begin(&c, layer, &none, &t, &type)) return false;
     for (int i = 0; i < count; i++) {
         before[i] = ir_build_convert(l->g, state[i].value, type.dtype);

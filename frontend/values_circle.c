@@ -57,7 +57,7 @@ static void begin_turn(circle *c, fe_values *v, ir_type made)
     c->gamma = ir_record_number(s, "gamma", 80);
     c->margin = ir_record_number(s, "margin", 0.4);
     c->others = ir_record_number(s, "remove_diagonal", 1) != 0;
-    rnn_loop_begin(p, v->l, 1);
+    rnn_loop_begin(p, v->l, 1, IR_NONE);
     p->by_rows = true;
     c->g = p->body;
     c->number = rnn_loop_state(p, ir_build_scalar(v->l->g, DTYPE_i32, 0));

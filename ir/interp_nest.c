@@ -290,7 +290,7 @@ void interp_nest_scan(const interp *c)
     }
     const ir_graph *body = ir_attr_find(c->node, ATTR_body)->graph;
     const int carried = (int)ir_attr_int(c->node, ATTR_carried, 0);
-    const int64_t length = ir_attr_int(c->node, ATTR_length, 0) * (ir_attr_int(c->node, ATTR_by_rows, 0) ? c->n : 1);
+    const int64_t length = ir_attr_int(c->node, ATTR_length, 0) * (ir_attr_int(c->node, ATTR_by_rows, 0) ? c->unit[UNIT_rows] : 1);
     const bool reverse = ir_attr_int(c->node, ATTR_reverse, 0) != 0;
     ir_array *result = c->out->data; /* the last state, then what each step gives, stacked */
     ir_array *in = arena_array(c->arena, ir_array, (size_t)c->node->in_count);
