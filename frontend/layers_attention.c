@@ -47,6 +47,7 @@ static fe_layer *make_projection(fe *f, fe_layer *layer, const char *name, const
     e->kernel = s->kernel;
     e->bias = s->bias;
     made->state = e;
+    if (!f->keras2) made->trainable = true; /* trainable=false stays with the layer that it was given to */
     made->activity_regularizer = layer->activity_regularizer;
     layer->child[layer->child_count++] = made;
     return made;

@@ -29,6 +29,7 @@ void rnn_layer_add_cell(fe *f, fe_layer *layer, const fe_layer_class *class, rnn
     const char *known = rnn_cell_kind_find(cell->kind->name) != NULL ? cell->kind->name : "LSTMCell";
     fe_layer *made = fe_layer_make(f, known, layer, cell->kind->prefix, "cell");
     if (class != NULL) made->class = class;
+    if (cell->spatial > 0 && !f->keras2) made->trainable = true; /* Keras's ConvLSTM does not hand it on, others do */
     made->state = cell;
     layer->child = arena_new(f->arena, fe_layer *);
     layer->child[0] = made;

@@ -117,6 +117,15 @@ def _(d):
             d.tokens(9, 5), {"a": d.f(5, 9), "b": d.dist(9, 5)})
 
 
+@case("coverage", "frozen_outside", n=5, batch=3, note="trainable=False of these layers does not reach the layers inside")
+def _(d):
+    a, b = I((3, 4), name="a"), I((3, 5, 4), name="b")
+    parts = [L.MultiHeadAttention(2, 3, trainable=False)(a, a), L.GroupQueryAttention(2, 4, 2, trainable=False)(a, a),
+             L.ConvLSTM1D(2, 2, trainable=False)(b), L.Bidirectional(L.GRU(2), trainable=False)(a), L.GRU(2, trainable=False)(a),
+             L.TimeDistributed(L.Dense(2), trainable=False)(a), L.RNN(L.LSTMCell(2), trainable=False)(a)]
+    return make([a, b], L.Dense(2)(join(parts)), O.SGD(0.1)), {"a": d.f(3, 4), "b": d.f(3, 5, 4)}, d.f(2)
+
+
 @case("coverage", "preprocessing_integers", n=5, batch=3, jax=False)
 def _(d):
     a, b = I((4,), dtype="int32", name="a"), I((3, 2), name="b")
