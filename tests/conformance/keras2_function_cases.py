@@ -186,3 +186,15 @@ def _(d):
     i = k.Input((3, 2), name="i")
     x = l.Bidirectional(l.GRU(2, go_backwards=True, return_sequences=True), merge_mode="ave")(i)
     return fin(i, l.Dense(2)(l.Bidirectional(l.SimpleRNN(2, go_backwards=True))(x))), {"i": d.f(3, 2)}, d.f(2)
+
+@C("functions_random", n=4, batch=4, train=False)
+def _(d):
+    """What is drawn has no spread: only mean and shape are left to compare."""
+    i = k.Input((3, 2)); b = k.Input((3, 2), dtype="uint8", name="b")
+    x = l.Dense(2)(i)
+    c = lambda *shape: tf.constant(np.linspace(-0.4, 0.5, int(np.prod(shape))).reshape(shape).astype("float32"))
+    n = tf.shape(x)
+    parts = [x * tf.random.normal(n, 2.0, 0.0), x + tf.random.uniform((tf.shape(x)[0], 3, 2), 1.5, 1.5), x - tf.random.truncated_normal(n, -1.0, 0.0), K.random_normal(K.shape(x), 0.5, 0.0) * x, tf.nn.dropout(x, 0.0),
+             K.dropout(x, 0.0), tf.image.convert_image_dtype(b, tf.float32) + x, tf.math.bessel_i0(x), tf.nn.conv_transpose(x, c(3, 3, 2), [tf.shape(x)[0], 9, 3], strides=3, padding="VALID"),
+             tf.nn.conv3d_transpose(x[:, :, :, None, None], c(2, 2, 2, 3, 1), [tf.shape(x)[0], 6, 4, 2, 3], strides=2)]
+    return k.Model([i, b], l.Concatenate()([l.Flatten()(p) for p in parts])), {i.name: d.f(3, 2), "b": d.i(200, 3, 2).astype("uint8")}, None
