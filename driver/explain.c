@@ -1,6 +1,7 @@
 /* explain.c: `compile --explain precision`: per layer what runs in which type and why, read off the planned graphs. */
 #include "explain.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Estimates in simple vector operations per element: of arithmetic and of moving values; the longer one counts. */
@@ -15,6 +16,8 @@ typedef struct facts {
     int64_t casts;               /* between floating types */
     int64_t saved, saved_rows;   /* bytes that 16-bit values in memory would take more in float32: fixed, and per row */
     cost own, in_float32;        /* as it is, and if all were float32 */
+    double largest;              /* elements of its largest value */
+    double spared;               /* work that Winograd's form of convolutions spares */
 } facts;
 
 static bool is_short(ir_dtype t) { return t == DTYPE_f16 || t == DTYPE_bf16; }
@@ -45,6 +48,7 @@ static void add_products(const ir_graph *g, const ir_node *n, const codegen_fami
     const double each = (double)k.count * (k.batch ? ROWS : 1), all = COST_PRODUCT * each * count_of(&n->type) / splits;
     const bool widened = is_widened(g, n->in[0]) && is_widened(g, n->in[1]);
     const ir_dtype t = widened ? g->node[g->node[n->in[0]].in[0]].type.dtype : n->type.dtype;
+    if (ir_attr_int(n, ATTR_winograd, 0)) f->spared += all / 2;
     f->in_float32.work += all;
     f->own.work += t == DTYPE_bf16 && target->pairs ? all / 2 : all;
 }
@@ -62,6 +66,7 @@ static void add_cost(const ir_graph *g, ir_value v, const codegen_family *target
     const ir_class class = ir_op_class(n->op);
     const ir_dtype t = n->type.dtype;
     const double count = count_of(&n->type);
+    f->largest = fmax(f->largest, count);
     if (in_memory) {
         f->own.moves += COST_BYTE * count * (double)ir_dtype_size(t);
         f->in_float32.moves += COST_BYTE * count * (is_short(t) ? 4 : (double)ir_dtype_size(t));
@@ -144,19 +149,27 @@ static void print_bytes(FILE *to, const char *what, int64_t fixed, int64_t rows)
     if (fixed) fprintf(to, " and %lld bytes", (long long)fixed);
 }
 
-static double longer(cost c) { return c.work > c.moves ? c.work : c.moves; }
+/* A layer that is part of its neighbours' loops hides little work behind what they move. */
+static double longer(cost c, const facts *f)
+{
+    const double moves = fmax(c.moves, 2 * COST_BYTE * f->largest);
+    return fmax(c.work, moves);
+}
 
-static void print_layer(FILE *to, arena *a, const frontend_layer *l, const facts *f, const codegen_family *target)
+static void print_layer(FILE *to, arena *a, const frontend_layer *l, const facts *f, double spared,
+                        const codegen_family *target)
 {
     fprintf(to, "%s (%s): %s: %s", l->name, l->class_name, show_types(a, l, f, target), show_reason(a, l, f));
     if (f->casts) fprintf(to, "; %lld casts", (long long)f->casts);
     if (f->saved || f->saved_rows) print_bytes(to, "; saves ", f->saved, f->saved_rows);
     fprintf(to, "\n");
-    const double here = longer(f->own), in_float32 = longer(f->in_float32);
-    if (!is_short(l->compute) || in_float32 <= 0 || here < 1.15 * in_float32) return;
+    const cost float32 = {f->in_float32.work - spared, f->in_float32.moves};
+    const double here = longer(f->own, f), in_float32 = longer(float32, f);
+    if (!is_short(l->compute) || here <= 0 || here < 1.15 * in_float32) return;
     const bool slowly = l->compute == DTYPE_f16 && !target->f16;
-    fprintf(to, "%s: warning: %s is expected to be slower than float32 here (%.1f times the time): each result is rounded%s%s%s\n",
-            l->name, ir_dtype_keras_name(l->compute), here / in_float32, slowly ? ", and " : "",
+    fprintf(to, "%s: warning: %s is expected to be slower than float32 here (%.1f times the time): %s%s%s%s\n",
+            l->name, ir_dtype_keras_name(l->compute), here / in_float32,
+            spared > 0 ? "float32's convolutions have Winograd's form" : "each result is rounded", slowly ? ", and " : "",
             slowly ? target->name : "", slowly ? " has no instructions for that" : "");
 }
 
@@ -171,10 +184,12 @@ void explain_precision(FILE *to, const frontend_model *model, const ir_module *i
     arena a = {0};
     const ir_module *m = model->module;
     const ir_graph *g = find_graph(m), *other = in_float32 ? find_graph(in_float32) : NULL;
-    const facts *all = gather(&a, m, g, target);
+    const facts *all = gather(&a, m, g, target), *beside = other ? gather(&a, in_float32, other, target) : NULL;
+    const bool same = beside && in_float32->origin_count == m->origin_count;
     fprintf(to, "precision of %s on %s (16-bit values are kept as 16 bits and computed in float32)\n", g->name, target->name);
     for (size_t i = 0; i < model->layer_count; i++)
-        print_layer(to, &a, &model->layer[i], &all[model->layer[i].origin], target);
+        print_layer(to, &a, &model->layer[i], &all[model->layer[i].origin],
+                    same ? beside[model->layer[i].origin].spared : 0, target);
     const ir_record *scale = m->optimizer ? ir_record_record(m->optimizer, "loss_scale") : NULL;
     const double factor = m->optimizer ? ir_record_number(m->optimizer, "loss_scale_factor", 1) : 1;
     if (scale)

@@ -169,6 +169,7 @@ with folder() as work:
     check("products of pairs" not in explained(model, "x86-64-v3", "mixed_bfloat16"), "x86-64-v3: --explain precision")
     text = explained(elementwise(work), "cooperlake", "bfloat16")
     check("gelu: warning: bfloat16 is expected to be slower than float32 here" in text, f"gelu: --explain precision: {text}")
+    check("float32's convolutions have Winograd's form" in explained(model, "x86-64-v3", "mixed_bfloat16"), "x86-64-v3: slower")
     check("has no instructions" in explained(model, "x86-64", "mixed_float16"), "x86-64: --explain precision")
     check("vdpbf16ps" not in assembly(work, "--mcpu", "x86-64-v4", *short), "x86-64-v4 has no products of pairs")
 check.report()
