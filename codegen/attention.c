@@ -1,7 +1,6 @@
 /* attention.c: see attention.h. */
 #include "codegen/attention.h"
 
-#include <float.h>
 #include <math.h>
 
 attend attend_of(cg *c)
@@ -145,6 +144,29 @@ void attend_fill_table(cg *c, const attend *a, const attend_matrix *m, cg_value 
     }
 }
 
+void attend_store_row(cg *c, const attend *a, const attend_matrix *m, cg_value row, int64_t width, cg_value tiles_at,
+                      cg_value place, cg_value by)
+{
+    const LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
+    const int64_t panels = base_ceil_div(width, a->nr), tile = a->mr * a->nr;
+    const cg_value strip = cg_div(c, place, cg_i64(c, a->mr)), inner = cg_rem(c, place, cg_i64(c, a->mr));
+    const cg_value base = cg_add(c, cg_mul(c, strip, cg_i64(c, panels * tile)), cg_mul(c, inner, cg_i64(c, a->nr)));
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, panels), 1, 0, NULL);
+    for (int64_t u = 0; u < a->nr; u += c->lanes) {
+        const cg_value column = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u));
+        const cg_value from = cg_add(c, base, cg_add(c, cg_mul(c, l.i, cg_i64(c, tile)), cg_i64(c, u)));
+        const cg_value sum = cg_load(c, vector, attend_at(c, tiles_at, from), 4);
+        const cg_value x = by ? cg_fmul(c, sum, cg_splat(c, by, c->lanes)) : sum;
+        const cg_value to = attend_address(c, m, row, column);
+        if (width % a->nr == 0)
+            cg_store(c, x, to, 4);
+        else
+            cg_store_masked(c, x, to, 4, cg_mask_first(c, c->lanes, cg_sub(c, cg_i64(c, width), column)));
+    }
+    cg_loop_end(c, &l, NULL);
+}
+
 /* ---- scores ----------------------------------------------------------------------------------------------------- */
 
 attend_lanes attend_lanes_at(cg *c, const attend *a, cg_value row, cg_value key)
@@ -188,11 +210,6 @@ cg_value attend_seen(cg *c, const attend *a, cg_value first, cg_value last, cg_v
 cg_value attend_is_sure(cg *c, const attend *a, cg_value top)
 {
     return cg_fcmp(c, LLVMRealOGT, top, cg_fill(c, LLVMTypeOf(top), a->of.fill / 2));
-}
-
-cg_value attend_columns(cg *c, int64_t width, cg_value column)
-{
-    return width % c->target->nr == 0 ? NULL : cg_mask_first(c, c->lanes, cg_sub(c, cg_i64(c, width), column));
 }
 
 cg_value attend_larger(cg *c, cg_value a, cg_value b) { return cg_select(c, cg_fcmp(c, LLVMRealOGT, a, b), a, b); }

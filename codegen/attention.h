@@ -67,6 +67,10 @@ void attend_tile(cg *c, const cg_value tile[2], int64_t mr, cg_value left, int c
 /* Stores addresses of rows row .. row + mr - 1 of m, the last one for those past its end, in table[mr]. */
 void attend_fill_table(cg *c, const attend *a, const attend_matrix *m, cg_value row, cg_value table);
 
+/* Row `row` of m becomes row number `place` of tiles (strips x panels of columns), times `by` unless that is NULL. */
+void attend_store_row(cg *c, const attend *a, const attend_matrix *m, cg_value row, int64_t width, cg_value tiles_at,
+                      cg_value place, cg_value by);
+
 /* One vector of scores. */
 typedef struct attend_lanes {
     cg_index index;
@@ -84,8 +88,6 @@ cg_value attend_keep(cg *c, const attend *a, const attend_lanes *at, cg_value x)
 cg_value attend_seen(cg *c, const attend *a, cg_value first, cg_value last, cg_value panels);
 /* i1: the row's largest score says that keys hidden by a causal mask count nothing. */
 cg_value attend_is_sure(cg *c, const attend *a, cg_value top);
-/* Lanes of a row at `column`: NULL when all `width` columns of a panel are there. */
-cg_value attend_columns(cg *c, int64_t width, cg_value column);
 cg_value attend_larger(cg *c, cg_value a, cg_value b);
 /* Address of tile element: floats from `base`. */
 static inline cg_value attend_at(cg *c, cg_value base, cg_value index) { return cg_at(c, c->f32, base, index); }

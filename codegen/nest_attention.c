@@ -224,25 +224,11 @@ static cg_value find_unsure(cg *c, forward *f)
 static void finish_rows(cg *c, forward *f)
 {
     const attend *a = &f->a;
-    const LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
-    cg_loop r, l;
+    cg_loop r;
     cg_loop_begin(c, &r, cg_i64(c, 0), f->count, 1, 0, NULL);
     const cg_value row = cg_add(c, f->first, r.i), total = cg_load(c, c->f32, attend_at(c, f->totals_at, r.i), 4);
-    const cg_value inverse = cg_splat(c, cg_fdiv(c, cg_fill(c, c->f32, 1), total), c->lanes);
-    const cg_value strip = cg_div(c, r.i, cg_i64(c, a->mr)), inner = cg_rem(c, r.i, cg_i64(c, a->mr));
-    const cg_value base = cg_mul(c, cg_i64(c, a->nr), cg_add(c, cg_mul(c, strip, cg_i64(c, f->value_panels * a->mr)), inner));
-    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, f->value_panels), 1, 0, NULL);
-    for (int64_t u = 0; u < a->nr; u += c->lanes) {
-        const cg_value column = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u));
-        const cg_value from = cg_add(c, base, cg_add(c, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)), cg_i64(c, u)));
-        const cg_value x = cg_fmul(c, cg_load(c, vector, attend_at(c, f->sums_at, from), 4), inverse);
-        const cg_value to = attend_address(c, &f->result, row, column), some = attend_columns(c, a->value_width, column);
-        if (some)
-            cg_store_masked(c, x, to, 4, some);
-        else
-            cg_store(c, x, to, 4);
-    }
-    cg_loop_end(c, &l, NULL);
+    const cg_value inverse = cg_fdiv(c, cg_fill(c, c->f32, 1), total);
+    attend_store_row(c, a, &f->result, row, a->value_width, f->sums_at, r.i, inverse);
     const cg_value at = cg_add(c, cg_mul(c, a->batch, cg_i64(c, a->rows)), row);
     cg_store(c, cg_load(c, c->f32, attend_at(c, f->tops_at, r.i), 4), attend_at(c, f->top.address, at), 4);
     cg_store(c, total, attend_at(c, f->total.address, at), 4);
@@ -291,7 +277,8 @@ static void run_forward(cg *c)
     f.total = attend_result(c, a, 2, NULL);
     reserve(c, &f);
     const ir_dim points = attend_points(a);
-    const int64_t parts = base_ceil_div(a->rows, a->row_block), work = 2 * a->rows * a->keys * (a->width + a->value_width);
+    const int64_t parts = base_ceil_div(a->rows, a->row_block);
+    const int64_t work = 2 * a->rows * a->keys * (a->width + a->value_width);
     const int64_t grain = parts > 1 ? 1 : base_max(1, WORK / base_max(work, 1));
     cg_value begin, end, part;
     cg_task_rows(c, points, grain, parts, &begin, &end, &part);

@@ -6,8 +6,6 @@
  * dk^T = q^T ds, and, in runs of nr, as the left operand of dq. All sums have one order. */
 #include "codegen/attention.h"
 
-#include <float.h>
-
 typedef struct backward {
     attend a;
     attend_matrix result, gradient, result_gradient[3];
@@ -16,8 +14,9 @@ typedef struct backward {
     cg_value keys_at, values_at, key_rows_at;         /* panels: of keys, of values, of the keys' columns */
     cg_value query_columns_at, gradient_columns_at;   /* left panels [rows][mr] */
     cg_value p_at, ds_at;                             /* panels of keys [rows of the block][nr] */
-    cg_value dq_at, dk_at, dv_at;                     /* tiles: strips x panels of columns; strips of columns x panels of keys */
-    cg_value query_table, gradient_table, ds_table, swap_at;
+    cg_value dq_at;                                   /* tiles: strips of rows x panels of columns */
+    cg_value dk_at, dv_at;                            /* tiles: strips of columns x panels of keys */
+    cg_value query_table, gradient_table, ds_table;
     cg_value column_tile[2], value_column_tile[2];    /* strips of columns */
     int64_t width_panels, panels, column_room;
     cg_value sure;            /* i1: hidden keys count nothing; NULL: there are no such */
@@ -65,7 +64,6 @@ static void reserve(cg *c, backward *b)
     b->dq_at = cg_scratch(c, size * strips(a->rows, a->mr) * b->width_panels * tile);
     b->dk_at = cg_scratch(c, size * strips(a->width, a->mr) * b->panels * tile);
     b->dv_at = cg_scratch(c, size * strips(a->value_width, a->mr) * b->panels * tile);
-    b->swap_at = cg_scratch(c, size * c->lanes * c->lanes);
     b->query_table = cg_scratch(c, address * a->mr);
     b->gradient_table = cg_scratch(c, address * a->mr);
     b->ds_table = cg_scratch(c, address * a->row_block * b->panels);
@@ -81,14 +79,15 @@ static void fill_ds_table(cg *c, backward *b)
     cg_loop_begin(c, &i, cg_i64(c, 0), cg_i64(c, a->mr), 1, 0, NULL);
     const cg_value row = cg_add(c, cg_mul(c, s.i, cg_i64(c, a->mr)), i.i);
     const cg_value at = cg_add(c, cg_mul(c, j.i, cg_i64(c, a->row_block * a->nr)), cg_mul(c, row, cg_i64(c, a->nr)));
-    const cg_value number = cg_add(c, cg_mul(c, cg_add(c, cg_mul(c, s.i, cg_i64(c, b->panels)), j.i), cg_i64(c, a->mr)), i.i);
+    const cg_value tile = cg_add(c, cg_mul(c, s.i, cg_i64(c, b->panels)), j.i);
+    const cg_value number = cg_add(c, cg_mul(c, tile, cg_i64(c, a->mr)), i.i);
     cg_store(c, attend_at(c, b->ds_at, at), cg_at(c, c->ptr, b->ds_table, number), 8);
     cg_loop_end(c, &i, NULL);
     cg_loop_end(c, &j, NULL);
     cg_loop_end(c, &s, NULL);
 }
 
-/* ---- per row ------------------------------------------------------------------------------------------------------ */
+/* ---- per row ----------------------------------------------------------------------------------------------------- */
 
 static cg_value dot_of_row(cg *c, backward *b, cg_value row)
 {
@@ -140,7 +139,8 @@ static void weigh_row(cg *c, backward *b, cg_value i, cg_value panels)
     cg_loop_begin(c, &l, cg_i64(c, 0), panels, 1, 0, NULL);
     const cg_value place = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->row_block * a->nr)), cg_mul(c, i, cg_i64(c, a->nr)));
     for (int64_t u = 0; u < a->nr; u += c->lanes) {
-        const cg_value at = cg_add(c, place, cg_i64(c, u)), p_at = attend_at(c, b->p_at, at), ds_at = attend_at(c, b->ds_at, at);
+        const cg_value at = cg_add(c, place, cg_i64(c, u));
+        const cg_value p_at = attend_at(c, b->p_at, at), ds_at = attend_at(c, b->ds_at, at);
         const cg_value key = cg_add(c, b->key, cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u)));
         const attend_lanes lanes = attend_lanes_at(c, a, row, key);
         const cg_value shown = attend_shown(c, a, &lanes);
@@ -158,7 +158,7 @@ static void weigh_row(cg *c, backward *b, cg_value i, cg_value panels)
     cg_loop_end(c, &l, NULL);
 }
 
-/* ---- strips of rows -------------------------------------------------------------------------------------------------- */
+/* ---- strips of rows ---------------------------------------------------------------------------------------------- */
 
 static void multiply_strip(cg *c, backward *b, cg_value strip, cg_value left, cg_value panels)
 {
@@ -216,7 +216,7 @@ static void run_strips(cg *c, backward *b)
     cg_loop_end(c, &l, NULL);
 }
 
-/* ---- strips of columns -------------------------------------------------------------------------------------------------- */
+/* ---- strips of columns ------------------------------------------------------------------------------------------- */
 
 /* tiles[strip of columns][panel of keys] (+)= columns^T panel, over the rows of the block from `start` on. */
 static void add_columns(cg *c, backward *b, int64_t columns, const cg_value tile[2], cg_value left_at, cg_value right_at,
@@ -289,27 +289,13 @@ static void store_keys(cg *c, backward *b, const attend_matrix *m, int64_t colum
 static void store_queries(cg *c, backward *b)
 {
     const attend *a = &b->a;
-    const LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
-    cg_loop r, l;
-    cg_loop_begin(c, &r, cg_i64(c, 0), cg_i64(c, a->rows), 1, 0, NULL);
-    const cg_value strip = cg_div(c, r.i, cg_i64(c, a->mr)), inner = cg_rem(c, r.i, cg_i64(c, a->mr));
-    const cg_value base = cg_mul(c, cg_i64(c, a->nr), cg_add(c, cg_mul(c, strip, cg_i64(c, b->width_panels * a->mr)), inner));
-    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, b->width_panels), 1, 0, NULL);
-    for (int64_t u = 0; u < a->nr; u += c->lanes) {
-        const cg_value column = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u));
-        const cg_value from = cg_add(c, base, cg_add(c, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)), cg_i64(c, u)));
-        const cg_value x = cg_load(c, vector, attend_at(c, b->dq_at, from), 4), some = attend_columns(c, a->width, column);
-        const cg_value to = attend_address(c, &b->result_gradient[0], r.i, column);
-        if (some)
-            cg_store_masked(c, x, to, 4, some);
-        else
-            cg_store(c, x, to, 4);
-    }
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, a->rows), 1, 0, NULL);
+    attend_store_row(c, a, &b->result_gradient[0], l.i, a->width, b->dq_at, l.i, NULL);
     cg_loop_end(c, &l, NULL);
-    cg_loop_end(c, &r, NULL);
 }
 
-/* ---- blocks ---------------------------------------------------------------------------------------------------------------- */
+/* ---- blocks ------------------------------------------------------------------------------------------------------ */
 
 static void pack_keys(cg *c, backward *b, cg_value count)
 {
@@ -389,7 +375,8 @@ static void find_memory(cg *c, backward *b)
 static void find_tiles(cg *c, backward *b)
 {
     attend *a = &b->a;
-    const int mr = (int)a->mr, rest = (int)(a->rows % mr), columns = (int)(a->width % mr), values = (int)(a->value_width % mr);
+    const int mr = (int)a->mr, rest = (int)(a->rows % mr);
+    const int columns = (int)(a->width % mr), values = (int)(a->value_width % mr);
     a->tile[0] = cg_tile_pointers(c, false, mr);
     a->tile[1] = rest ? cg_tile_pointers(c, false, rest) : NULL;
     b->column_tile[0] = b->value_column_tile[0] = cg_tile_positions(c, mr);

@@ -33,7 +33,8 @@ static bool read_matrix(shape_call *c, int i, ir_attr_name name, ir_type *out)
         return shape_problem(c, "operand %d: expected matrices of f32 or f64, found %s", i, shape_show(c, t));
     if (!shape_read_ints(c, name, t->rank, &dims) || !shape_read_dims(c, name, t->rank, SHAPE_ANY_ORDER, &set))
         return false;
-    if (dims[t->rank - 1] != t->rank - 1) return shape_problem(c, "%s: expected the last dim last", ir_attr_name_text(name));
+    if (dims[t->rank - 1] != t->rank - 1)
+        return shape_problem(c, "%s: expected the last dim last", ir_attr_name_text(name));
     *out = ir_type_transposed(t, dims);
     for (int d = t->rank - 2; d < t->rank; d++) {
         if (out->dim[d].batch || out->dim[d].count < 1)
@@ -61,7 +62,8 @@ static bool check_operands(shape_call *c, ir_type *out_result, ir_type *out_row)
     for (int d = 0; fits && d < rows; d++) fits = ir_dim_equal(q.dim[d], k.dim[d]) && ir_dim_equal(q.dim[d], v.dim[d]);
     fits = fits && ir_dim_equal(q.dim[columns], k.dim[columns]) && ir_dim_equal(k.dim[rows], v.dim[rows]);
     if (!fits)
-        return shape_problem(c, "query %s, key %s and value %s do not fit", shape_show(c, &q), shape_show(c, &k), shape_show(c, &v));
+        return shape_problem(c, "query %s, key %s and value %s do not fit", shape_show(c, &q), shape_show(c, &k),
+                             shape_show(c, &v));
     ir_type scores = q;
     scores.dim[columns] = k.dim[rows];
     *out_result = *out_row = q;
@@ -88,7 +90,8 @@ bool shape_rule_attention_back(shape_call *c)
         !need_shape(c, ATTENTION_TOTAL, row.dtype, row))
         return false;
     if (!ir_type_equal(&gradient, &result))
-        return shape_problem(c, "a gradient %s does not fit the result %s", shape_show(c, &gradient), shape_show(c, &result));
+        return shape_problem(c, "a gradient %s does not fit the result %s", shape_show(c, &gradient),
+                             shape_show(c, &result));
     const ir_type of[] = {*shape_in(c, ATTENTION_QUERY), *shape_in(c, ATTENTION_KEY), *shape_in(c, ATTENTION_VALUE)};
     c->n.type = ir_type_tuple(c->g->arena, 3, of);
     return true;

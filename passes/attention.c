@@ -8,10 +8,12 @@
  * 64-bit floats, a bias that is trained. */
 #include "passes/passes_private.h"
 
-#include <math.h>
 #include <string.h>
 
-enum { MOST_WIDTH = 1024 /* of keys and values: panels of so many columns fit the cache */, MOST_STEPS = 256 /* of a search */ };
+enum {
+    MOST_WIDTH = 1024, /* of keys and values: panels of so many columns fit the cache */
+    MOST_STEPS = 256   /* of a search */
+};
 
 /* Scores hidden by no more than this may still count in the softmax. */
 static const double far_below = -1000;
@@ -251,7 +253,8 @@ static bool counts_along(const ir_graph *g, ir_value v, int64_t dim)
     if (n->op != OP_broadcast_in_dim) return false;
     const int64_t *to = ir_attr_ints(n, ATTR_dimensions, &count);
     for (int i = 0; i < count; i++)
-        if (to[i] == dim) return ir_dim_equal(ir_type_of(g, n->in[0])->dim[i], n->type.dim[dim]) && counts_along(g, n->in[0], i);
+        if (to[i] == dim)
+            return ir_dim_equal(ir_type_of(g, n->in[0])->dim[i], n->type.dim[dim]) && counts_along(g, n->in[0], i);
     return false;
 }
 
@@ -276,13 +279,15 @@ static bool hides_later(const ir_graph *g, ir_value v, int64_t row, int64_t colu
     const ir_node *n = &g->node[v];
     const ir_type *t = n->in_count > 0 ? ir_type_of(g, n->in[0]) : NULL;
     if ((*steps)++ > MOST_STEPS || row < 0 || column < 0) return false;
-    if (n->op == OP_and) return hides_later(g, n->in[0], row, column, steps) || hides_later(g, n->in[1], row, column, steps);
+    if (n->op == OP_and)
+        return hides_later(g, n->in[0], row, column, steps) || hides_later(g, n->in[1], row, column, steps);
     if (n->op == OP_reshape)
         return hides_later(g, n->in[0], dim_of_reshape(&n->type, t, row), dim_of_reshape(&n->type, t, column), steps);
     if (n->op == OP_compare) {
         const char *way = ir_attr_text(n, ATTR_direction);
         const bool swapped = way[0] == 'L';
-        return (way[0] == 'G' || swapped) && counts_along(g, n->in[swapped], row) && counts_along(g, n->in[!swapped], column);
+        return (way[0] == 'G' || swapped) && counts_along(g, n->in[swapped], row) &&
+               counts_along(g, n->in[!swapped], column);
     }
     if (n->op != OP_broadcast_in_dim && n->op != OP_transpose) return false;
     int count;
@@ -331,7 +336,8 @@ static ir_value place_operand(matcher *m, ir_value v, int rank, int64_t *dims)
 }
 
 /* A value in the shape of the scores of the old graph as [batch, rows, keys], and a number where there is none. */
-static ir_value place_chain(matcher *m, ir_value v, const ir_type *shape, const int64_t *order, ir_dtype dtype, double otherwise)
+static ir_value place_chain(matcher *m, ir_value v, const ir_type *shape, const int64_t *order, ir_dtype dtype,
+                            double otherwise)
 {
     ir_graph *g = m->r.to;
     if (v == IR_NONE) return ir_build_fill(g, ir_type_with_dtype(*shape, dtype), otherwise);
@@ -380,9 +386,12 @@ static ir_value build_attention(matcher *m, const found *x)
     m->steps = 0;
     bool causal = x->scores.mask != IR_NONE && fill <= far_below && hides_later(g, in[4], rank - 2, rank - 1, &m->steps);
     if (x->scores.mask == IR_NONE) causal = lowers_later(g, in[3], rank - 2, rank - 1, &m->steps, &fill);
-    const ir_attr attr[] = {{.name = ATTR_query_dims, .ints = {rank, dims[0]}}, {.name = ATTR_key_dims, .ints = {rank, dims[1]}},
-                            {.name = ATTR_value_dims, .ints = {rank, dims[2]}}, {.name = ATTR_scale, .f = x->scores.scale},
-                            {.name = ATTR_fill, .f = fill}, {.name = ATTR_causal, .i = causal}};
+    const ir_attr attr[] = {{.name = ATTR_query_dims, .ints = {rank, dims[0]}},
+                            {.name = ATTR_key_dims, .ints = {rank, dims[1]}},
+                            {.name = ATTR_value_dims, .ints = {rank, dims[2]}},
+                            {.name = ATTR_scale, .f = x->scores.scale},
+                            {.name = ATTR_fill, .f = fill},
+                            {.name = ATTR_causal, .i = causal}};
     const ir_value y = ir_build_get(g, ir_build(g, OP_attention, 6, in, (int)countof(attr), attr, NULL), 0);
     if (x->weights == 0) return y;
     int64_t turned[IR_MAX_RANK];
