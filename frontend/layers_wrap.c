@@ -54,7 +54,11 @@ static ir_value get_vector(fe_lower *l, fe_layer *layer, int kernel)
     ir_record_add_number(l->fe->arena, normal, "stddev", 0.02);
     c.initializer = normal;
     const fe_shape shape = {2, {1, t.dim[t.rank - 1].count}};
-    return fe_layer_weight_kept(l, layer, "vector_u", &c, shape, false);
+    const ir_dtype own = layer->variable_dtype;
+    layer->variable_dtype = t.dtype; /* the kernel's, which is of the layer inside */
+    const ir_value u = fe_layer_weight_kept(l, layer, "vector_u", &c, shape, false);
+    layer->variable_dtype = own;
+    return u;
 }
 
 /* Divides the kernel by its largest singular value, estimated by power iterations, and stores both: the layer
