@@ -114,7 +114,8 @@ bool tf_build_loss(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_valu
     if (!op_find_pair(&u, "target", "output", true, &v.y, &v.p)) return false;
     ir_type t = *ir_type_of(l->g, v.y);
     if (!ir_type_same_shape(&t, ir_type_of(l->g, v.p)))
-        return fe_layer_error(l->fe, l->layer, "expected targets of the predictions' shape, found %s", fe_shape_show(l->fe, &t));
+        return fe_layer_error(l->fe, l->layer, "expected targets of the predictions' shape, found %s",
+                              fe_shape_show(l->fe, &t));
     if (alpha && alpha->kind == FE_NUMBER) ir_record_add_numbers(l->fe->arena, r, "alpha", 1, &alpha->number);
     if (!fe_args_find(args, -1, "gamma")) ir_record_add_number(l->fe->arena, r, "gamma", 2);
     for (size_t i = 0; i < countof(numbers); i++) {

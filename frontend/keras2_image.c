@@ -115,7 +115,8 @@ bool tf_build_resize_with_pad(fe_lower *l, const tf_symbol *s, const fe_args *ar
         const float size = (float)m.size[i] / ratio;
         resize.size[i] = (int64_t)floorf(size);
         low[i] = base_max((int64_t)floorf(((float)m.target[i] - size) / 2), 0);
-        if (resize.size[i] < 1) return fail(l, "expected a size that leaves something of %s", fe_shape_show(l->fe, &m.type));
+        if (resize.size[i] < 1)
+            return fail(l, "expected a size that leaves something of %s", fe_shape_show(l->fe, &m.type));
     }
     const ir_value resized = fe_resize_build(l, l->layer, &resize, m.x);
     return finish(resized == IR_NONE ? IR_NONE : move_edges(l, &m, resized, low), out);
@@ -145,7 +146,8 @@ static bool get_numbers(fe_lower *l, const fe_args *args, const char *name, int 
 {
     const fe_value *v = find(args, name);
     for (int i = 0; i < count; i++) {
-        const fe_value *one = v && v->kind == FE_LIST && (v->count == count || v->count == 1) ? &v->item[v->count == 1 ? 0 : i] : v;
+        const bool listed = v && v->kind == FE_LIST && (v->count == count || v->count == 1);
+        const fe_value *one = listed ? &v->item[v->count == 1 ? 0 : i] : v;
         if (one && (one->kind != FE_NUMBER || one->integer < 1 || one->integer > INT32_MAX))
             return fail(l, "expected positive integers as \"%s\"", name);
         out[i] = one ? one->integer : 1;
@@ -189,7 +191,8 @@ bool tf_build_conv_back(fe_lower *l, const tf_symbol *s, const fe_args *args, fe
         fits = !shape.dim[i + 1].batch && !t.dim[i + 1].batch && t.dim[i + 1].count <= 1 << 24 &&
                place_axis(&w, i, t.dim[i + 1].count, shape.dim[i + 1].count, k.dim[i].count, strides[i], same);
     if (!fits || !fe_size_check(l, l->layer, &shape))
-        return !fits && fail(l, "expected an output_shape from which the convolution makes %s", fe_shape_show(l->fe, &t));
+        return !fits && fail(l, "expected an output_shape from which the convolution makes %s",
+                             fe_shape_show(l->fe, &t));
     w.lhs_layout = w.out_layout = data[w.spatial - 1];
     w.rhs_layout = filter[w.spatial - 1];
     *out = fe_value_tensor(ir_build_convolution(l->g, x, kernel, &w), IR_NONE);

@@ -142,8 +142,8 @@ bool tf_build_reverse_sequence(fe_lower *l, const tf_symbol *s, const fe_args *a
     const ir_type t = fe_type(l, x), n = fe_type(l, lengths);
     if (axis < 0) axis += t.rank;
     if (batch < 0) batch += t.rank;
-    if (axis < 0 || axis >= t.rank || batch < 0 || batch >= t.rank || axis == batch || t.dim[axis].batch || n.rank != 1 ||
-        !ir_dim_equal(n.dim[0], t.dim[batch]) || ir_dtype_is_float(n.dtype))
+    if (axis < 0 || axis >= t.rank || batch < 0 || batch >= t.rank || axis == batch || t.dim[axis].batch ||
+        n.rank != 1 || !ir_dim_equal(n.dim[0], t.dim[batch]) || ir_dtype_is_float(n.dtype))
         return fail(l, "expected lengths for one axis of %s and another one to reverse", fe_shape_show(l->fe, &t));
     const ir_type place = ir_type_with_dtype(t, DTYPE_i32);
     const ir_value at = ir_build_iota(l->g, place, (int)axis);
@@ -167,8 +167,8 @@ static bool get_size(fe_lower *l, const fe_args *args, const char *name, int64_t
         *out = ir_fixed(v->integer);
         return true;
     }
-    return (v->kind == FE_TENSOR && fe_type(l, v->tensor.value).rank == 0 && tf_size_find(l, v->tensor.value, 0, out)) ||
-           fail(l, "expected a known integer as \"%s\"", name);
+    const bool is_scalar = v->kind == FE_TENSOR && fe_type(l, v->tensor.value).rank == 0;
+    return (is_scalar && tf_size_find(l, v->tensor.value, 0, out)) || fail(l, "expected a known integer as \"%s\"", name);
 }
 
 static bool get_dtype(fe_lower *l, const fe_args *args, ir_dtype *out)
@@ -184,8 +184,8 @@ bool tf_build_range(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     ir_dtype dtype = DTYPE_i32;
     const bool both = find(args, "limit") != NULL;
     (void)s;
-    if (!get_size(l, args, both ? "start" : "limit", 0, &start) || !get_size(l, args, both ? "limit" : "start", 0, &limit) ||
-        !get_size(l, args, "delta", 1, &step) || !get_dtype(l, args, &dtype))
+    if (!get_size(l, args, both ? "start" : "limit", 0, &start) ||
+        !get_size(l, args, both ? "limit" : "start", 0, &limit) || !get_size(l, args, "delta", 1, &step) || !get_dtype(l, args, &dtype))
         return false;
     const bool plain = start.count == 0 && step.count == 1 && limit.count > 0;
     if (start.batch || step.batch || step.count == 0 || (limit.batch && !plain))

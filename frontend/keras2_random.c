@@ -50,8 +50,9 @@ bool tf_build_random_normal(fe_lower *l, const tf_symbol *s, const fe_args *args
     ir_type t;
     ir_value state;
     (void)s;
-    return get_drawn(l, args, &t, &state) && finish(l, ir_build_random_normal(l->g, state, t), get_number(args, "stddev", 1),
-                                                    get_number(args, "mean", 0), out);
+    return get_drawn(l, args, &t, &state) &&
+           finish(l, ir_build_random_normal(l->g, state, t), get_number(args, "stddev", 1), get_number(args, "mean", 0),
+                  out);
 }
 
 bool tf_build_random_uniform(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)

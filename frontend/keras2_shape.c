@@ -62,7 +62,8 @@ static bool find_result(const ir_node *n, ir_dim a, ir_dim b, ir_dim *out)
     if (n->op == OP_compare) {
         const char *way = ir_attr_text(n, ATTR_direction);
         const bool less = way[0] == 'L', more = way[0] == 'G', equal = way[1] == 'E' || strcmp(way, "EQ") == 0;
-        *out = ir_fixed(strcmp(way, "NE") == 0 ? sign != 0 : (sign == 0 && equal) || (sign < 0 && less) || (sign > 0 && more));
+        const bool holds = (sign == 0 && equal) || (sign < 0 && less) || (sign > 0 && more);
+        *out = ir_fixed(strcmp(way, "NE") == 0 ? sign != 0 : holds);
         return true;
     }
     if (adds) out->count = n->op == OP_add ? a.count + b.count : a.count - b.count;

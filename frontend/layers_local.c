@@ -144,8 +144,8 @@ static ir_value build_inside(fe_lower *l, const local *a, ir_type t)
     return inside;
 }
 
-/* The places [input, output] that lie in windows, as Keras orders them: by the element of the result, then of the input.
- * Their number. */
+/* The places [input, output] that lie in windows, as Keras orders them: by the element of the result, then of the
+ * input. Their number. */
 static int64_t list_inside(const local *a, const fe_shape *shape, const ir_dim *sizes, int32_t *out)
 {
     const local_state *s = a->s;

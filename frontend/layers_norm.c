@@ -152,7 +152,7 @@ typedef struct batch_norm {
     int64_t dims[IR_MAX_RANK]; /* all but the axes */
     ir_value x, mask;
     fe_shape weight; /* of the weights: one dim, or for several axes as many as x has */
-    bool fused;      /* Keras 2 hands images and volumes to a kernel that takes no mask and keeps the unbiased variance */
+    bool fused;      /* as Keras 2 does images and volumes: without a mask, and with the unbiased variance kept */
 } batch_norm;
 
 /* Statistics of what the mask keeps; Keras adds its epsilon to the count. */
@@ -231,7 +231,8 @@ static bool get_moments(fe_lower *l, fe_layer *layer, const batch_norm *b, fe_mo
     mean = drop_ones(l, b, ir_build_convert(l->g, mean, b->type.dtype));
     variance = drop_ones(l, b, ir_build_convert(l->g, variance, b->type.dtype));
     *out = (fe_moments){mean, variance};
-    if (s->renorm.on && !fe_renorm_weights_get(l, layer, &s->renorm, b->weight, b->type.dtype, renorm_weight)) return false;
+    if (s->renorm.on && !fe_renorm_weights_get(l, layer, &s->renorm, b->weight, b->type.dtype, renorm_weight))
+        return false;
     if (!l->training || !layer->trainable) return true;
     *out = b->mask != IR_NONE ? build_masked_moments(l, b) : build_moments(l, b->x, b->count, b->dims);
     if (s->renorm.on) {

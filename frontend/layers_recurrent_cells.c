@@ -100,7 +100,9 @@ static bool get_bias(rnn_cell_call *c, fe_layer *layer)
     c->bias = c->recurrent_bias = IR_NONE;
     if (!cell->use_bias) return true;
     const bool two = cell->kind->gates == 3 && cell->reset_after, pair = two || cell->cudnn;
-    const fe_shape shape = cell->cudnn ? (fe_shape){1, {2 * width}} : two ? (fe_shape){2, {2, width}} : (fe_shape){1, {width}};
+    const fe_shape shape = cell->cudnn ? (fe_shape){1, {2 * width}}
+                           : two       ? (fe_shape){2, {2, width}}
+                                       : (fe_shape){1, {width}};
     c->bias = fe_layer_weight(l, layer, "bias", &cell->bias, shape);
     if (c->bias == IR_NONE || !pair) return c->bias != IR_NONE;
     const ir_dim row = ir_fixed(width), rows[2] = {ir_fixed(2), row};

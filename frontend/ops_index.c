@@ -45,7 +45,8 @@ static bool take_index(indexing *x, const fe_value *key)
 {
     ir_dim dim = x->type.dim[x->from];
     int64_t index = key->integer;
-    if (dim.batch) return take_row(x, op_index_wrap(x->u, ir_build_scalar(x->u->l->g, DTYPE_i32, (double)index), x->value, x->from));
+    const ir_value at = ir_build_scalar(x->u->l->g, DTYPE_i32, (double)index);
+    if (dim.batch) return take_row(x, op_index_wrap(x->u, at, x->value, x->from));
     if (index < -dim.count || index >= dim.count) {
         return op_error(x->u, "expected an index below %lld, found %lld", (long long)dim.count,
                         (long long)index);

@@ -266,7 +266,8 @@ RULE(scatter)
         return;
     }
     if (strcmp(kind, "multiply") == 0) {
-        adj_refuse(c, n, "the gradient of a scatter of products is not supported; multiply by ones into which the factors are put");
+        adj_refuse(c, n,
+                   "the gradient of a scatter of products is not supported; multiply by ones into which the factors are put");
         return;
     }
     if (adj_wants(c, n, 2)) adj_add(c, n->in[2], gather_back(c, n, dy));

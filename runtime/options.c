@@ -46,7 +46,8 @@ static bool set_option(options *o, rt *r, const struct row *row, const char *tex
     if (text && row->kind != KIND_TEXT && row->kind != KIND_FLAG && !read_number(r, row, text, &number))
         return false;
     if (most > 0 && number > most)
-        return rt_wrong(r, "%s: expected at most %.0f, found %s: the model keeps states for so many rows", row->name, most, text);
+        return rt_wrong(r, "%s: expected at most %.0f, found %s: the model keeps states for so many rows", row->name,
+                        most, text);
     switch (row->kind) {
     case KIND_TEXT:
         *(const char **)(void *)field = text;
