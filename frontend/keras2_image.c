@@ -178,6 +178,8 @@ bool tf_build_conv_back(fe_lower *l, const tf_symbol *s, const fe_args *args, fe
     op_use u = {.l = l, .op = fe_op_find(s->op), .args = args, .config = &(fe_value){.kind = FE_DICT}};
     if (!op_find_tensor(&u, "x", &x) || !op_find_tensor(&u, "kernel", &kernel)) return false;
     const ir_type t = fe_type(l, x), k = fe_type(l, kernel);
+    if (t.dtype != k.dtype)
+        return fail(l, "expected filters of the input's type, as TensorFlow does, found %s", fe_shape_show(l->fe, &k));
     ir_window w = {.spatial = t.rank - 2, .feature_groups = 1, .batch_groups = 1, .reversal = true};
     if (w.spatial < 1 || w.spatial > 3 || k.rank != t.rank || t.dim[t.rank - 1].batch ||
         !ir_dim_equal(k.dim[k.rank - 1], t.dim[t.rank - 1]))
