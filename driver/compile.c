@@ -189,7 +189,7 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
-static const char *const topics[] = {"precision", "layout", "winograd"};
+static const char *const topics[] = {"precision", "layout", "winograd", "memory"};
 
 /* The model anew with --policy float32, planned; NULL when it cannot be. */
 static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
@@ -198,8 +198,10 @@ static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
     const frontend_options f = {.compile_config = o->compile_config, .optimizer = o->optimizer, .loss = o->loss,
                                 .metrics = o->metrics, .policy = "float32", .loss_scale = "none", .dim = o->dim};
     diag silent = {.arena = &c->arena};
+    passes_options unlimited = *p;
+    unlimited.memory = NULL;
     const frontend_model *model = frontend_read(&c->arena, o->model, &f, &silent);
-    return model && passes_run(model->module, p, &silent) ? model->module : NULL;
+    return model && passes_run(model->module, &unlimited, &silent) ? model->module : NULL;
 }
 
 static bool explain(compilation *c, const passes_options *p)
@@ -214,6 +216,11 @@ static bool explain(compilation *c, const passes_options *p)
     }
     if (strcmp(o->explain, topics[2]) == 0) {
         explain_winograd(stdout, c->model->module);
+        return true;
+    }
+    if (p->memory && p->memory->report) {
+        const text *said = p->memory->report;
+        fputs(said->length > 0 ? text_get(said) : "no training step whose memory the batch alone decides\n", stdout);
         return true;
     }
     if (!codegen_describe(&g, &c->arena, &target, &c->diag)) return false;
@@ -262,7 +269,8 @@ static bool check_options(const options *o, emit_kind *out_kind)
     bool is_topic = !o->explain;
     for (size_t i = 0; i < countof(topics); i++) is_topic = is_topic || strcmp(o->explain, topics[i]) == 0;
     if (!is_topic) {
-        fprintf(stderr, "tfcc: --explain: expected %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2], o->explain);
+        fprintf(stderr, "tfcc: --explain: expected %s, %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2],
+                topics[3], o->explain);
         return false;
     }
     const char *const passes[] = {o->stop_after, o->print_after};
@@ -303,21 +311,52 @@ static int list(const char *kind)
     return OK;
 }
 
-int compile_model(const options *o)
+/* BYTES[@BATCH], BYTES with a suffix K, M or G of 1024. */
+static bool read_memory_limit(const char *given, passes_memory *out)
 {
-    if (o->list) return list(o->list);
-    emit_kind kind = EMIT_EXE;
-    passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
-                        .stop_after = o->stop_after, .time = o->time_passes};
-    if (!check_options(o, &kind) || !read_winograd(o->winograd, &p.winograd)) return WRONG_INPUT;
+    enum { MOST_ROWS = 1 << 30 };
+    out->rows = 32;
+    if (!given) return true;
+    char *at;
+    errno = 0;
+    out->limit = *given >= '0' && *given <= '9' ? strtoll(given, &at, 10) : 0;
+    const char *suffixes = "KMG", *suffix = out->limit > 0 && *at ? strchr(suffixes, *at) : NULL;
+    for (const char *p = suffixes; suffix && p <= suffix; p++) out->limit = base_min(out->limit, INT64_MAX >> 10) << 10;
+    if (suffix) at++;
+    if (out->limit > 0 && *at == '@' && at[1] >= '1' && at[1] <= '9') out->rows = strtoll(at + 1, &at, 10);
+    if (out->limit > 0 && errno == 0 && !*at && out->rows <= MOST_ROWS) return true;
+    fprintf(stderr, "tfcc: --memory-limit: expected BYTES[@BATCH], as 512M or 2G@64, found \"%s\"\n", given);
+    return false;
+}
+
+static int compile_with(const options *o, emit_kind kind, passes_winograd winograd, const passes_memory *memory)
+{
     compilation c;
     begin(&c, o);
     if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
     if (!read_model(&c) || !read_weights(&c)) return finish(&c, false);
+    const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
+                              .stop_after = o->stop_after, .time = o->time_passes, .winograd = winograd,
+                              .memory = memory->limit > 0 || memory->report ? memory : NULL};
     if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
     if (!explain(&c, &p)) return finish(&c, false);
     bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);
     return finish(&c, ok && write_dependencies(&c));
+}
+
+int compile_model(const options *o)
+{
+    if (o->list) return list(o->list);
+    emit_kind kind = EMIT_EXE;
+    if (!check_options(o, &kind)) return WRONG_INPUT;
+    text report = {0};
+    passes_memory memory = {0};
+    passes_winograd winograd;
+    if (!read_winograd(o->winograd, &winograd) || !read_memory_limit(o->memory_limit, &memory)) return WRONG_INPUT;
+    if (o->explain && strcmp(o->explain, topics[3]) == 0) memory.report = &report;
+    const int status = compile_with(o, kind, winograd, &memory);
+    text_done(&report);
+    return status;
 }
 
 int check_model(const options *o)

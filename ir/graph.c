@@ -230,6 +230,12 @@ static void rename_roots(ir_graph *g, const ir_value *renamed)
         if (g->gradient[i].value >= 0) g->gradient[i].value = renamed[g->gradient[i].value];
     }
     if (g->loss >= 0) g->loss = renamed[g->loss];
+    size_t kept = 0;
+    for (size_t i = 0; i < g->order_count; i++) {
+        const ir_order order = {renamed[g->order[i].value], renamed[g->order[i].after]};
+        if (order.value >= 0 && order.after >= 0) g->order[kept++] = order;
+    }
+    g->order_count = kept;
 }
 
 void ir_graph_sweep(ir_graph *g)

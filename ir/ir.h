@@ -202,6 +202,11 @@ typedef struct ir_place {
     int ragged; /* SPACE_batch: 1 + the ragged input with whose values it grows; 0: with the rows */
 } ir_place;
 
+/* `value`, when a kernel of its own computes it, waits for `after`: made by passes/remat.c. */
+typedef struct ir_order {
+    ir_value value, after;
+} ir_order;
+
 typedef struct ir_graph {
     const char *name;
     arena *arena;
@@ -216,6 +221,8 @@ typedef struct ir_graph {
     ir_value loss;            /* train_step: what is differentiated, a scalar; else IR_NONE */
     ir_binding *gradient;     /* train_step: per trainable variable, from pass `gradient` on */
     size_t gradient_count, gradient_capacity;
+    ir_order *order;
+    size_t order_count, order_capacity;
 
     ir_origin_id origin;      /* given to new nodes */
 

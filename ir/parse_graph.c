@@ -261,6 +261,14 @@ static bool parse_gradient(scope *s)
     return true;
 }
 
+static bool parse_order(scope *s)
+{
+    ir_order order = {IR_NONE, IR_NONE};
+    if (!parse_value(s, &order.value) || !parse_word(s->p, "after") || !parse_value(s, &order.after)) return false;
+    arena_push(s->g->arena, s->g->order, s->g->order_count, s->g->order_capacity, order);
+    return true;
+}
+
 static bool parse_loss(scope *s) { return parse_value(s, &s->g->loss); }
 
 /* ---- kernels and places --------------------------------------------------------------------- */
@@ -365,6 +373,7 @@ typedef struct statement {
 static const statement statements[] = {
     {"output", parse_output},     {"update", parse_update},   {"loss", parse_loss},
     {"gradient", parse_gradient}, {"kernels", parse_kernels}, {"places", parse_places},
+    {"order", parse_order},
 };
 
 static bool parse_statement(scope *s)

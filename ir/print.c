@@ -234,6 +234,10 @@ static void print_statements(printer *p, const ir_graph *g)
         text_add(p->to, "loss %%%d\n", (int)g->loss);
     }
     print_bindings(p, "gradient", g->gradient, g->gradient_count);
+    for (size_t i = 0; i < g->order_count; i++) {
+        begin_line(p);
+        text_add(p->to, "order %%%d after %%%d\n", (int)g->order[i].value, (int)g->order[i].after);
+    }
     print_kernels(p, g);
     print_places(p, g);
 }

@@ -135,6 +135,9 @@ static void check_results(checker *c)
     }
     check_bindings(c, "update", g->update, g->update_count);
     check_bindings(c, "gradient", g->gradient, g->gradient_count);
+    for (size_t i = 0; i < g->order_count; i++)
+        if (!is_value(c, g->order[i].value) || !is_value(c, g->order[i].after))
+            complain(c, IR_NONE, "an order of no value");
     if (g->loss == IR_NONE) return;
     if (!is_value(c, g->loss))
         complain(c, IR_NONE, "the loss is no value");

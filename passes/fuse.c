@@ -103,6 +103,7 @@ static void add_needs(order *o, int group)
     for (size_t i = 0; (item = fuse_group_item(k, i)) != IR_NONE; i++) {
         const fuse_leaves *l = fuse_leaves_of(o->f, item);
         for (size_t j = 0; j < l->count; j++) add_need(o, group, o->f->group[l->leaf[j].base]);
+        add_need(o, group, fuse_awaited_group(o->f, item));
     }
     for (size_t i = 0; i < k->after_count; i++) add_need(o, group, k->after[i]);
 }
@@ -181,7 +182,12 @@ static void allocate_tables(fuse *f)
     f->leaves = arena_array(f->scratch, fuse_leaves, f->capacity);
     f->stamp[0] = arena_array(f->scratch, int, f->capacity);
     f->stamp[1] = arena_array(f->scratch, int, f->capacity);
-    for (size_t i = 0; i < f->capacity; i++) f->group[i] = -1;
+    f->waits_for = arena_array(f->scratch, ir_value, f->capacity);
+    for (size_t i = 0; i < f->capacity; i++) {
+        f->group[i] = -1;
+        f->waits_for[i] = IR_NONE;
+    }
+    for (size_t i = 0; i < f->g->order_count; i++) f->waits_for[f->g->order[i].value] = f->g->order[i].after;
 }
 
 static void fuse_graph(ir_graph *g, bool is_body, int carried, const passes_options *o)

@@ -1,5 +1,5 @@
-/* fuse.h: private to fuse*.c. A `group` is a kernel in the making; a `leaf` is where the chain that a root
- * computes ends: a value in memory, a view of one included. */
+/* fuse.h: private to fuse*.c, but for the questions about values, which remat*.c asks too. A `group` is a kernel in
+ * the making; a `leaf` is where the chain that a root computes ends: a value in memory, a view of one included. */
 #ifndef TFCC_FUSE_H
 #define TFCC_FUSE_H
 
@@ -47,6 +47,7 @@ typedef struct fuse {
     int *cost;           /* of computing one element, down to memory */
     ir_value *carries;   /* what takes an epilogue and whose result only this chain of maps uses, or IR_NONE */
     int *group;          /* the group that writes the value, or -1 */
+    ir_value *waits_for; /* per root: what must be computed before it though it reads nothing of it, or IR_NONE */
     fuse_leaves *leaves; /* per root or main */
     int *stamp[2];       /* per value: last walk that reached it moved, aligned */
     ir_value *stack;
@@ -78,6 +79,7 @@ bool fuse_is_source_memory(const ir_node *n);      /* parameter, variable or den
 void fuse_form_groups(fuse *f);
 int fuse_add_group(fuse *f, ir_kernel_kind kind, ir_value main, ir_value root);
 const fuse_leaves *fuse_leaves_of(fuse *f, ir_value root);
+int fuse_awaited_group(const fuse *f, ir_value item); /* that writes what item waits for, or -1 */
 /* True when `from` needs results of `to`; `through`: by way of at least one other group. */
 bool fuse_depends(fuse *f, int from, int to, bool through);
 bool fuse_can_merge(fuse *f, int a, int b); /* no cycle would arise */

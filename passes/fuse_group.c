@@ -121,6 +121,12 @@ bool fuse_reads_aligned(fuse *f, int reader, int writer)
     return true;
 }
 
+int fuse_awaited_group(const fuse *f, ir_value item)
+{
+    const ir_value after = f->waits_for[item];
+    return after == IR_NONE ? -1 : f->group[fuse_base(f->g, after)];
+}
+
 /* ---- dependence ------------------------------------------------------------------------------------ */
 
 static void push_group(fuse *f, int group, int from)
@@ -138,6 +144,8 @@ static void push_needs(fuse *f, int group, int except)
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)
             if (f->group[l->leaf[j].base] != except) push_group(f, f->group[l->leaf[j].base], group);
+        const int awaited = fuse_awaited_group(f, item);
+        if (awaited != except) push_group(f, awaited, group);
     }
     for (size_t i = 0; i < k->after_count; i++)
         if (k->after[i] != except) push_group(f, k->after[i], group);

@@ -11,6 +11,13 @@ typedef enum passes_winograd {
     PASSES_WINOGRAD_AUTO, PASSES_WINOGRAD_SMALL, PASSES_WINOGRAD_ON, PASSES_WINOGRAD_OFF
 } passes_winograd;
 
+/* What a training step may take: state (variables), dense constants, and the two slabs for a batch of so many rows. */
+typedef struct passes_memory {
+    int64_t limit; /* bytes; 0: any */
+    int64_t rows;
+    text *report;  /* what the steps take and what is computed again is added to it; NULL: not wanted */
+} passes_memory;
+
 typedef struct passes_options {
     int level;               /* 0, 1, 2: -O */
     int verify;              /* 0 never; 1 after each pass; 2 also print, parse and compare */
@@ -18,6 +25,7 @@ typedef struct passes_options {
     const char *stop_after;  /* a pass or NULL */
     const char *only;        /* tests: comma-separated passes to run, in that order, instead of the pipeline */
     passes_winograd winograd;
+    const passes_memory *memory; /* NULL: no limit, no report */
     bool time;               /* print milliseconds per pass to stderr */
     FILE *log;               /* where print_after and time go; NULL: stderr */
 } passes_options;

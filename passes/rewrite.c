@@ -28,6 +28,8 @@ void rewrite_end(rewrite *r)
     for (size_t i = 0; i < g->gradient_count; i++)
         if (g->gradient[i].value != IR_NONE) g->gradient[i].value = r->map[g->gradient[i].value];
     if (g->loss != IR_NONE) g->loss = r->map[g->loss];
+    for (size_t i = 0; i < g->order_count; i++)
+        g->order[i] = (ir_order){r->map[g->order[i].value], r->map[g->order[i].after]};
 }
 
 bool passes_is_splat(const ir_node *n)

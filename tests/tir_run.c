@@ -2,6 +2,7 @@
  *
  * A file holds IR text, comments that say what to do with it, and the result that is wanted:
  *   # pass: simplify,sweep     passes to run, in this order (none: only parse and print)
+ *   # memory: BYTES@ROWS       the limit of pass remat
  *   # error: text              a diagnostic must contain this; then there is no `# expect`
  *   # expect                   the rest of the file is the module's print after the passes
  * --bless rewrites the part after `# expect`. Every file also checks that its print parses back. */
@@ -20,6 +21,7 @@ typedef struct run {
     const char *expect;   /* the wanted print, or NULL */
     size_t source_length; /* of what comes before `# expect` */
     const char *passes;   /* or NULL */
+    passes_memory memory;
     const char **error;
     size_t error_count, error_capacity;
 } run;
@@ -53,6 +55,11 @@ static void read_comments(run *r)
             return;
         }
         if ((value = read_comment(r, p, length, "# pass:"))) r->passes = value;
+        if ((value = read_comment(r, p, length, "# memory:"))) {
+            char *rows;
+            r->memory.limit = strtoll(value, &rows, 10);
+            r->memory.rows = *rows == '@' ? strtoll(rows + 1, NULL, 10) : 1;
+        }
         if ((value = read_comment(r, p, length, "# error:"))) {
             arena_push(r->arena, r->error, r->error_count, r->error_capacity, value);
         }
@@ -109,7 +116,7 @@ static int bless(run *r, const text *print)
 
 static int run_module(run *r, ir_module *m, diag *d, bool to_bless)
 {
-    const passes_options options = {.verify = 1, .only = r->passes};
+    const passes_options options = {.verify = 1, .only = r->passes, .memory = r->memory.limit ? &r->memory : NULL};
     if (r->passes && !passes_run(m, &options, d)) {
         return r->error_count ? check_errors(r, d)
                               : (diag_print(d, stdout), complain(r, "a pass failed"));
