@@ -37,7 +37,8 @@ typedef struct builder {
     size_t arg_count, arg_capacity;
     ir_value *stack;
     size_t stack_count, stack_capacity;
-    int size_unit; /* what its dimension_size asks for */
+    bool rows; /* shapes hold N */
+    int values; /* the unit of the values that they hold, or 0 */
 } builder;
 
 static bool is_root(const ir_kernel *k, ir_value v)
@@ -65,6 +66,15 @@ static bool is_argument(const builder *b, ir_value v)
     return !is_root(b->kernel, v);
 }
 
+/* Kernels are written for values of whatever ragged input: which one the launch says. */
+static void note_unit(builder *b, ir_dim *dim)
+{
+    if (dim->batch == UNIT_rows) b->rows = true;
+    if (dim->batch < UNIT_values) return;
+    b->values = dim->batch;
+    dim->batch = UNIT_values;
+}
+
 /* The node of the body that stands for v; its operands are there already. */
 static ir_node translate(builder *b, ir_value v)
 {
@@ -77,7 +87,7 @@ static ir_node translate(builder *b, ir_value v)
         arena_push(b->a, b->arg, b->arg_count, b->arg_capacity, v);
     } else if (n->op == OP_dimension_size) {
         ir_dim d = b->from->node[n->in[0]].type.dim[ir_attr_int(n, ATTR_dimension, 0)];
-        b->size_unit = base_max(b->size_unit, d.batch);
+        note_unit(b, &d);
         out.in_count = 0;
         out.attr_count = 1;
         out.attr = make_int(b->a, ATTR_dimension, d.count);
@@ -94,6 +104,7 @@ static ir_node translate(builder *b, ir_value v)
         for (int i = 0; i < n->in_count; i++) in[i] = b->map[n->in[i]];
         out.in = in;
     }
+    for (int i = 0; i < out.type.rank; i++) note_unit(b, &out.type.dim[i]);
     return out;
 }
 
@@ -203,22 +214,12 @@ static bool is_supported(const ir_graph *g, const ir_kernel *k, diag *d)
 
 /* The open number that a kernel's shapes are multiples of: the `n` it is given. Operations on ragged rows have two, and are
  * given the rows. */
-static int find_unit(const cg_body *b, int size_unit)
+static int find_unit(const builder *b, const cg_body *body)
 {
-    int unit = size_unit;
-    if (b->main != IR_NONE) {
-        const ir_op op = b->graph->node[b->main].op;
-        if (op == OP_ragged_sum || op == OP_ragged_max || op == OP_ragged_spread) return UNIT_rows;
-    }
-    for (size_t v = 0; v < b->graph->count; v++) {
-        const ir_node *n = &b->graph->node[v];
-        for (int i = 0; i < n->type.rank; i++) {
-            const int own = n->type.dim[i].batch;
-            bug_if(own != unit && base_min(own, unit) == UNIT_rows, "a kernel over both rows and values");
-            unit = base_max(unit, own);
-        }
-    }
-    return unit;
+    const ir_op op = body->main != IR_NONE ? body->graph->node[body->main].op : OP_COUNT;
+    if (op == OP_ragged_sum || op == OP_ragged_max || op == OP_ragged_spread) return UNIT_rows;
+    bug_if(b->rows && b->values, "a kernel over both rows and values");
+    return b->values ? b->values : b->rows ? UNIT_rows : UNIT_one;
 }
 
 bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d,
@@ -253,7 +254,7 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
     if (out_body->kind == KERNEL_loop || k->kind == KERNEL_row || k->kind == KERNEL_reduce) {
         cg_body_collapse(a, out_body);
     }
-    out_body->unit = find_unit(out_body, b.size_unit);
+    out_body->unit = find_unit(&b, out_body);
     out_body->key = cg_body_key(a, out_body);
     return true;
 }

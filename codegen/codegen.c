@@ -102,6 +102,7 @@ static bool collect_kernels(compilation *c, const ir_graph *g, const bool *forwa
         run->kernel = find_kernel(c, b);
         run->arg = b->arg;
         run->arg_count = b->arg_count;
+        run->unit = b->unit;
         cg_run_estimate(b, run);
         if (forward) cg_run_watch(&c->arena, g, k, forward, run);
     }

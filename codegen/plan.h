@@ -11,6 +11,7 @@ typedef struct cg_run {
     const struct cg_run *inner; /* per kernel of the body */
     const ir_value *arg;
     int arg_count;
+    int unit; /* ir_unit: what its n counts */
     const char *name; /* for profiles */
     int64_t flops, bytes, batch_flops, batch_bytes;
     const char **watch; /* per argument: what is written there, in words, or NULL; NULL: nobody asks */

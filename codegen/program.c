@@ -184,7 +184,7 @@ static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int whi
     put_i64(&r, run->batch_flops / all);
     put_i64(&r, run->batch_bytes / all);
     put_text(&r, run->name);
-    put_loop(&r, 0, NULL, ragged_of(run->kernel->body->unit));
+    put_loop(&r, 0, NULL, ragged_of(run->unit));
     int64_t watched = 0;
     put(&r, which + 1 < all ? null_pointer(c) : add_watch(c, g, run, &watched));
     put_i64(&r, watched);
@@ -361,6 +361,8 @@ static cg_value make_port(cg *c, const ir_port *p)
     put_i32(&r, p->indexed);
     put_i32(&r, p->ragged);
     put_i32(&r, p->part);
+    put_i32(&r, p->like);
+    put_i32(&r, 0);
     return finish(&r);
 }
 

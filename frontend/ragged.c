@@ -112,6 +112,31 @@ static ir_value drop_step(fe_lower *l, ir_value x)
     return ir_build_reshape(l->g, x, t.rank - 1, dim);
 }
 
+/* The number of the ragged input that this one's rows are known to be those of, or its own. */
+static int first_like(const ir_module *m, int ragged)
+{
+    for (size_t i = 0; i < m->port_count; i++) {
+        const ir_port *p = &m->port[i];
+        if (p->ragged == ragged && p->part == RAGGED_values && p->like) return first_like(m, p->like);
+    }
+    return ragged;
+}
+
+/* Values of another ragged input as values of this one: from then on both must be given the same row splits. */
+static ir_value take_unit(fe_lower *l, ir_value x, uint8_t unit)
+{
+    ir_module *m = l->fe->module;
+    ir_type t = fe_type(l, x);
+    if (t.dim[0].batch == unit) return x;
+    const int a = first_like(m, 1 + t.dim[0].batch - UNIT_values), b = first_like(m, 1 + unit - UNIT_values);
+    for (size_t i = 0; i < m->port_count && a != b; i++) {
+        ir_port *p = &m->port[i];
+        if (p->ragged == base_max(a, b) && p->part == RAGGED_values) p->like = base_min(a, b);
+    }
+    t.dim[0].batch = unit;
+    return ir_build_reshape(l->g, x, t.rank, t.dim);
+}
+
 /* Values get a step dim; rows that are the same for all steps, [N,1,...], are spread over the values of `like`. */
 static bool expand_value(fe_lower *l, fe_layer *layer, ir_value like, const fe_value *v, fe_value *out)
 {
@@ -125,9 +150,8 @@ static bool expand_value(fe_lower *l, fe_layer *layer, ir_value like, const fe_v
     if (v->tensor.mask != IR_NONE)
         return fe_layer_error(l->fe, layer, "masks of ragged rows are not supported: they have no padding to be hidden");
     if (unit_of(l, v->tensor.value)) {
-        if (t.rank == IR_MAX_RANK || unit_of(l, v->tensor.value) != unit_of(l, like))
-            return fe_layer_error(l->fe, layer, "ragged inputs of different row splits cannot be combined");
-        out->tensor.value = insert_step(l, v->tensor.value);
+        if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "so many dims of ragged rows");
+        out->tensor.value = insert_step(l, take_unit(l, v->tensor.value, unit_of(l, like)));
     } else if (t.rank > 0 && t.dim[0].batch) {
         if (t.rank < 2 || !ir_dim_equal(t.dim[1], ir_fixed(1)))
             return fe_layer_error(l->fe, layer, "expected all inputs to be ragged, or rows [N,1,...], found %s",

@@ -323,6 +323,7 @@ typedef struct ir_port {
     bool indexed;      /* data may be class indices without the last dim: each becomes a row with one 1 */
     int ragged;        /* 1 + the ragged input that this is a part of; 0: rows like any others */
     ir_ragged_part part;
+    int like;          /* 1 + the ragged input that must have the same rows: some value is made of both; 0: none */
 } ir_port;
 
 typedef struct ir_module {

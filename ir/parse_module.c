@@ -121,6 +121,13 @@ static bool parse_port_field(parser *p, ir_port *port)
         *(is_padded ? &port->padded : &port->indexed) = flag;
         return true;
     }
+    if (lex_is_word(&p->lex, "like")) {
+        int64_t like;
+        lex_next(&p->lex);
+        if (!parse_mark(p, '=') || !parse_int_within(p, 1, IR_MAX_RAGGED, &like)) return false;
+        port->like = (int)like;
+        return true;
+    }
     if (lex_is_word(&p->lex, "ragged")) {
         int64_t ragged, part;
         lex_next(&p->lex);

@@ -310,6 +310,7 @@ static void print_port(printer *p, const ir_port *port)
         open = ", ";
     }
     if (port->ragged) text_add(p->to, "%sragged=%d %d", open, port->ragged, (int)port->part);
+    if (port->like) text_add(p->to, ", like=%d", port->like);
     bool opened = port->classes || port->has_ignored || port->padded || port->indexed || port->ragged;
     text_add(p->to, opened ? "}\n" : "\n");
 }

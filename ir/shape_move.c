@@ -29,7 +29,9 @@ bool shape_rule_reshape(shape_call *c)
     const ir_type *x = shape_in(c, 0);
     ir_dim a, b;
     if (c->given->rank < 0) return shape_problem(c, "cannot be a tuple");
-    if (!ir_type_elements(x, &a) || !ir_type_elements(c->given, &b) || !ir_dim_equal(a, b) ||
+    const bool counted = ir_type_elements(x, &a) && ir_type_elements(c->given, &b);
+    if (counted && a.batch >= UNIT_values && b.batch >= UNIT_values) a.batch = b.batch; /* ports that are `like` others */
+    if (!counted || !ir_dim_equal(a, b) ||
         x->dtype != c->given->dtype) {
         return shape_problem(c, "%s is not as many elements as %s", shape_show(c, c->given),
                              shape_show(c, x));

@@ -392,6 +392,12 @@ static bool set_ends(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_vi
     if (ends[rows - 1] != values)
         return rt_wrong(&m->r, "\"%s\": expected the last to be the number of values, %lld, found %lld", port->name,
                         (long long)values, (long long)ends[rows - 1]);
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        if (p->port[i].ragged != k + 1 || p->port[i].part != TFCC_VALUES || p->port[i].like == 0) continue;
+        const int64_t *other = m->model.ragged[p->port[i].like - 1].ends;
+        if (memcmp(other, ends, (size_t)rows * sizeof *ends) != 0)
+            return rt_wrong(&m->r, "\"%s\": expected those of the input that the model combines it with", port->name);
+    }
     if (!ragged_reserve(&m->model, k, rows, values)) return false;
     memcpy(m->model.ragged[k].ends, ends, (size_t)rows * sizeof *ends);
     ragged_begin(&m->model, k, rows, m->ports);

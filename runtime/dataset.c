@@ -4,6 +4,7 @@
 #include "columns.h"
 #include "convert.h"
 #include "philox.h"
+#include "ragged.h"
 #include "ragged_data.h"
 #include "sparse_data.h"
 #include "strings.h"
@@ -184,6 +185,24 @@ static bool complete_columns(dataset *d, rt *r, const char *path, dataset_use us
     return true;
 }
 
+/* Ragged inputs that are combined have the same rows. */
+static bool check_alike(const dataset *d, rt *r, const char *path)
+{
+    const tfcc_program *p = r->program;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        if (p->port[i].like == 0 || p->port[i].part != TFCC_VALUES) continue;
+        const uint64_t other = ragged_port(p, p->port[i].like - 1);
+        const int64_t *a = d->column[i].ends, *b = d->column[other].ends;
+        for (int64_t k = 0; k < d->rows; k++) {
+            if (a[k] == b[k]) continue;
+            return rt_wrong(r, "%s: arrays \"%s.row_splits\" and \"%s.row_splits\": expected the same, since the model combines these inputs; "
+                               "found %lld and %lld at %lld", path, show_key(r, &p->port[other]), show_key(r, &p->port[i]),
+                            (long long)b[k], (long long)a[k], (long long)k + 1);
+        }
+    }
+    return true;
+}
+
 bool dataset_read(dataset *d, rt *r, const char *path, dataset_use use)
 {
     input in;
@@ -194,6 +213,7 @@ bool dataset_read(dataset *d, rt *r, const char *path, dataset_use use)
     bool read = npz_read(&f, &in, is_wanted, &s);
     input_close(&in);
     if (!read || !read_columns(d, r, path, &f, use) || !complete_columns(d, r, path, use)) return false;
+    if (!check_alike(d, r, path)) return false;
     return d->rows > 0 || rt_wrong(r, "%s: expected at least one row, found none", path);
 }
 

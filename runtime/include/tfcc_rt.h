@@ -149,6 +149,8 @@ typedef struct tfcc_port {
     uint32_t indexed; /* 1: data may be class indices without the last dim: each becomes a row with one 1 */
     uint32_t ragged;  /* 1 + the ragged input that it is a part of; 0: none */
     uint32_t part;    /* tfcc_ragged_part */
+    uint32_t like;    /* 1 + the ragged input whose row splits it must share; 0: none */
+    uint32_t reserved;
 } tfcc_port;
 
 typedef struct tfcc_program {
@@ -190,7 +192,7 @@ _Static_assert(sizeof(tfcc_watch) == 96, "codegen/program.c writes this layout")
 _Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 64, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 160, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_port) == 128, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_port) == 136, "codegen/program.c writes this layout");
 #endif
 #endif
 

@@ -51,13 +51,20 @@ def states():
     return k.Model([x, z], L.Dense(2)(L.Concatenate()([y, h, L.GlobalMaxPooling1D(keepdims=False)(z)])))
 
 
+def alike():
+    x, z = vectors(), k.Input((None,), ragged=True, dtype="int32", name="z")
+    e = L.Embedding(20, 3)(z)
+    h = L.GRU(4, return_sequences=True)(L.Concatenate()([L.Add()([x, e]), L.Dense(2, "tanh")(e)]))
+    return k.Model([x, z], L.Dense(2)(L.GlobalMaxPooling1D()(L.Multiply()([h, L.LSTM(4, return_sequences=True)(e)]))))
+
+
 MODELS = {
     "pooled": lambda: chain(vectors(), L.Dense(5, "relu"), L.LeakyReLU(0.2), L.GlobalMaxPooling1D(), L.Dense(2)),
     "back": lambda: chain(vectors(), L.GRU(4, go_backwards=True, return_sequences=True), L.SimpleRNN(3), L.Dense(2)),
     "both": lambda: chain(words(), L.Embedding(20, 4), L.Bidirectional(L.LSTM(3, return_sequences=True), merge_mode="ave"),
                           L.TimeDistributed(L.Dense(3)), L.GRU(3, reset_after=False), L.Dense(2)),
     "cells": lambda: chain(vectors(), L.RNN([L.LSTMCell(4), L.GRUCell(3)]), L.Dense(2)),
-    "merged": merged, "functions": functions, "states": states,
+    "merged": merged, "functions": functions, "states": states, "alike": alike,
 }
 
 
@@ -78,6 +85,9 @@ def test(work, name, make):
     model = make()
     alone = len(model.inputs) == 1
     rows = [make_rows(r, i, name in ("back", "cells")) for i in model.inputs]
+    if name == "alike":
+        some = rows[0].row_splits.numpy()
+        rows[1] = tf.RaggedTensor.from_row_splits(r.integers(0, 20, some[-1]).astype("int32"), some)
     arrays = {"y": r.normal(size=(ROWS, 2)).astype("float32"), "sample_weight": r.uniform(0.5, 1.5, ROWS).astype("float32")}
     for i, x in zip(model.inputs, rows):
         key = "x." if alone else f"x.{i.name}."

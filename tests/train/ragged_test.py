@@ -92,6 +92,22 @@ def refusals(work):
         check(p.returncode == 1 and re.search(pattern, p.stderr), f"{what}: exit {p.returncode}: {p.stderr.strip()}")
 
 
+def alike(work):
+    """Two inputs that are added have the same rows."""
+    inputs = [layer(n, "InputLayer", {"batch_shape": [None, None, WIDTH], "dtype": "float32", "ragged": True}) for n in "ab"]
+    rest = [layer("s", "Add", {}, "a", "b"), recurrent("GRU", "g", "s"), layer("dense", "Dense", {"units": 2, "kernel_initializer": drawn(3)}, "g")]
+    (work / "two.json").write_text(json.dumps(functional([*inputs, *rest])))
+    (work / "one.json").write_text(model(True, [recurrent("GRU", "g", "m")]))
+    for name, data in (("one", {"x.values": values}), ("two", {"x.a.values": values * 3, "x.b.values": values * -2, "x.b.row_splits": splits})):
+        np.savez(work / f"{name}.npz", **data, **{"x.row_splits" if name == "one" else "x.a.row_splits": splits, "y": y})
+    got = [results(work, compile_model(tfcc, work / f"{n}.json", work / n, "--optimizer", "sgd", "--loss", "mse"), work / f"{n}.npz") for n in ("one", "two")]
+    check(all(np.abs(a - b).max() < 1e-5 for a, b in zip(*got)), "a sum of two ragged inputs")
+    other = np.concatenate([splits[:1], splits[1:2] - 1, splits[2:]])
+    np.savez(work / "bad.npz", **{**np.load(work / "two.npz"), "x.b.row_splits": other})
+    p = run(work / "two", "predict", "--data", work / "bad.npz", "--output", work / "none.npz", ok=False)
+    check(p.returncode == 1 and "expected the same, since the model combines these inputs" in p.stderr, f"other rows: {p.returncode} {p.stderr}")
+
+
 class View(ctypes.Structure):
     _fields_ = [("data", ctypes.c_void_p), ("bytes", ctypes.c_size_t)]
 
@@ -135,6 +151,8 @@ with folder() as name:
     both = layer("a", "Bidirectional", {"merge_mode": "concat", "layer": cell("LSTM", "l", 4, return_sequences=True)}, "m")
     text = compare(work, "both ways", both, recurrent("GRU", "b", "a"))
     check('"x": stays ragged' in text and "dense" not in text, f"layout: {text}")
+    want = np.load(work / "p.npz")["y"]
     refusals(work)
-    library(work, np.load(work / "p.npz")["y"])
+    alike(work)
+    library(work, want)
 check.report()
