@@ -12,7 +12,8 @@ enum { MOST_CALLS = 1 << 20, MOST_NODES = 1 << 22 };
 
 static ir_value cast_float(fe_lower *l, ir_value x, ir_dtype dtype)
 {
-    return ir_dtype_is_float(ir_type_of(l->g, x)->dtype) ? ir_build_convert(l->g, x, dtype) : x;
+    const bool keeps = l->fe->keras2 && !ir_dtype_is_float(dtype); /* Keras 2 casts to floating types alone */
+    return ir_dtype_is_float(ir_type_of(l->g, x)->dtype) && !keeps ? ir_build_convert(l->g, x, dtype) : x;
 }
 
 static fe_value cast_value(fe_lower *l, const fe_value *v, ir_dtype dtype)
