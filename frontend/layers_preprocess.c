@@ -346,12 +346,34 @@ bool fe_call_discretization(fe_lower *l, fe_layer *layer, const fe_args *args, f
     return fe_encode_build(l, layer, &s->encode, sum_last(l, above, bin), IR_NONE, out);
 }
 
-/* ---- ConvNeXt ---------------------------------------------------------------------------- */
+/* ---- own layers of keras.applications ---------------------------------------------------- */
 
 typedef struct convnext_layer {
     double value; /* first value of the scale, or the rate of dropping */
     int64_t width;
 } convnext_layer;
+
+bool fe_read_custom_scale(fe *f, fe_layer *layer, fe_config *c)
+{
+    double *scale = arena_new(f->arena, double);
+    layer->state = scale;
+    return fe_config_number(c, "scale", scale) && fe_config_done(c);
+}
+
+/* inputs[0] + inputs[1] * scale, of one shape as InceptionResNetV2 has them */
+bool fe_call_custom_scale(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+{
+    const double *scale = layer->state;
+    int count;
+    fe_tensor *in;
+    if (!fe_inputs_get(l, layer, args, 2, 2, &count, &in)) return false;
+    const ir_type first = fe_type(l, in[0].value), second = fe_type(l, in[1].value);
+    if (!ir_type_equal(&first, &second))
+        return fe_layer_error(l->fe, layer, "expected inputs of one shape, found %s and %s",
+                              fe_shape_show(l->fe, &first), fe_shape_show(l->fe, &second));
+    const ir_value scaled = ir_build_binary_scalar(l->g, OP_multiply, in[1].value, *scale);
+    return fe_finish(l, ir_build_binary(l->g, OP_add, in[0].value, scaled), IR_NONE, out);
+}
 
 bool fe_read_layer_scale(fe *f, fe_layer *layer, fe_config *c)
 {

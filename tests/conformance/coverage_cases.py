@@ -13,6 +13,7 @@ from keras import ops
 from keras import optimizers as O
 from keras import regularizers as R
 from keras.src.applications.convnext import LayerScale, StochasticDepth
+from keras.src.applications.inception_resnet_v2 import CustomScaleLayer
 
 from corpus import case, chain, make
 
@@ -102,6 +103,14 @@ def _(d):
     i = I((4, 4, 2))
     x = L.Conv2D(3, 2)(i)
     x = L.Add()([x, StochasticDepth(0.002)(LayerScale(0.5, 3)(L.Dense(3, "gelu")(x)))])
+    return make(i, chain(x, L.Flatten(), L.Dense(2)), O.SGD(0.05)), d.f(4, 4, 2), d.f(2)
+
+
+@case("coverage", "inception_resnet_layer", n=6, batch=3)
+def _(d):
+    i = I((4, 4, 2))
+    x = L.Conv2D(3, 2, padding="same")(i)
+    x = CustomScaleLayer(0.17)([x, L.Conv2D(3, 1)(L.ReLU()(x))])
     return make(i, chain(x, L.Flatten(), L.Dense(2)), O.SGD(0.05)), d.f(4, 4, 2), d.f(2)
 
 
