@@ -11,6 +11,7 @@ peers, which different machines may share. `--profile` writes each model's table
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -88,6 +89,15 @@ def run_ours(a, program, batch, *extra):
     return json.loads(out.splitlines()[-1]) if "--json" in extra else out
 
 
+KERNEL = re.compile(r"\s*([\d.]+)\s+[\d.]+%\s+\d+\s+([\d.]+)\s+([\d.]+)\s+(.*)")
+
+
+def read_profile(text):
+    """(name, microseconds, GFLOP/s, GB/s) of every kernel that --profile-kernels printed."""
+    found = [KERNEL.match(line) for line in text.splitlines()]
+    return [(m[4], float(m[1]), float(m[2]), float(m[3])) for m in found if m]
+
+
 def measure(model, a, python):
     batch = a.batch_size or MODELS[model][1]
     program, compile_seconds = compile_model(a, python, model)
@@ -104,12 +114,14 @@ def measure(model, a, python):
             theirs[name].append(peer.run(a.seconds))
     for peer in peers.values():
         peer.stop()
+    profile = run_ours(a, program, batch, "--profile-kernels")
     if a.profile:
-        (a.profile / f"{model}.txt").write_text(run_ours(a, program, batch, "--profile-kernels"))
+        (a.profile / f"{model}.txt").write_text(profile)
+    products = sum(us * rate * 1e-6 for name, us, rate, _ in read_profile(profile) if ": dot " in name or ": convolution " in name)
     least = min(o["step_ms"]["min"] for o in ours)
     middle = statistics.median(o["step_ms"]["median"] for o in ours)
     row = dict(model=model, batch=batch, mode=a.mode, threads=a.threads, compile_seconds=round(compile_seconds, 3),
-               stripped_mb=round(stripped.stat().st_size / 1e6, 2), first_step_ms=min(o["first_step_ms"] for o in ours),
+               stripped_mb=round(stripped.stat().st_size / 1e6, 2), first_step_ms=min(o["first_step_ms"] for o in ours), gflop=round(products, 3),
                tfcc=dict(min=least, median=middle, peak_rss_mb=max(o["peak_rss_mb"] for o in ours)), peers={})
     for name, rounds in theirs.items():
         row["peers"][name] = dict(min=min(min(r["ms"]) for r in rounds), median=statistics.median(statistics.median(r["ms"]) for r in rounds),
@@ -153,7 +165,7 @@ def main():
     p.add_argument("--against", type=Path)
     p.add_argument("--profile", type=Path)
     a = p.parse_args()
-    a.peers = list(PEERS) if a.peers == "all" else a.peers.split(",")
+    a.peers = list(PEERS) if a.peers == "all" else [name for name in a.peers.split(",") if name]
     python, rows = environment(), []
     print(f"the peer's figure / tfcc's ({a.mode}, {a.threads} threads); best: tfcc's least step time / the best peer's")
     print(f"{'':<19} {' '.join(f'{n[:6]:>6}' for n in PEERS)}   {'best':>6}   compile    program  first step")

@@ -56,12 +56,16 @@ typedef struct compilation {
 
 /* ---- which kernels there are ---------------------------------------------------------------- */
 
-/* `Dense "dense_1": dot` */
+/* `Dense "dense_1": dot f32[N,10]` */
 static const char *describe(arena *a, const ir_graph *g, const ir_kernel *k)
 {
     const ir_node *n = &g->node[k->main != IR_NONE ? k->main : k->root[0]];
     const char *layer = g->module && n->origin ? g->module->origin[n->origin].layer : NULL;
-    return arena_printf(a, "%s: %s", layer ? layer : g->name, ir_kernel_kind_name(k->kind));
+    text type = {0};
+    ir_type_print(&n->type, &type);
+    const char *name = arena_printf(a, "%s: %s %s", layer ? layer : g->name, ir_kernel_kind_name(k->kind), type.data);
+    text_done(&type);
+    return name;
 }
 
 static cg_kernel *find_kernel(compilation *c, const cg_body *b)
