@@ -46,6 +46,15 @@ static void reserve(cg *c, forward *f)
     cg_loop_end(c, &l, NULL);
 }
 
+/* Where vector `u` of a panel's scores of one row lies, whose scores begin at `place`; *out_key: its first key. */
+static cg_value row_scores_at(cg *c, const forward *f, cg_value place, cg_value panel, int u, cg_value *out_key)
+{
+    const attend *a = &f->a;
+    const cg_value lane = cg_i64(c, u * c->lanes);
+    *out_key = cg_add(c, f->key, cg_add(c, cg_mul(c, panel, cg_i64(c, a->nr)), lane));
+    return attend_at(c, place, cg_add(c, cg_mul(c, panel, cg_i64(c, a->mr * a->nr)), lane));
+}
+
 /* Scores of row `row` of the strip, in place; returns their maximum. */
 static cg_value write_scores(cg *c, forward *f, cg_value row, cg_value place)
 {
@@ -57,9 +66,8 @@ static cg_value write_scores(cg *c, forward *f, cg_value row, cg_value place)
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), f->key_panels, 1, vectors, top);
     for (int u = 0; u < vectors; u++) {
-        const cg_value offset = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)), cg_i64(c, u * c->lanes));
-        const cg_value key = cg_add(c, f->key, cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u * c->lanes)));
-        const cg_value at = attend_at(c, place, offset);
+        cg_value key;
+        const cg_value at = row_scores_at(c, f, place, l.i, u, &key);
         const attend_lanes lanes = attend_lanes_at(c, a, row, key);
         const cg_value x = attend_score(c, a, &lanes, attend_shown(c, a, &lanes), cg_load(c, vector, at, 4));
         cg_store(c, x, at, 4);
@@ -82,9 +90,8 @@ static cg_value write_weights(cg *c, forward *f, cg_value row, cg_value place, c
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), f->key_panels, 1, vectors, sum);
     for (int u = 0; u < vectors; u++) {
-        const cg_value offset = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)), cg_i64(c, u * c->lanes));
-        const cg_value key = cg_add(c, f->key, cg_add(c, cg_mul(c, l.i, cg_i64(c, a->nr)), cg_i64(c, u * c->lanes)));
-        const cg_value at = attend_at(c, place, offset);
+        cg_value key;
+        const cg_value at = row_scores_at(c, f, place, l.i, u, &key);
         cg_value p = cg_math_exp(c, cg_fsub(c, cg_load(c, vector, at, 4), top));
         sum[u] = cg_fadd(c, sum[u], p);
         if (a->has_keep) {
