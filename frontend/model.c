@@ -34,7 +34,7 @@ bool fe_read_input_layer(fe *f, fe_layer *layer, fe_config *config)
     input->port = -1;
     layer->state = input;
     const char *dtype;
-    bool sparse, ragged, ok = true;
+    bool sparse = false, ragged = false, ok = true;
     const cJSON *shape = fe_config_item(config, "batch_shape");
     const json_at shape_at = fe_key(config, "batch_shape"), dtype_at = fe_key(config, "dtype");
     ok = fe_config_text_or(config, "dtype", "float32", &dtype) && ok;
