@@ -105,7 +105,11 @@ bool fe_call_prelu(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     if (!fe_input_get(l, layer, args, 2, IR_MAX_RANK, &x)) return false;
     const ir_type t = fe_type(l, x.value);
     int64_t shared[FE_MAX_AXES];
-    for (int i = 0; i < s->shared_count; i++) shared[i] = s->shared[i];
+    /* They count from one among the axes of alpha, so those from the end start at 0: that is the last one. */
+    for (int i = 0; i < s->shared_count; i++) {
+        const int64_t axis = s->shared[i], from_end = axis + t.rank - 1;
+        shared[i] = axis > 0 ? axis : from_end > 0 ? from_end : 0;
+    }
     if (!fe_axes_resolve(l, layer, t.rank, 1, s->shared_count, shared)) return false;
     fe_shape shape = {.rank = t.rank - 1};
     for (int d = 1, next = 0; d < t.rank; d++) {

@@ -111,9 +111,12 @@ bool fe_call_spectral_normalization(fe_lower *l, fe_layer *layer, const fe_args 
     fe_weight_share(l, layer, inner, name);
     if (get_vector(l, layer, fe_weight_variable(inner, name)) == IR_NONE) return false;
     const ir_dtype dtype = fe_type(l, x.value).dtype;
-    /* What the layer inside returns keeps its mask unless it has to be converted. */
-    const bool same = !ir_dtype_is_float(dtype) || fe_type(l, y.value).dtype == dtype;
+    const ir_dtype inner_dtype = fe_type(l, y.value).dtype;
+    /* What the layer inside returns keeps its mask unless it has to be converted. To an integer it loses its
+     * fractions, and layers behind see the type that Keras infers for the wrapper. */
+    const bool same = inner_dtype == dtype;
     if (!same) y.value = ir_build_convert(l->g, y.value, dtype);
+    if (!ir_dtype_is_float(dtype)) y.value = ir_build_convert(l->g, y.value, inner_dtype);
     return fe_finish(l, y.value, same ? y.mask : IR_NONE, out);
 }
 

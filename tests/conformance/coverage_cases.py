@@ -61,6 +61,21 @@ def _(d):
     return make(i, L.SpectralNormalization(L.Dense(3))(L.Masking()(i))), d.padded(4, 3), d.f(4, 3)
 
 
+@case("coverage", "spectral_integers", n=5, batch=3, jax=False, note="the result has the integer type of the tokens")
+def _(d):
+    t = I((4,), dtype="int32", name="t")
+    wide = N.RandomUniform(-4.0, 4.0, seed=1)
+    x = L.SpectralNormalization(L.Embedding(6, 3, embeddings_initializer=wide))(t)
+    return make(t, L.Dense(2)(x), O.SGD(0.1)), d.i(6, 4), d.f(4, 2)
+
+
+@case("coverage", "prelu_shared", n=5, batch=3, note="shared_axes at and below 0 count from the end of the parameters' axes")
+def _(d):
+    i = I((2, 3, 4))
+    parts = [L.PReLU(N.RandomUniform(0.1, 0.9, seed=s), shared_axes=a)(i) for s, a in enumerate([[-1], [0], [1, -1], [-2]])]
+    return make(i, L.Dense(2)(join(parts)), O.SGD(0.1)), d.f(2, 3, 4), d.f(2)
+
+
 @case("coverage", "spectral_shared", n=5, batch=3, jax=False, note="every version of the kernel in a step has a part of its gradient")
 def _(d):
     i = I((4, 3))
