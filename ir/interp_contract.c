@@ -176,10 +176,36 @@ static bool find_term(const conv *v, const int64_t *at, int64_t term, int64_t *i
     return true;
 }
 
+/* How many elements lie between neighbours along dim `d`. */
+static int64_t step_of(const ir_type *t, int d)
+{
+    int64_t step = 1;
+    for (int i = d + 1; i < t->rank; i++) step *= t->dim[i].count;
+    return step;
+}
+
+/* The sum of terms `term` .. `end` of the result at `at`; the features of a window position follow each other. */
+static interp_cell sum_terms(const conv *v, const int64_t *at, int64_t term, int64_t end)
+{
+    const ir_array *x = &v->c->in[0], *k = &v->c->in[1];
+    const int64_t features = k->type.dim[v->kernel.second].count;
+    const int64_t x_step = step_of(&x->type, v->image.second), k_step = step_of(&k->type, v->kernel.second);
+    interp_cell sum = zero_of(x->type.dtype);
+    for (int64_t run; term < end; term += run) {
+        int64_t image[IR_MAX_RANK], kernel[IR_MAX_RANK];
+        run = features - term % features < end - term ? features - term % features : end - term;
+        if (!find_term(v, at, term, image, kernel)) continue;
+        const int64_t x_at = interp_offset(&x->type, image), k_at = interp_offset(&k->type, kernel);
+        for (int64_t i = 0; i < run; i++)
+            sum = multiply_add(x->type.dtype, sum, interp_load(x, x_at + i * x_step), interp_load(k, k_at + i * k_step));
+    }
+    return sum;
+}
+
 static void contract_convolution(const interp *c)
 {
     const conv v = read_convolution(c);
-    const ir_type *x = &c->in[0].type, *k = &c->in[1].type, *out = &c->out->type;
+    const ir_type *k = &c->in[1].type, *out = &c->out->type;
     const int64_t parts = ir_attr_int(c->node, ATTR_splits, 0);
     int64_t at[IR_MAX_RANK + 1] = {0};
     if (!interp_has_elements(out)) return;
@@ -189,14 +215,7 @@ static void contract_convolution(const interp *c)
     }
     do {
         const int64_t part = parts > 0 ? at[0] : 0, of = parts > 0 ? parts : 1;
-        interp_cell sum = zero_of(x->dtype);
-        for (int64_t term = part * terms / of; term < (part + 1) * terms / of; term++) {
-            int64_t image[IR_MAX_RANK], kernel[IR_MAX_RANK];
-            if (!find_term(&v, at, term, image, kernel)) continue;
-            sum = multiply_add(x->dtype, sum, interp_load(&c->in[0], interp_offset(x, image)),
-                               interp_load(&c->in[1], interp_offset(k, kernel)));
-        }
-        interp_store(c->out, interp_offset(out, at), sum);
+        interp_store(c->out, interp_offset(out, at), sum_terms(&v, at, part * terms / of, (part + 1) * terms / of));
     } while (interp_next(out, at));
 }
 
