@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures everything that docs/performance.md shows and writes its tables.
 
-    python3 bench/performance.py [--models M,...] [--peers P,...] [--threads 1,2] [--rounds N] [--seconds S] [--skip PART,...] [--page-only]
+    python3 bench/performance.py [--models M,...] [--peers P,...] [--modes train,infer] [--threads 1,2] [--rounds N] [--seconds S] [--skip PART,...] [--page-only]
 
 Parts: steps (compare.py, training and inference), kernels (kernels.py), batches (examples a second from batch 1 to 256), compile
 (compile_cost.py). The figures are kept in bench/performance.json, a part at a time, so that a part can be measured again alone; `compare.py
@@ -49,14 +49,14 @@ def versions():
 
 def steps(a):
     rows = []
-    for mode in ("train", "infer"):
+    for mode in a.modes.split(","):
         for threads in a.threads:
             rows += script("compare.py", "--models", a.models, "--peers", a.peers, "--mode", mode, "--threads", threads, "--rounds", a.rounds, "--seconds", a.seconds)
     return rows
 
 
 def kernels(a):
-    return [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.5)) for t in a.threads]
+    return [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.3)) for t in a.threads]
 
 
 def batches(a):
@@ -156,6 +156,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--models", default=",".join(MODELS))
     p.add_argument("--peers", default=",".join(PEERS))
+    p.add_argument("--modes", default="train,infer")
     p.add_argument("--threads", default="1,2" if os.cpu_count() == 2 else f"1,2,{os.cpu_count()}")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=3)
