@@ -149,15 +149,16 @@ static bool has_state(const fe_layer *layer)
 }
 
 /* All steps as rows of one large batch: [N, steps, ...] as [N * steps, ...]. */
-static bool call_as_rows(fe_lower *l, fe_layer *inner, ir_value x, ir_value *out)
+static bool call_as_rows(fe_lower *l, fe_layer *inner, fe_tensor x, ir_value *out)
 {
-    const ir_type t = fe_type(l, x);
+    const ir_type t = fe_type(l, x.value);
     ir_dim dim[IR_MAX_RANK];
     fe_tensor y;
     const ir_dim rows = {t.dim[0].count * t.dim[1].count, t.dim[0].batch};
     for (int d = 2; d < t.rank; d++) dim[d - 1] = t.dim[d];
     dim[0] = rows;
-    const fe_tensor in = {ir_build_reshape(l->g, x, t.rank - 1, dim), IR_NONE};
+    fe_tensor in = {ir_build_reshape(l->g, x.value, t.rank - 1, dim), IR_NONE};
+    if (x.mask != IR_NONE) in.mask = ir_build_reshape(l->g, x.mask, t.rank - 2, dim);
     if (!fe_call_tensor(l, inner, in, &y)) return false;
     const ir_type r = fe_type(l, y.value);
     if (r.rank < 1 || r.rank >= IR_MAX_RANK || !ir_dim_equal(r.dim[0], rows)) {
@@ -181,6 +182,10 @@ static bool call_by_step(fe_lower *l, fe_layer *inner, fe_tensor x, ir_value *ou
     for (int i = 0; i < steps; i++) {
         const ir_value step = ir_build_slice_dim(l->g, x.value, 1, i, i + 1);
         fe_tensor in = {ir_build_reshape(l->g, step, t.rank - 1, dim), IR_NONE}, y;
+        if (x.mask != IR_NONE) {
+            const ir_value mask = ir_build_slice_dim(l->g, x.mask, 1, i, i + 1);
+            in.mask = ir_build_reshape(l->g, mask, t.rank - 2, dim);
+        }
         if (!fe_call_tensor(l, inner, in, &y)) return false;
         if (fe_type(l, y.value).rank >= IR_MAX_RANK)
             return fe_refuse(l, l->layer, "a result of so many dims");
@@ -201,12 +206,15 @@ bool fe_call_time_distributed(fe_lower *l, fe_layer *layer, const fe_args *args,
     const ir_type t = fe_type(l, x.value);
     if (!fe_dim_get(l, layer, &t, 1, &steps) || !fe_size_check(l, layer, &t)) return false;
     const bool at_once = l->fe->keras2 || !has_state(inner); /* Keras 2 calls the layer once, on all steps */
-    if (at_once) return call_as_rows(l, inner, x.value, &y) && fe_finish(l, y, x.mask, out);
+    /* The layer inside takes its step's part of a mask of all dims but the last. */
+    const bool takes_mask = !l->fe->keras2 && x.mask != IR_NONE && fe_type(l, x.mask).rank == t.rank - 1;
+    const fe_tensor in = {x.value, takes_mask ? x.mask : IR_NONE};
+    if (at_once) return call_as_rows(l, inner, in, &y) && fe_finish(l, y, x.mask, out);
     if (steps > MAX_STEPS) {
         return fe_layer_error(l->fe, layer, "expected at most %d steps for %s, found %lld", MAX_STEPS,
                               inner->class->name, (long long)steps);
     }
-    return call_by_step(l, inner, x, &y) && fe_finish(l, y, x.mask, out);
+    return call_by_step(l, inner, in, &y) && fe_finish(l, y, x.mask, out);
 }
 
 /* ---- Pipeline ---------------------------------------------------------------------------- */

@@ -76,6 +76,15 @@ def _(d):
     return make(i, L.Dense(2)(join(parts)), O.SGD(0.1)), d.f(2, 3, 4), d.f(2)
 
 
+@case("coverage", "steps_masked", n=5, batch=3, jax=False, note="the layer in TimeDistributed takes its step's part of the mask")
+def _(d):
+    a, b = I((2, 4, 3), name="a"), I((4, 3), name="b")
+    x = L.Masking()(a)
+    inner = [L.LSTM(2), L.GRU(2, return_sequences=True), L.GlobalAveragePooling1D(), L.Bidirectional(L.SimpleRNN(2)), L.Conv1D(2, 2)]
+    parts = [L.TimeDistributed(one)(x) for one in inner] + [L.TimeDistributed(L.BatchNormalization())(L.Masking()(b))]
+    return make([a, b], L.Dense(2)(join(parts)), O.SGD(0.002)), {"a": np.stack([d.padded(4, 3), d.padded(4, 3)], 1), "b": d.padded(4, 3)}, d.f(2)
+
+
 @case("coverage", "spectral_shared", n=5, batch=3, jax=False, note="every version of the kernel in a step has a part of its gradient")
 def _(d):
     i = I((4, 3))
