@@ -89,6 +89,7 @@ def run_ours(a, program, batch, *extra):
     return json.loads(out.splitlines()[-1]) if "--json" in extra else out
 
 
+PRODUCTS = ("dot ", "convolution ", "attention")
 KERNEL = re.compile(r"\s*([\d.]+)\s+[\d.]+%\s+\d+\s+([\d.]+)\s+([\d.]+)\s+(.*)")
 
 
@@ -117,7 +118,7 @@ def measure(model, a, python):
     profile = run_ours(a, program, batch, "--profile-kernels")
     if a.profile:
         (a.profile / f"{model}.txt").write_text(profile)
-    products = sum(us * rate * 1e-6 for name, us, rate, _ in read_profile(profile) if ": dot " in name or ": convolution " in name)
+    products = sum(us * rate * 1e-6 for name, us, rate, _ in read_profile(profile) if any(f": {kind}" in name for kind in PRODUCTS))
     least = min(o["step_ms"]["min"] for o in ours)
     middle = statistics.median(o["step_ms"]["median"] for o in ours)
     row = dict(model=model, batch=batch, mode=a.mode, threads=a.threads, compile_seconds=round(compile_seconds, 3),

@@ -50,7 +50,7 @@ def cases():
         out = -(-size // s)
         yield f"depthwise {size}x{size}x{c}, 3x3 by {s}", dict(
             kind="depthwise", rows=IMAGES, shape=(size, size, c), layer=("DepthwiseConv2D", dict(kernel_size=3, strides=s, padding="same", use_bias=False)),
-            results={"forward": f"f32[N,{out},{out},{c}]", "input gradient": f"f32[N,{size},{size},{c}]", "weight gradient": f"{c},1]"},
+            results={"forward": f"f32[N,{out},{out},{c}]", "input gradient": f"f32[N,{size},{size},{c}]", "weight gradient": f",1,{c}]"},
             flops=2 * IMAGES * out * out * c * 9, torch=("convolution", IMAGES, size, c, c, 3, s, c))
     for name, (shape, rows, layer, config) in MEMORY.items():
         yield name, dict(kind="memory", rows=rows, shape=shape, layer=(layer, config))
@@ -97,7 +97,7 @@ class Torch:
 
 def best_seconds(lines, result):
     """Of the kernels with this result, the slowest: where shapes do not tell two passes apart, the worse one counts."""
-    found = [us for name, us, _, _ in lines if '"it": ' in name and ("dot" in name or "convolution" in name or "nest" in name) and name.endswith(result)]
+    found = [us for name, us, _, _ in lines if '"it": ' in name and (": dot " in name or ": convolution " in name) and name.endswith(result)]
     return max(found) * 1e-6 if found else None
 
 

@@ -4,8 +4,8 @@
     python3 bench/performance.py [--models M,...] [--peers P,...] [--modes train,infer] [--threads 1,2] [--rounds N] [--seconds S] [--skip PART,...] [--page-only]
 
 Parts: steps (compare.py, training and inference), kernels (kernels.py), batches (examples a second from batch 1 to 256), compile
-(compile_cost.py). The figures are kept in bench/performance.json, a part at a time, so that a part can be measured again alone; `compare.py
---against` reads the rows of its steps. The text around the tables of the page is written by hand.
+(compile_cost.py). The figures are kept in bench/performance.json, a row at a time, so that a part, a model or a mode can be measured again
+alone; `compare.py --against` reads the rows of its steps. The text around the tables of the page is written by hand.
 """
 import argparse
 import json
@@ -47,25 +47,32 @@ def versions():
     return {name: known[name] for name in ("keras", "tensorflow-cpu", "tensorflow", "jax", "torch") if name in known}
 
 
-def steps(a):
+def merge(old, new, *key):
+    """Rows of before, those with the same key replaced, and the rest of the new ones behind them; the order of a full run."""
+    rows = {tuple(r[k] for k in key): r for r in [*(old or []), *new]}
+    place = {name: i for i, name in enumerate(("train", "infer", *MODELS))}
+    return sorted(rows.values(), key=lambda r: [place[r["mode"]], r["threads"], place[r["model"]]] if "mode" in r else r["threads"])
+
+
+def steps(a, old):
     rows = []
     for mode in a.modes.split(","):
         for threads in a.threads:
             rows += script("compare.py", "--models", a.models, "--peers", a.peers, "--mode", mode, "--threads", threads, "--rounds", a.rounds, "--seconds", a.seconds)
-    return rows
+    return merge(old, rows, "model", "batch", "mode", "threads")
 
 
-def kernels(a):
-    return [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.3)) for t in a.threads]
+def kernels(a, old):
+    return merge(old, [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.3)) for t in a.threads], "threads")
 
 
-def batches(a):
+def batches(a, _):
     """Milliseconds an example, by batch."""
-    return {model: {b: script("compare.py", "--models", model, "--peers", "", "--batch-size", b, "--threads", a.threads[-1], "--rounds", a.rounds, "--seconds", 1)[0]["tfcc"]["min"] / b
+    return {model: {str(b): script("compare.py", "--models", model, "--peers", "", "--batch-size", b, "--threads", a.threads[-1], "--rounds", a.rounds, "--seconds", 1)[0]["tfcc"]["min"] / b
                     for b in BATCHES} for model in SCALING}
 
 
-def compile_cost(a):
+def compile_cost(*_):
     return script("compile_cost.py")
 
 
@@ -125,7 +132,7 @@ def first_table(rows):
     yield "| model | `tfcc compile`, s | program, MB | start to end of first step, ms |"
     yield "|---|---|---|---|"
     for r in rows:
-        if r["mode"] == "train" and r["threads"] == rows[0]["threads"]:
+        if r["mode"] == "train" and r["threads"] == max(q["threads"] for q in rows):
             yield f"| {r['model']} | {r['compile_seconds']:.2f} | {r['stripped_mb']:.2f} | {r['first_step_ms']:.0f} |"
 
 
@@ -134,7 +141,7 @@ def tables(f):
     if "steps" in f:
         peak = {str(p["threads"]): p["machine"]["gflops"] for p in f.get("kernels", [])}
         yield from ("", "### Steps", "", "Columns of peers: the peer's least step time / tfcc's (medians in parentheses), above 1 where tfcc is faster. Arithmetic limit: the time",
-                    "that the step's products and convolutions need at the machine's peak / tfcc's least step time.", "")
+                    "that the step's products, convolutions and attention need at the machine's peak / tfcc's least step time.", "")
         yield from steps_table(f["steps"], peak)
         yield from ("", "### Threads", "")
         yield from scaling_table(f["steps"])
@@ -168,7 +175,7 @@ def main():
     for name, part in PARTS.items():
         if not a.page_only and name not in a.skip.split(","):
             figures.update(date=date.today().isoformat(), processor=processor(), versions=versions())
-            figures[name] = part(a)
+            figures[name] = part(a, figures.get(name))
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     write_page(json.loads(FIGURES.read_text()))
 

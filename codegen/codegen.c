@@ -56,14 +56,15 @@ typedef struct compilation {
 
 /* ---- which kernels there are ---------------------------------------------------------------- */
 
-/* `Dense "dense_1": dot f32[N,10]` */
+/* `Dense "dense_1": dot f32[N,10]`; a nest by its operation's name. */
 static const char *describe(arena *a, const ir_graph *g, const ir_kernel *k)
 {
     const ir_node *n = &g->node[k->main != IR_NONE ? k->main : k->root[0]];
     const char *layer = g->module && n->origin ? g->module->origin[n->origin].layer : NULL;
     text type = {0};
     ir_type_print(&n->type, &type);
-    const char *name = arena_printf(a, "%s: %s %s", layer ? layer : g->name, ir_kernel_kind_name(k->kind), type.data);
+    const char *kind = k->kind == KERNEL_nest ? ir_op_name(n->op) : ir_kernel_kind_name(k->kind);
+    const char *name = arena_printf(a, "%s: %s %s", layer ? layer : g->name, kind, type.data);
     text_done(&type);
     return name;
 }
