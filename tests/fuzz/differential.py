@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Differential fuzzer: random models, Keras as the oracle.
 
-    differential.py --tfcc PATH [--seed S] [--count N] [--minutes M] [--keep DIR] [-v]
+    differential.py --tfcc PATH [--seed S] [--count N] [--minutes M] [--keep DIR] [--no-reduce] [-v]
     differential.py --tfcc PATH --replay FILE... [--record DIR] [-v]
 
 Every seed gives one model (fuzz_generate.py). Keras predicts, evaluates and trains it, and so does the program that tfcc makes
@@ -171,8 +171,8 @@ def kind_of(diff):
 
 
 class Fuzzer:
-    def __init__(self, tfcc, keep, verbose):
-        self.oracle, self.tfcc, self.keep, self.verbose = Oracle(), tfcc, keep, verbose
+    def __init__(self, tfcc, keep, verbose, reduce):
+        self.oracle, self.tfcc, self.keep, self.verbose, self.reduce = Oracle(), tfcc, keep, verbose, reduce
         self.ran = self.invalid = 0
         self.failures = []
 
@@ -238,14 +238,14 @@ class Fuzzer:
             folder = self.keep / name
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "whole.json").write_text(json.dumps(description))
-        small = reduce_case(description, fails, self.shapes, 150)
+        small = reduce_case(description, fails, self.shapes, 150) if self.reduce else description
         folder = self.keep / name if self.keep else Path(tempfile.mkdtemp())
         try:
             diffs = self.diffs(small, folder)
         except Invalid as e:
             diffs = [str(e)]
         text = json.dumps(small)
-        print(f"{name}: reduced: {text}\n    " + "\n    ".join(diffs[:6]), flush=True)
+        print(f"{name}: {'reduced: ' + text if self.reduce else 'kept'}\n    " + "\n    ".join(diffs[:6]), flush=True)
         (folder / "small.json").write_text(text)
         (folder / "diffs.txt").write_text("\n".join(diffs) + "\n")
 
@@ -286,13 +286,14 @@ def main():
     p.add_argument("--keep", type=Path)
     p.add_argument("--replay", nargs="*", default=[], help="descriptions instead of seeds")
     p.add_argument("--record", type=Path, help="with --replay: write cases of the conformance suite here, for what was repaired")
+    p.add_argument("--no-reduce", action="store_true", help="keep what differs as it is: --replay reduces it later")
     p.add_argument("-v", action="store_true")
     a = p.parse_args()
     if any(importlib.util.find_spec(name) is None for name in ("keras", "tensorflow", "h5py")):
         print("skipped: this Python has no keras with tensorflow")
         return 77
     start = time.monotonic()
-    fuzzer = Fuzzer(str(Path(a.tfcc).resolve()), a.keep, a.v)
+    fuzzer = Fuzzer(str(Path(a.tfcc).resolve()), a.keep, a.v, not a.no_reduce)
     for name, description in descriptions(a):
         if description is None:
             fuzzer.invalid += 1

@@ -2,11 +2,12 @@
 import numpy as np
 
 import fuzz_model
-from fuzz_layers import INTEGERS, LAYERS, MERGES, Choice, attention_config, group_query, multi_head, recurrent, tensor, tensors_in
+from fuzz_layers import COLORS, IMAGES, INTEGERS, LAYERS, MERGES, STRINGS, Choice, attention_config, group_query, multi_head, recurrent, tensor, tensors_in
 from fuzz_ops import random_op
 from fuzz_train import random_head, random_training
 
 MOST_ELEMENTS = 400
+BATCH, SAMPLES = 7, 16  # no size of SHAPES: what fits a batch by its size alone would be a model that Keras runs for this batch only
 SHAPES = [[4], [5], [3], [4, 3], [5, 2], [3, 4], [6, 3], [4, 4, 2], [5, 3, 3], [3, 5, 1], [2, 3, 4, 2]]
 
 
@@ -15,7 +16,7 @@ class Generator:
 
     def __init__(self, seed, depth=0, shapes=None):
         self.choice = Choice(np.random.default_rng(seed if shapes is None else [*seed, depth]))
-        self.description = {"seed": seed, "samples": 7, "batch": 3, "epochs": 1, "inputs": [], "layers": {}, "nodes": [], "outputs": []}
+        self.description = {"seed": seed, "samples": SAMPLES, "batch": BATCH, "epochs": 1, "inputs": [], "layers": {}, "nodes": [], "outputs": []}
         self.tensors, self.layer_of, self.pool, self.used, self.depth, self.seed = {}, {}, [], set(), depth, seed
         self.prefix = "abc"[depth]
         for shape in shapes or []:
@@ -161,6 +162,28 @@ class Generator:
         kind, config = c.one(INTEGERS)
         return self.layer(kind, config(c, one["high"]), [tensor(one["id"])])
 
+    def add_strings(self):
+        c = self.choice
+        words = [i for i in self.description["inputs"] if i["kind"] == "words"]
+        if not words:
+            return None
+        one = c.one(words)
+        kind, _, config = c.one([row for row in STRINGS if one["shape"][-1] in row[1]])
+        made = self.layer(kind, config(c, one["shape"]), [tensor(one["id"])])
+        if not made or self.dtype(made[0]) == "float32":
+            return made
+        return self.layer("Embedding", {"input_dim": 12, "output_dim": c.int(1, 4), "mask_zero": c.chance(0.5)}, [tensor(made[0])])
+
+    def add_augmentation(self):
+        c = self.choice
+        found = self.floats(3)
+        if not found:
+            return None
+        t = self.recent(found)
+        kind, config = c.one(IMAGES + (2 * COLORS if self.shape(t)[-1] == 3 else []))
+        squeezed = self.layer("Activation", {"activation": "sigmoid"}, [tensor(t)])
+        return squeezed and self.layer(kind, config(c, self.shape(t)), [tensor(squeezed[0])])
+
     def add_recurrent(self):
         """With a mask and first states that are tensors."""
         c = self.choice
@@ -206,6 +229,10 @@ class Generator:
         c = self.choice
         steps = [self.add_layer] * 10 + [random_op.__get__(self)] * 6 + [self.add_merge] * 3 + [self.add_attention, self.add_shared, self.add_embedding, self.add_nested,
                                                                                                       self.add_recurrent, self.add_integers]
+        if any(i["kind"] == "words" for i in self.description["inputs"]):
+            steps += [self.add_strings] * 10
+        if c.chance(0.2):
+            steps += [self.add_augmentation] * 4
         done = 0
         for _ in range(6 * count):
             if done >= count:
@@ -249,7 +276,7 @@ class Generator:
         self.description["train"] = random_training(self, heads)
         self.description["epochs"] = c.one([1, 1, 2])
         if len(heads) > 1:  # Keras counts a small last batch like the others in losses of single outputs
-            self.description["samples"] = 6
+            self.description["samples"] = 2 * BATCH
         return True
 
 
@@ -282,9 +309,11 @@ def generate(seed):
     g = Generator(seed)
     c = g.choice
     for _ in range(c.one([1, 1, 2, 3])):
-        kind = c.one(["normal"] * 6 + ["positive", "padded", "int", "tokens", "bool"])
+        kind = c.one(["normal"] * 6 + ["positive", "padded", "int", "tokens", "bool", "words"])
         if kind in ("int", "tokens"):
             g.input(c.one([[4], [5], [3]]), "int32", kind, c.int(4, 9))
+        elif kind == "words":
+            g.input(c.one([[1], [3]]), "string", kind)
         elif kind == "bool":
             g.input(c.one(SHAPES), "bool", kind)
         elif kind == "padded":

@@ -205,7 +205,8 @@ def time_distributed(c, s):
 
 
 def attention_config(c, s):
-    return c.some({"use_scale": True, "score_mode": c.one(["dot", "concat"]), "dropout": 0.3, "seed": 7}, 0.4)
+    config = c.some({"use_scale": True, "score_mode": c.one(["dot", "concat"]), "dropout": 0.3}, 0.4)
+    return {**config, "seed": 7} if "dropout" in config else config  # without a seed Keras draws one that no file has
 
 
 def multi_head(c, s):
@@ -259,6 +260,56 @@ def boundaries(c, s):
     return {"bin_boundaries": sorted({c.real(-1.5, 1.5) for _ in range(c.int(1, 4))}), "output_mode": "int"}
 
 
+def vectorization(c, s):
+    k = {"vocabulary": ["a", "bad", "film", "good"], "output_mode": c.one(["int", "int", "multi_hot", "count", "tf_idf"]), **c.some({"split": c.one(["character", None])}, 0.3)}
+    if k["output_mode"] == "int":
+        k["output_sequence_length"] = c.int(2, 5)
+    if k["output_mode"] == "tf_idf":
+        k["idf_weights"] = [c.real(0.2, 2) for _ in k["vocabulary"]]
+    return {**k, **c.some({"standardize": c.one(["lower", "strip_punctuation", None])}, 0.3)}
+
+
+# of words (fuzz_model.WORDS)
+STRINGS = [
+    ("TextVectorization", [1], vectorization),
+    ("StringLookup", [1, 3], lambda c, s: {"vocabulary": ["a", "bad", "the film"], "output_mode": c.one(["int", "multi_hot", "count"]),
+                                           **c.some({"num_oov_indices": c.int(1, 3), "mask_token": c.one([None, ""])}, 0.3)}),
+    ("Hashing", [1, 3], lambda c, s: {"num_bins": c.int(2, 6), "output_mode": c.one(["int", "int", "multi_hot", "count"]), **c.some({"salt": c.int(1, 99), "mask_value": ""}, 0.3)}),
+]
+
+
+def augmentation(**fields):
+    """A layer for images between 0 and 1, with a seed; each field of its configuration is a function of the choices."""
+    def config(c, s):
+        return {"seed": c.int(1, 99), **{k: v(c) for k, v in fields.items()}}
+    return config
+
+
+def factor(c):
+    return c.real(0.05, 0.4)
+
+
+def fill(c):
+    return c.one(["constant", "nearest", "reflect", "wrap"])
+
+
+def smooth(c):
+    return c.one(["nearest", "bilinear"])
+
+
+RANGE = {"value_range": lambda c: {"$tuple": [0.0, 1.0]}}
+# of images, whatever their numbers are
+IMAGES = [
+    ("RandomFlip", augmentation(mode=lambda c: c.one(["horizontal", "vertical", "horizontal_and_vertical"]))), ("RandomBrightness", augmentation(factor=factor, **RANGE)),
+    ("RandomContrast", augmentation(factor=factor, **RANGE)), ("RandomRotation", augmentation(factor=factor, fill_mode=fill, interpolation=smooth)),
+    ("RandomTranslation", augmentation(height_factor=factor, width_factor=factor, fill_mode=fill, interpolation=smooth)),
+    ("RandomZoom", augmentation(height_factor=factor, fill_mode=fill, interpolation=smooth)), ("RandomShear", augmentation(x_factor=factor, y_factor=factor, fill_mode=fill)),
+    ("RandomErasing", augmentation(factor=lambda c: 1.0, scale=lambda c: {"$tuple": [0.05, 0.3]}, **RANGE)), ("RandomInvert", augmentation(factor=factor, **RANGE)),
+    ("RandomPosterization", augmentation(factor=lambda c: c.int(2, 7), **RANGE)), ("RandomGaussianBlur", augmentation(factor=lambda c: 1.0, kernel_size=lambda c: 3, sigma=lambda c: 1.0, **RANGE)),
+]
+COLORS = [(name, augmentation(factor=factor, **RANGE)) for name in ("RandomHue", "RandomSaturation", "RandomColorDegeneration", "RandomSharpness", "RandomGrayscale")]
+COLORS[-1] = ("RandomGrayscale", augmentation(factor=factor))
+
 # of integers below `high`
 INTEGERS = [
     ("CategoryEncoding", lambda c, high: {"num_tokens": high + c.int(0, 2), "output_mode": c.one(["multi_hot", "count", "one_hot"])}),
@@ -307,6 +358,8 @@ LAYERS = [
     ("Cropping2D", [3], channels_first(lambda c, s: {"cropping": pairs(2, 1)(c)})),
     ("UpSampling2D", [3], channels_first(lambda c, s: {"size": [c.int(1, 3), c.int(1, 2)], "interpolation": c.one(["nearest", "bilinear"])})),
     ("CenterCrop", [3], lambda c, s: {"height": c.int(1, s[0]), "width": c.int(1, s[1])}),
+    ("STFTSpectrogram", [2], lambda c, s: {"mode": c.one(["magnitude", "real", "imag", "psd", "log"]), "frame_length": c.int(2, 4), "frame_step": c.int(1, 3), "fft_length": 4,
+                                           **c.some({"window": None, "padding": "same", "periodic": True, "expand_dims": True}, 0.3)}),
     ("LSTM", [2], recurrent("LSTM")), ("GRU", [2], recurrent("GRU")), ("SimpleRNN", [2], recurrent("SimpleRNN")), ("RNN", [2], rnn),
     ("Bidirectional", [2], bidirectional), ("ConvLSTM1D", [3], conv_lstm(1)), ("ConvLSTM2D", [4], conv_lstm(2)), ("TimeDistributed", [2, 3, 4], time_distributed),
 ]

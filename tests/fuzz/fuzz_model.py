@@ -11,6 +11,8 @@ has them as "id.0", "id.1".
 """
 import numpy as np
 
+WORDS = ["", "a", "bad", "Bad!", "not bad", "good, good film", "the film", "ÜBER gut", "x  y z", "film-star"]
+
 
 def resolve(value, tensors=None):
     """The Python value that a value of a description stands for."""
@@ -141,6 +143,8 @@ def input_data(description, one, n):
         for row in a:
             row[r.integers(1, shape[1] + 1):] = 0
         return a
+    if kind == "words":
+        return np.array(WORDS)[r.integers(0, len(WORDS), shape)]
     if kind == "bool":
         return r.integers(0, 2, shape).astype("bool")
     if kind == "positive":

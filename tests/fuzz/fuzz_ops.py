@@ -4,7 +4,7 @@ import numpy as np
 
 from fuzz_layers import tensor, tensors_in
 
-X, POSITIVE, UNIT = "x", "positive", "unit"
+X, POSITIVE, UNIT, DEFINITE = "x", "positive", "unit", "definite"
 
 
 def plain(c, s):
@@ -131,6 +131,10 @@ OPS = [
     ("depthwise_conv", [3], [X], lambda c, s: ([kernel(2, 2, "c", 1)(c, s)], {"padding": "same"})),
     ("max_pool", [2, 3], [X], lambda c, s: ([c.int(1, 2)], {"padding": c.one(["same", "valid"])})), ("average_pool", [2, 3], [X], lambda c, s: ([2], {"strides": 1, "padding": c.one(["same", "valid"])})),
     ("image.resize", [3], [X], lambda c, s: ([{"$tuple": [c.int(1, 6), c.int(1, 6)]}], {"interpolation": c.one(["bilinear", "nearest", "bicubic"])})),
+    *[(name, range(2, 4), [DEFINITE], plain) for name in ("cholesky", "inv", "det", "slogdet", "eigvalsh", "pinv")],
+    ("linalg.solve", range(2, 4), [DEFINITE, DEFINITE], plain), ("solve_triangular", range(2, 4), [DEFINITE, DEFINITE], lambda c, s: ([], {"lower": c.chance(0.5)})),
+    ("linalg.norm", R, [X], lambda c, s: ([], {"axis": -1})), ("matrix_rank", range(2, 4), [DEFINITE], plain),
+    ("rfft", R, [X], plain), ("stft", [2], [X], lambda c, s: ([3, c.int(1, 2), 4], {"window": c.one(["hann", None])})),
     ("one_hot", R, ["int"], lambda c, s: ([c.int(2, 5)], {})), ("extract_sequences", [2], [X], lambda c, s: ([c.int(1, s[-1]), 1], {})),
     ("image.crop_images", [3], [X], lambda c, s: ([], {"top_cropping": 0, "left_cropping": 0, "target_height": max(1, s[0] - 1), "target_width": s[1]})),
     ("cast", R, ["int"], lambda c, s: (["float32"], {})), ("add", R, ["int"], lambda c, s: ([c.one([1, 1.5])], {})), ("multiply", R, ["int", X], plain), ("mod", R, ["int"], lambda c, s: ([3], {})),
@@ -165,6 +169,12 @@ def operand(g, kind, like, float_of):
         t = float_of()
         made = t and g.op("tanh", [tensor(t)])
         return made and g.op("multiply", [tensor(made[0]), 0.9])[0]
+    if kind == DEFINITE:  # x' x + 1 on the diagonal, of the last two axes
+        t = float_of()
+        turned = t and g.op("swapaxes", [tensor(t), -1, -2])
+        made = turned and g.op("matmul", [tensor(turned[0]), tensor(t)])
+        side = g.shape(t)[-1]
+        return made and g.op("add", [tensor(made[0]), {"$a": np.eye(side).tolist(), "dtype": "float32"}])[0]
     if kind == "bool":
         found = [t for t in g.pool if g.dtype(t) == "bool" and g.shape(t) == g.shape(like)]
         if found and c.chance(0.5):
