@@ -26,6 +26,7 @@ typedef struct codegen_options {
 typedef struct codegen_family {
     const char *name;
     bool f16, pairs;
+    int columns; /* of the register tile of products of f32 */
 } codegen_family;
 /* The one that would be compiled for. False with an error in d. */
 bool codegen_describe(const codegen_options *options, arena *a, codegen_family *out, diag *d);

@@ -51,7 +51,13 @@ static void build_dot(const cg *c, const ir_node *n, contraction *x)
     for (int i = 0; i < batch->ints.count; i++) add_size(x, ROLE_B, a->dim[batch->ints.item[i]]);
     for (int i = 0; i < k->ints.count; i++) add_size(x, ROLE_K, a->dim[k->ints.item[i]]);
     build_dot_side(x, &x->lhs, a, batch, k, ROLE_M);
-    build_dot_side(x, &x->rhs, b, ir_attr_find(n, ATTR_rhs_batch), ir_attr_find(n, ATTR_rhs_contracting), ROLE_N);
+    const ir_attr *panels = ir_attr_find(n, ATTR_panels);
+    if (panels) {
+        add_size(x, ROLE_N, ir_fixed(panels->i));
+        x->panels = b->dim[2].count;
+    } else {
+        build_dot_side(x, &x->rhs, b, ir_attr_find(n, ATTR_rhs_batch), ir_attr_find(n, ATTR_rhs_contracting), ROLE_N);
+    }
     for (int r = ROLE_B; r <= ROLE_N; r++) {
         for (int d = 0; d < x->count[r]; d++) x->out.dim[x->out.rank++] = dim_of((role)r, d);
     }

@@ -39,6 +39,7 @@ typedef struct contraction {
     ir_dim size[ROLE_COUNT][IR_MAX_RANK];
     contraction_side lhs, rhs, out;      /* out: without the dim of partial sums */
     int64_t splits;                      /* 0: none */
+    int64_t panels;                      /* columns of a panel of rhs, which then has no dims here; 0: none */
 } contraction;
 
 /* The contraction of c->body->main. */
@@ -104,9 +105,9 @@ typedef struct tile_form {
 } tile_form;
 cg_value cg_tile(cg *c, const tile_form *f, int rows);
 cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k cells each, b
- * [runs * k][nr]. */
-cg_value cg_tile_pointers(cg *c, bool pairs, int rows);
+/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k cells each, b's
+ * vectors of the runs * k cells of k lie `column` cells apart. */
+cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows);
 /* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */
 cg_value cg_tile_blocks(cg *c, const char *name, const tile_form *f, int rows);
 cg_value cg_tile_blocks_pointers(cg *c, const char *name, int rows);

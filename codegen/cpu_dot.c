@@ -17,6 +17,9 @@ enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 
  * multiple of SAME_SET cells apart: those fall on the same cache sets. */
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
+/* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
+enum { PANEL_ROWS = 32, PANEL_WORK = 1 << 20 };
+
 typedef struct blocking {
     const contraction *x;
     ir_dim size[ROLE_COUNT];
@@ -92,6 +95,16 @@ static void choose_positions(blocking *q)
     q->cells = cells_of(q, q->kc);
 }
 
+/* Panels that lie in memory cost a task nothing, so tasks may be as small as their dispatch allows. */
+static void choose_panel_blocks(const cg *c, blocking *q)
+{
+    const cg_target *t = c->target;
+    const int64_t k = base_max(q->size[ROLE_K].count, 1), rows = round_up(PANEL_ROWS, t->mr);
+    bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
+    q->nc = block_of(q->size[ROLE_N], base_max(PANEL_WORK / (2 * k * rows), 4 * t->nr), t->nr);
+    q->mc = base_min(q->mc, base_max(rows, PANEL_WORK / (2 * k * q->nc) / t->mr * t->mr));
+}
+
 static void choose(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
@@ -99,6 +112,7 @@ static void choose(const cg *c, blocking *q)
     q->mc = block_of(q->size[ROLE_M], BLOCK_M, t->mr);
     q->nc = block_of(q->size[ROLE_N], BLOCK_N, t->nr);
     ir_dim k = q->size[ROLE_K];
+    if (q->x->panels) choose_panel_blocks(c, q);
     choose_positions(q);
     q->rows = ROLE_M;
     if (q->size[ROLE_B].batch) q->rows = ROLE_B;
@@ -194,6 +208,16 @@ static void call_tile(cg *c, const blocking *q, cg_value left, cg_value *arg)
     cg_if_end(c, &whole, NULL);
 }
 
+/* The panel of columns from n on, number j of the block, at position k. */
+static cg_value panel_at(cg *c, const blocking *q, cg_value n, cg_value j, cg_value k)
+{
+    const contraction *x = q->x;
+    if (!x->panels) return cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->cells * c->target->nr)));
+    cg_value width = cg_i64(c, x->panels), before = cg_mul(c, cg_div(c, n, width), cg_dim(c, q->size[ROLE_K]));
+    cg_value at = cg_add(c, cg_mul(c, cg_add(c, before, k), width), cg_rem(c, n, width));
+    return cg_at(c, c->f32, c->binding[x->rhs.value].address, at);
+}
+
 /* All tiles of the block, for positions k .. k + length - 1. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value length)
 {
@@ -211,7 +235,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value k, cg_value l
     if (q->run) runs = cg_div(c, cg_add(c, length, cg_i64(c, q->run - 1)), cg_i64(c, q->run));
     cg_value cells = cg_pack_cells(c, q->x, q->pairs, k, positions);
     cg_value arg[] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
-                      cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->cells * nr))), cells, tile, more, runs};
+                      panel_at(c, q, columns.i, j, k), cells, tile, more, runs};
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), arg);
     cg_branch done;
     cg_if_begin(c, &done, last, 0, NULL);
@@ -234,7 +258,7 @@ static void run_block(cg *c, blocking *q, cg_value batch)
               .address = q->b, .room = q->cells * c->target->nr, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
-    cg_pack(c, &p);
+    if (!x->panels) cg_pack(c, &p);
     pack a = {.x = x, .side = &x->lhs, .role = ROLE_M, .width = c->target->mr, .row = q->begin[ROLE_M],
               .row_end = q->end[ROLE_M], .limit = cg_dim(c, q->size[ROLE_M]), .k = l.i, .length = length,
               .address = q->a, .room = q->a_room, .stride = q->stride, .pointers = q->run > 0, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
@@ -247,8 +271,10 @@ static void run_block(cg *c, blocking *q, cg_value batch)
 static cg_value tile_of(cg *c, const blocking *q, int rows)
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
-    if (q->run) return cg_tile_pointers(c, q->pairs, rows);
-    const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr, .column = nr, .pairs = q->pairs};
+    const int64_t column = q->x->panels ? q->x->panels : nr;
+    if (q->run) return cg_tile_pointers(c, column, q->pairs, rows);
+    const tile_form form = {
+        .row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr, .column = column, .pairs = q->pairs};
     return cg_tile(c, &form, rows);
 }
 
@@ -305,14 +331,14 @@ static bool take_pairs(const cg *c, contraction *x)
 void cg_dot_blocked(cg *c, const contraction *given)
 {
     contraction x = *given;
-    if (is_better_swapped(c, &x)) contraction_swap(&x);
+    if (!x.panels && is_better_swapped(c, &x)) contraction_swap(&x);
     contraction_order(&x);
     cg_kernel_begin(c);
     blocking q = {.x = &x, .pairs = take_pairs(c, &x)};
     choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
     q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
-    q.b = cg_scratch(c, 4 * round_up(q.nc * q.cells + slack, FLOATS_PER_LINE));
+    if (!x.panels) q.b = cg_scratch(c, 4 * round_up(q.nc * q.cells + slack, FLOATS_PER_LINE));
     q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : q.mc * q.nc, FLOATS_PER_LINE));
     q.tile_fn = tile_of(c, &q, (int)mr);
     q.rest = q.size[ROLE_M].batch ? 0 : (int)(q.size[ROLE_M].count % mr);
@@ -331,6 +357,7 @@ static bool is_blocked(const cg *c, const contraction *x)
 {
     ir_dtype t = cg_type(c, x->main)->dtype;
     if (!ir_dtype_is_float(t) || t == DTYPE_f64) return false;
+    if (x->panels) return true;
     ir_dim m = contraction_size(x, ROLE_M), n = contraction_size(x, ROLE_N), k = contraction_size(x, ROLE_K);
     if (!m.batch && m.count * 4 < c->target->mr) return n.batch || n.count >= 2 * c->target->nr;
     if (!n.batch && n.count * 8 < c->target->nr) return !k.batch && k.count >= 64 && n.count > 2;

@@ -62,13 +62,13 @@ cg_value cg_tile_positions(cg *c, int rows)
     return cg_tile(c, &form, rows);
 }
 
-cg_value cg_tile_pointers(cg *c, bool pairs, int rows)
+cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows)
 {
-    const char *name = arena_printf(&c->scratch, "tile_pointers%s_%d", pairs ? "_pairs" : "", rows);
+    const char *name = arena_printf(&c->scratch, "tile_pointers_%lld%s_%d", (long long)column, pairs ? "_pairs" : "", rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
     if (pairs && c->target->blocks) return cg_tile_blocks_pointers(c, name, rows);
-    int lanes = c->lanes, mr = c->target->mr, nr = c->target->nr, count = rows * nr / lanes;
+    int lanes = c->lanes, mr = c->target->mr, count = rows * c->target->nr / lanes;
     LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64};
     cg_helper h = cg_helper_begin(c, name, c->none, 6, param);
     cg_value table = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2);
@@ -81,9 +81,9 @@ cg_value cg_tile_pointers(cg *c, bool pairs, int rows)
         row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, at), 8);
     }
     cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, count, acc);
-    cg_value at[32], column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, nr));
+    cg_value at[32], cell = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, column));
     for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
-    tile_step(c, pairs, rows, at, cg_at(c, c->f32, b, column), acc);
+    tile_step(c, pairs, rows, at, cg_at(c, c->f32, b, cell), acc);
     cg_loop_end(c, &l, acc);
     cg_loop_end(c, &runs, acc);
     for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);

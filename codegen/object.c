@@ -177,7 +177,7 @@ bool codegen_describe(const codegen_options *options, arena *a, codegen_family *
     cg_platform p;
     if (!cg_platform_open(&p, a, options, d)) return false;
     const cg_target *t = p.target;
-    *out = (codegen_family){.name = t->name, .f16 = t->f16, .pairs = *t->pairs != '\0'};
+    *out = (codegen_family){.name = t->name, .f16 = t->f16, .pairs = *t->pairs != '\0', .columns = t->nr};
     return true;
 }
 

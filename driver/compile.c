@@ -334,9 +334,12 @@ static int compile_with(const options *o, emit_kind kind, passes_winograd winogr
     compilation c;
     begin(&c, o);
     if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
+    const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
+    codegen_family target;
+    if (!codegen_describe(&g, &c.arena, &target, &c.diag)) return finish(&c, false);
     if (!read_model(&c) || !read_weights(&c)) return finish(&c, false);
     const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
-                              .stop_after = o->stop_after, .time = o->time_passes, .winograd = winograd,
+                              .stop_after = o->stop_after, .time = o->time_passes, .winograd = winograd, .columns = target.columns,
                               .memory = memory->limit > 0 || memory->report ? memory : NULL};
     if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
     if (!explain(&c, &p)) return finish(&c, false);

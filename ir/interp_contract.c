@@ -62,6 +62,14 @@ static void set_term(dot_side *s, int64_t term)
     }
 }
 
+/* Column `column` of an operand in panels of `width` columns. */
+static void set_column(dot_side *s, int64_t column)
+{
+    const int64_t width = s->x->type.dim[2].count;
+    s->index[0] = column / width;
+    s->index[2] = column % width;
+}
+
 static void contract_dot_general(const interp *c)
 {
     const ir_type *out = &c->out->type;
@@ -78,7 +86,10 @@ static void contract_dot_general(const interp *c)
     do {
         const int64_t part = lead ? at[0] : 0, of = lead ? parts : 1;
         const int middle = set_kept(&a, at + lead, a.batch_count);
-        set_kept(&b, at + lead, middle);
+        if (ir_attr_find(c->node, ATTR_panels))
+            set_column(&b, at[lead + middle]);
+        else
+            set_kept(&b, at + lead, middle);
         interp_cell sum = zero_of(dtype);
         for (int64_t term = part * terms / of; term < (part + 1) * terms / of; term++) {
             set_term(&a, term);

@@ -69,6 +69,21 @@ static bool push_free(shape_call *c, const ir_type *t, unsigned bound)
     return true;
 }
 
+/* The right operand of a product in panels: its columns are one dim of the result. */
+static bool push_panels(shape_call *c, const ir_type *b, unsigned batch, unsigned contracted)
+{
+    const int64_t columns = ir_attr_int(&c->n, ATTR_panels, 0), most = INT64_MAX / 2;
+    if (b->dtype != DTYPE_f32 || ir_attr_find(&c->n, ATTR_splits))
+        return shape_problem(c, "panels: expected f32 without splits, found %s", shape_show(c, b));
+    if (b->rank != 3 || batch || contracted != 2u || b->dim[0].batch || b->dim[2].batch)
+        return shape_problem(c, "panels: expected [panels, contracted, columns], found %s", shape_show(c, b));
+    const int64_t count = b->dim[0].count, width = b->dim[2].count;
+    if (columns < 1 || width < 1 || count < 1 || count > most / width || columns > count * width ||
+        columns <= (count - 1) * width)
+        return shape_problem(c, "panels: %lld columns do not fill %s", (long long)columns, shape_show(c, b));
+    return shape_push_dim(c, ir_fixed(columns));
+}
+
 bool shape_rule_dot_general(shape_call *c)
 {
     const ir_type *a = shape_in(c, 0), *b = shape_in(c, 1);
@@ -88,7 +103,8 @@ bool shape_rule_dot_general(shape_call *c)
     for (int i = 0; i < count; i++) {
         if (!shape_push_dim(c, a->dim[batch[i]])) return false;
     }
-    return push_free(c, a, lhs | lhs_batch) && push_free(c, b, rhs | rhs_batch);
+    if (!push_free(c, a, lhs | lhs_batch)) return false;
+    return ir_attr_find(&c->n, ATTR_panels) ? push_panels(c, b, rhs_batch, rhs) : push_free(c, b, rhs | rhs_batch);
 }
 
 /* Where a layout text puts its two letters and the spatial dims. */

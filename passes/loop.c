@@ -1,5 +1,6 @@
 /* loop.c: makes scans ready for fuse. Each gets a body of its own, simplified as the graph around it was, and
- * its states start in memory that nobody else reads (`copy`), because the loop changes them there. Requires a
+ * its states start in memory that nobody else reads (`copy`), because the loop changes them there. What its products
+ * multiply by in every step is packed once (panels.c). Requires a
  * graph without kernels; leaves dead nodes in bodies only. */
 #include "passes/passes_private.h"
 
@@ -55,7 +56,7 @@ static bool rebuild_scan(rewrite *r, ir_module *m, ir_value v, const passes_opti
     ir_graph *body = prepare_body(m, r->from, &n, o, d);
     if (!body) return false;
     ir_attr *attr = arena_array(scratch, ir_attr, (size_t)n.attr_count + 1);
-    ir_value *in = arena_array(scratch, ir_value, (size_t)n.in_count + 1);
+    ir_value *in = arena_array(scratch, ir_value, (size_t)n.in_count + body->count + 2);
     r->to->origin = n.origin;
     for (int i = 0; i < n.attr_count; i++) {
         attr[i] = n.attr[i];
@@ -65,7 +66,11 @@ static bool rebuild_scan(rewrite *r, ir_module *m, ir_value v, const passes_opti
         in[i] = r->map[n.in[i]];
         if (i < carried) in[i] = ir_build_unary(r->to, OP_copy, in[i]);
     }
-    r->map[v] = ir_build(r->to, OP_scan, n.in_count, in, n.attr_count, attr, NULL);
+    int count = n.in_count;
+    if (o->columns > 0) count += passes_hoist_panels(r, &n, body, o->columns, scratch, in + n.in_count);
+    if (ir_scan_unit(&n) && count > n.in_count) in[count++] = in[n.in_count - 1]; /* `ends` is the last one */
+    r->to->origin = n.origin;
+    r->map[v] = ir_build(r->to, OP_scan, count, in, n.attr_count, attr, NULL);
     return true;
 }
 

@@ -25,6 +25,7 @@ typedef struct passes_options {
     const char *stop_after;  /* a pass or NULL */
     const char *only;        /* tests: comma-separated passes to run, in that order, instead of the pipeline */
     passes_winograd winograd;
+    int columns; /* of the target's products: what loops multiply by again and again is put in panels of so many; 0: not */
     const passes_memory *memory; /* NULL: no limit, no report */
     bool time;               /* print milliseconds per pass to stderr */
     FILE *log;               /* where print_after and time go; NULL: stderr */

@@ -21,6 +21,12 @@ void rewrite_begin(rewrite *r, ir_graph *g, arena *scratch);
 ir_value rewrite_copy(rewrite *r, ir_value v); /* v as it is, on the new operands; sets map[v] */
 void rewrite_end(rewrite *r);                  /* g becomes `to` */
 
+/* Moves what products of a scan's body multiply by in every step out of it, in panels of `width` columns (panels.c). body: of
+ * its copy; `around` has the scan's operands mapped. Returns how many operands the scan gets, into out_panels, which has
+ * room for one per node of the body. */
+int passes_hoist_panels(rewrite *around, const ir_node *scan, ir_graph *body, int width, arena *scratch,
+                        ir_value *out_panels);
+
 /* ---- small questions (rewrite.c) ------------------------------------------------------------------ */
 
 bool passes_is_splat(const ir_node *n);                     /* a constant stored as one element */

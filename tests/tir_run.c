@@ -3,6 +3,7 @@
  * A file holds IR text, comments that say what to do with it, and the result that is wanted:
  *   # pass: simplify,sweep     passes to run, in this order (none: only parse and print)
  *   # memory: BYTES@ROWS       the limit of pass remat
+ *   # columns: W               of the target's products
  *   # error: text              a diagnostic must contain this; then there is no `# expect`
  *   # expect                   the rest of the file is the module's print after the passes
  * --bless rewrites the part after `# expect`. Every file also checks that its print parses back. */
@@ -22,6 +23,7 @@ typedef struct run {
     size_t source_length; /* of what comes before `# expect` */
     const char *passes;   /* or NULL */
     passes_memory memory;
+    int columns;
     const char **error;
     size_t error_count, error_capacity;
 } run;
@@ -60,6 +62,7 @@ static void read_comments(run *r)
             r->memory.limit = strtoll(value, &rows, 10);
             r->memory.rows = *rows == '@' ? strtoll(rows + 1, NULL, 10) : 1;
         }
+        if ((value = read_comment(r, p, length, "# columns:"))) r->columns = atoi(value);
         if ((value = read_comment(r, p, length, "# error:"))) {
             arena_push(r->arena, r->error, r->error_count, r->error_capacity, value);
         }
@@ -116,7 +119,7 @@ static int bless(run *r, const text *print)
 
 static int run_module(run *r, ir_module *m, diag *d, bool to_bless)
 {
-    const passes_options options = {.verify = 1, .only = r->passes, .memory = r->memory.limit ? &r->memory : NULL};
+    const passes_options options = {.verify = 1, .only = r->passes, .columns = r->columns, .memory = r->memory.limit ? &r->memory : NULL};
     if (r->passes && !passes_run(m, &options, d)) {
         return r->error_count ? check_errors(r, d)
                               : (diag_print(d, stdout), complain(r, "a pass failed"));

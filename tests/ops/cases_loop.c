@@ -245,6 +245,21 @@ static const ops_case cases[] = {
      },
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 0),
          INTS(rhs_contracting, 0))},
+    /* the right operand lies in panels, the last of which is not full */
+    {.name = "dot_in_panels", .no_gradient = true, .op = OP_dot_general,
+     .in = {
+         {"f32[N,37]", -2, 2, 0, NULL},
+         {"f32[2,37,96]", -2, 2, 0, NULL},
+     },
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1),
+         INTS(rhs_contracting, 1), INT(panels, 103))},
+    {.name = "dot_in_panels_long", .no_gradient = true, .op = OP_dot_general,
+     .in = {
+         {"f32[N,2,1031]", -2, 2, 0, NULL},
+         {"f32[1,1031,96]", -2, 2, 0, NULL},
+     },
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 2),
+         INTS(rhs_contracting, 1), INT(panels, 40))},
     {.name = "dot_f16", .op = OP_dot_general,
      .in = {
          {"f16[N,3]", -2, 2, VALUES(-3, -0.0, 3, -1.5, 1.5, -0.5)},

@@ -77,8 +77,10 @@ static void build_module(trial *t, const ops_list *list)
 static bool load_module(trial *t)
 {
     diag d = {.arena = &t->arena};
-    const passes_options passes = {.level = t->level, .verify = 1};
     const codegen_options codegen = {.cpu = "native", .level = t->level, .threads = 1, .summary = ""};
+    codegen_family target;
+    if (!codegen_describe(&codegen, &t->arena, &target, &d)) return false;
+    const passes_options passes = {.level = t->level, .verify = 1, .columns = target.columns};
     const char *base = arena_printf(&t->arena, "./codegen_test_%ld", (long)getpid());
     const char *object = arena_printf(&t->arena, "%s.o", base);
     const char *library = arena_printf(&t->arena, "%s.so", base);

@@ -70,7 +70,7 @@ static void check_case(const ops_case *c, int level)
     setup s = {.c = c};
     diag d = {.arena = &a};
     build(&s, &a);
-    const passes_options options = {.level = level, .verify = 2};
+    const passes_options options = {.level = level, .verify = 2, .columns = 16};
     const size_t outputs = s.g->output_count;
     ir_array want[1 + OPS_MAX_IN], got[1 + OPS_MAX_IN];
     ir_interpret(s.g, &a, ops_case_rows(c), s.ports, s.variables, want);

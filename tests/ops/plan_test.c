@@ -64,7 +64,7 @@ static void check_case(const ops_case *c, int level)
 {
     attempt t = {0};
     diag d = {.arena = &t.arena};
-    const passes_options options = {.level = level, .verify = 2};
+    const passes_options options = {.level = level, .verify = 2, .columns = 16};
     build_graphs(&t, c);
     const bool good = passes_run(t.module[1], &options, &d);
     TEST_CHECK(good, "%s: refused", c->name);
