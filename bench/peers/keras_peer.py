@@ -29,7 +29,6 @@ y = r.integers(0, classes, (batch, *y_shape)).astype(y_dtype)
 if tensorflow:
     x, y = tf.constant(x), tf.constant(y)
     batches = iter(tf.data.Dataset.from_tensors((x, y)).repeat())
-    inputs = iter(tf.data.Dataset.from_tensors((x,)).repeat())
     m.make_train_function()
     m.make_predict_function()
 
@@ -37,7 +36,7 @@ if tensorflow:
         float(m.train_function(batches)["loss"])
 
     def infer():
-        m.predict_function(inputs)
+        m.predict_function([(x,)])
 else:
 
     def train():
