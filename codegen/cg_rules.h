@@ -69,6 +69,7 @@ cg_value cg_math_sin(cg *c, cg_value x);
 cg_value cg_math_cos(cg *c, cg_value x);
 cg_value cg_math_tan(cg *c, cg_value x);
 cg_value cg_math_digamma(cg *c, cg_value x);
+cg_value cg_math_trigamma(cg *c, cg_value x);
 
 /* nest_*.c */
 void cg_nest_reduce_window(cg *c);

@@ -258,7 +258,7 @@ cg_value cg_math_tan(cg *c, cg_value x) /* 4 ulp while |x| < 1e9 */
     return cg_fdiv(c, sine_in(c, quadrant, r), sine_in(c, next, r));
 }
 
-/* ---- digamma -------------------------------------------------------------------------------- */
+/* ---- digamma, trigamma ---------------------------------------------------------------------- */
 
 /* Reflected to x > 0, moved above 10 by the recurrence, then the asymptotic series. Poles give NaN. */
 cg_value cg_math_digamma(cg *c, cg_value x)
@@ -282,4 +282,25 @@ cg_value cg_math_digamma(cg *c, cg_value x)
     value = cg_select(c, negative, cg_fsub(c, value, mirrored), value);
     cg_value pole = cg_and(c, cg_fcmp(c, LLVMRealOLE, x, zero), cg_fcmp(c, LLVMRealOEQ, turn, zero));
     return cg_select(c, pole, number(c, x, NAN), value);
+}
+
+/* As digamma; poles give infinity. */
+cg_value cg_math_trigamma(cg *c, cg_value x)
+{
+    static const double series[] = {5.0 / 66, -1.0 / 30, 1.0 / 42, -1.0 / 30, 1.0 / 6};
+    const double pi = 3.14159265358979323846;
+    cg_value one = number(c, x, 1), zero = number(c, x, 0);
+    cg_value negative = cg_fcmp(c, LLVMRealOLT, x, zero);
+    cg_value y = cg_select(c, negative, cg_fsub(c, one, x), x), sum = zero;
+    for (int i = 0; i < 10; i++) {
+        cg_value low = cg_fcmp(c, LLVMRealOLT, y, number(c, x, 10));
+        sum = cg_select(c, low, cg_fadd(c, sum, cg_fdiv(c, one, cg_fmul(c, y, y))), sum);
+        y = cg_select(c, low, cg_fadd(c, y, one), y);
+    }
+    cg_value inverse = cg_fdiv(c, one, y), r = cg_fmul(c, inverse, inverse);
+    cg_value tail = cg_fmul(c, cg_fmul(c, r, inverse), polynomial(c, r, countof(series), series));
+    cg_value value = cg_fadd(c, sum, cg_fadd(c, cg_fma(c, r, number(c, x, 0.5), inverse), tail));
+    cg_value turn = cg_fsub(c, x, unary(c, "llvm.floor", x));
+    cg_value root = cg_fdiv(c, number(c, x, pi), cg_math_sin(c, cg_fmul(c, turn, number(c, x, pi))));
+    return cg_select(c, negative, cg_fsub(c, cg_fmul(c, root, root), value), value);
 }

@@ -36,6 +36,7 @@ MATH(tan, tan)
 MATH(erf, erf)
 MATH(erf_inv, erf_inv)
 MATH(digamma, digamma)
+MATH(trigamma, trigamma)
 
 #define LIBM(name, count)                                                                                    \
     static cg_value map_##name(cg *c, const cg_step *s)                                                      \

@@ -363,6 +363,8 @@ static const activation *find_activation(const char *name)
     return NULL;
 }
 
+bool fe_activation_is_known(const char *name) { return find_activation(name) != NULL; }
+
 /* A layer in the place of an activation brings fields of its own. */
 static bool is_known_field(fe *f, const activation *a, const char *key)
 {

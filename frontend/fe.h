@@ -273,6 +273,7 @@ ir_value fe_logits_find(const fe_lower *l, ir_value value); /* IR_NONE: not such
 
 /* Activations by Keras name or object (activations.c): a record, or NULL for linear. */
 bool fe_activation_check(fe *f, const ir_record *activation, const json_at *at);
+bool fe_activation_is_known(const char *name);
 ir_value fe_activation_build(fe_lower *l, const ir_record *activation, ir_value x);
 /* Regularizers (regularizers.c): the scalar penalty of w. */
 bool fe_regularizer_check(fe *f, const ir_record *r, const json_at *at);

@@ -24,6 +24,9 @@ typedef struct fe_weight_config {
 /* Fields <weight>_initializer, _regularizer and _constraint; `initializer` names the default. */
 bool fe_weight_config_read(fe_config *c, const char *weight, const char *initializer, fe_weight_config *out);
 bool fe_activation_read(fe_config *c, const char *key, const ir_record **out); /* NULL: linear */
+/* The same of a layer without inner layers, field "activation". A layer that is no function of an activation's name, as one
+ * with weights, becomes its only child, and *out is NULL. */
+bool fe_activation_or_layer_read(fe_config *c, fe_layer *layer, const ir_record **out);
 /* A count of units, filters, steps: 1 .. 2^31 - 1. `otherwise` 0: the field must be there. */
 bool fe_size_read(fe_config *c, const char *key, int64_t otherwise, int64_t *out);
 /* One for all or `count` numbers, least .. 2^24. */
@@ -63,6 +66,9 @@ bool fe_refuse(fe_lower *l, fe_layer *layer, const char *what); /* "<what> is no
 ir_type fe_type(fe_lower *l, ir_value v);                       /* a copy, for builders that add nodes */
 
 /* ---- graph idioms (layers_build.c) ------------------------------------------------------- */
+
+/* fe_finish of what fe_activation_or_layer_read read, on y (IR_NONE: false). */
+bool fe_activation_finish(fe_lower *l, fe_layer *layer, const ir_record *activation, ir_value y, fe_value *out);
 
 /* ---- low-rank adaptation (layers_lora.c) -------------------------------------------------- */
 

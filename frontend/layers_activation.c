@@ -18,14 +18,14 @@ static bool call_activation(fe_lower *l, fe_layer *layer, const fe_args *args, f
 {
     fe_tensor x;
     if (!fe_input_get(l, layer, args, 0, IR_MAX_RANK, &x)) return false;
-    return fe_finish(l, fe_activation_build(l, layer->state, x.value), IR_NONE, out);
+    return fe_activation_finish(l, layer, layer->state, x.value, out);
 }
 
 bool fe_read_activation(fe *f, fe_layer *layer, fe_config *c)
 {
     const ir_record *r = NULL;
     (void)f;
-    if (!fe_activation_read(c, "activation", &r)) return false;
+    if (!fe_activation_or_layer_read(c, layer, &r)) return false;
     layer->state = (void *)(uintptr_t)r;
     return fe_config_done(c);
 }

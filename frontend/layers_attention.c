@@ -249,23 +249,27 @@ typedef struct equation {
     int axes;
 } equation;
 
-static bool make_equation(fe_lower *l, fe_layer *layer, int rank, equation *e)
+/* Attention axes count in the projected query, so the last but one is that of the heads. The fused operation knows
+ * no axes: it always attends over the steps. */
+static bool make_equation(fe_lower *l, fe_layer *layer, int rank, bool fused, equation *e)
 {
     const attention_state *s = layer->state;
-    int64_t axes[FE_MAX_AXES];
-    e->axes = s->axes_count > 0 ? s->axes_count : rank - 3;
+    int64_t axes[FE_MAX_AXES], sorted[FE_MAX_AXES];
+    const bool given = s->axes_count > 0 && !fused;
+    e->axes = given ? s->axes_count : rank - 3;
     for (int i = 0; i < e->axes; i++) {
-        axes[i] = s->axes_count == 0 ? i + 1 : s->axes[i] < 0 ? s->axes[i] + rank - 1 : s->axes[i];
-        if (axes[i] < 1 || axes[i] > rank - 3) {
-            return fe_layer_error(l->fe, layer, "expected attention axes in 1 .. %d, found %lld", rank - 3,
+        axes[i] = !given ? i + 1 : s->axes[i] < 0 ? s->axes[i] + rank - 1 : s->axes[i];
+        if (axes[i] < 1 || axes[i] > rank - 2) {
+            return fe_layer_error(l->fe, layer, "expected attention axes in 1 .. %d, found %lld", rank - 2,
                                   (long long)s->axes[i]);
         }
+        sorted[i] = axes[i];
     }
-    if (!fe_axes_resolve(l, layer, rank, 1, e->axes, axes)) return false;
+    if (!fe_axes_resolve(l, layer, rank, 1, e->axes, sorted)) return false;
     if (rank + e->axes - 1 > IR_MAX_RANK) return fe_refuse(l, layer, "attention over so many axes");
     int batch = 0, at = 0, next = 0;
     for (int d = 0; d < rank; d++) {
-        const bool attends = next < e->axes && axes[next] == d;
+        const bool attends = next < e->axes && sorted[next] == d;
         if (attends) next++;
         e->query[d] = (char)('a' + d);
         e->key[d] = (char)(attends ? 'a' + rank + next - 1 : 'a' + d);
@@ -430,9 +434,9 @@ static bool call_attention(fe_lower *l, fe_layer *layer, const fe_args *args, fe
     if (!project(l, s->value, in.value.value, s->key_heads, s->value_dim, &qkv[2])) return false;
     qkv[1] = repeat_heads(l, qkv[1], s->heads / s->key_heads);
     qkv[2] = repeat_heads(l, qkv[2], s->heads / s->key_heads);
-    if (!make_equation(l, layer, fe_type(l, qkv[0]).rank, &e) || !check_shapes(l, layer, qkv, &e))
-        return false;
-    const bool fused = !l->fe->keras2 && s->dropout == 0 && !in.return_scores && fe_type(l, qkv[0]).rank == 4;
+    const int rank = fe_type(l, qkv[0]).rank;
+    const bool fused = !l->fe->keras2 && s->dropout == 0 && !in.return_scores && rank == 4;
+    if (!make_equation(l, layer, rank, fused, &e) || !check_shapes(l, layer, qkv, &e)) return false;
     if (!build_weights(l, layer, qkv, &e, mask, fused, &weights)) return false;
     const ir_value dropped = l->training ? fe_dropout_build(l, weights, s->dropout, NULL, &s->seed) : weights;
     if (dropped == IR_NONE) return false;

@@ -47,6 +47,15 @@ bool fe_finish(fe_lower *l, ir_value value, ir_value mask, fe_value *out)
     return true;
 }
 
+bool fe_activation_finish(fe_lower *l, fe_layer *layer, const ir_record *activation, ir_value y, fe_value *out)
+{
+    fe_tensor x = {y, IR_NONE};
+    if (y == IR_NONE) return false;
+    if (layer->child_count > 0)
+        return fe_call_tensor(l, layer->child[0], x, &x) && fe_finish(l, x.value, IR_NONE, out);
+    return fe_finish(l, fe_activation_build(l, activation, y), IR_NONE, out);
+}
+
 ir_value fe_bias_add(fe_lower *l, ir_value x, ir_value bias, int axis)
 {
     const ir_type shape = fe_type(l, x);

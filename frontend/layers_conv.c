@@ -44,9 +44,9 @@ static bool read_window(fe_config *c, conv_state *s, bool causal)
     return ok;
 }
 
-static bool read_rest(fe_config *c, conv_state *s)
+static bool read_rest(fe_config *c, fe_layer *layer, conv_state *s)
 {
-    bool ok = fe_activation_read(c, "activation", &s->activation);
+    bool ok = fe_activation_or_layer_read(c, layer, &s->activation);
     ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
     return fe_config_done(c) && ok;
@@ -83,7 +83,7 @@ bool fe_read_conv(fe *f, fe_layer *layer, fe_config *c)
                       (long long)s->window.groups);
     }
     ok = ok && check_dilation(c, s);
-    return read_rest(c, s) && ok;
+    return read_rest(c, layer, s) && ok;
 }
 
 bool fe_read_conv_transpose(fe *f, fe_layer *layer, fe_config *c)
@@ -103,7 +103,7 @@ bool fe_read_conv_transpose(fe *f, fe_layer *layer, fe_config *c)
     }
     fe_config_ignore(c, "groups");
     ok = ok && check_dilation(c, s);
-    return read_rest(c, s) && ok;
+    return read_rest(c, layer, s) && ok;
 }
 
 bool fe_read_depthwise_conv(fe *f, fe_layer *layer, fe_config *c)
@@ -113,7 +113,7 @@ bool fe_read_depthwise_conv(fe *f, fe_layer *layer, fe_config *c)
     ok = read_window(c, s, false) && ok;
     ok = fe_weight_config_read(c, "depthwise", "glorot_uniform", &s->weight) && ok;
     fe_config_ignore(c, "groups kernel_initializer kernel_regularizer kernel_constraint");
-    return read_rest(c, s) && ok;
+    return read_rest(c, layer, s) && ok;
 }
 
 bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
@@ -125,7 +125,7 @@ bool fe_read_separable_conv(fe *f, fe_layer *layer, fe_config *c)
     ok = fe_weight_config_read(c, "depthwise", "glorot_uniform", &s->weight) && ok;
     ok = fe_weight_config_read(c, "pointwise", "glorot_uniform", &s->pointwise) && ok;
     fe_config_ignore(c, "groups kernel_initializer kernel_regularizer kernel_constraint");
-    return read_rest(c, s) && ok;
+    return read_rest(c, layer, s) && ok;
 }
 
 /* ---- geometry ---------------------------------------------------------------------------- */
@@ -204,7 +204,7 @@ static bool finish(fe_lower *l, fe_layer *layer, const conv_state *s, ir_value y
         if (bias == IR_NONE) return false;
         y = fe_bias_add(l, y, bias, axis);
     }
-    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+    return fe_activation_finish(l, layer, s->activation, y, out);
 }
 
 static fe_shape shape_kernel(const fe_conv *s, int64_t a, int64_t b)

@@ -48,7 +48,7 @@ bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
     layer->state = s;
     bool ok = fe_size_read(c, "units", 0, &s->units);
     ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
-    ok = fe_activation_read(c, "activation", &s->activation) && ok;
+    ok = fe_activation_or_layer_read(c, layer, &s->activation) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
     ok = ok && fe_lora_read(c, layer, &s->kernel, false, &s->lora);
@@ -76,7 +76,7 @@ bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
     if (kernel == IR_NONE) return false;
     y = ir_build_dot(l->g, y, kernel);
     if (s->use_bias) y = fe_bias_add(l, y, bias, t.rank - 1);
-    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+    return fe_activation_finish(l, layer, s->activation, y, out);
 }
 
 /* ---- Embedding --------------------------------------------------------------------------- */

@@ -129,7 +129,7 @@ bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
     fe_einsum_dense *s = arena_new(f->arena, fe_einsum_dense);
     layer->state = s;
     if (!read_equation(f, c, s) || !read_output_shape(f, c, s) || !read_bias_axes(f, c, s)) return false;
-    bool ok = fe_activation_read(c, "activation", &s->activation);
+    bool ok = fe_activation_or_layer_read(c, layer, &s->activation);
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
     ok = ok && fe_lora_read(c, layer, &s->kernel, true, &s->lora);
@@ -299,5 +299,5 @@ bool fe_call_einsum_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_
     const ir_value operand[2] = {ir_build_convert(l->g, x.value, layer->compute_dtype), kernel};
     ir_value y = fe_einsum_build(l, e.input, s->weight, e.output, operand);
     if (bias != IR_NONE) y = ir_build_binary(l->g, OP_add, y, bias);
-    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+    return fe_activation_finish(l, layer, s->activation, y, out);
 }

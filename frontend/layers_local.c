@@ -46,7 +46,7 @@ bool fe_read_locally_connected(fe *f, fe_layer *layer, fe_config *c)
     s->same = choice == 1;
     ok = fe_channels_first_read(c, &s->channels_first) && ok;
     ok = fe_config_int_or(c, "implementation", 1, 1, &s->implementation) && ok;
-    ok = fe_activation_read(c, "activation", &s->activation) && ok;
+    ok = fe_activation_or_layer_read(c, layer, &s->activation) && ok;
     ok = fe_config_bool_or(c, "use_bias", true, &s->use_bias) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
@@ -238,5 +238,5 @@ bool fe_call_locally_connected(fe_lower *l, fe_layer *layer, const fe_args *args
     if (y == IR_NONE) return false;
     if (s->use_bias) y = add_bias(l, layer, &a, y);
     if (y == IR_NONE) return false;
-    return fe_finish(l, fe_activation_build(l, s->activation, y), IR_NONE, out);
+    return fe_activation_finish(l, layer, s->activation, y, out);
 }

@@ -31,6 +31,15 @@ bool fe_weight_config_read(fe_config *c, const char *weight, const char *initial
     return ok;
 }
 
+/* Softmax over several axes is no function of an activation's name. */
+static bool is_layer(fe *f, const cJSON *j)
+{
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(j, "class_name");
+    const cJSON *axis = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(j, "config"), "axis");
+    if (!cJSON_IsObject(j) || !cJSON_IsString(name) || fe_layer_class_find(name->valuestring) == NULL) return false;
+    return cJSON_IsArray(axis) || !fe_activation_is_known(fe_snake_case(f, name->valuestring));
+}
+
 bool fe_activation_read(fe_config *c, const char *key, const ir_record **out)
 {
     const json_at at = fe_key(c, key);
@@ -38,9 +47,29 @@ bool fe_activation_read(fe_config *c, const char *key, const ir_record **out)
     *out = NULL;
     if (!fe_config_object(c, key, &r)) return false;
     if (r == NULL || strcmp(r->name, "linear") == 0) return true;
+    if (is_layer(c->fe, fe_config_item(c, key)))
+        return fe_error(c->fe, &at, "expected a function, found the layer %s, which is supported as an activation of "
+                                    "Dense, EinsumDense and convolutions alone; use one without weights, as LeakyReLU",
+                        cJSON_GetObjectItemCaseSensitive(fe_config_item(c, key), "class_name")->valuestring);
     if (!fe_activation_check(c->fe, r, &at)) return false;
     *out = r;
     return true;
+}
+
+bool fe_activation_or_layer_read(fe_config *c, fe_layer *layer, const ir_record **out)
+{
+    fe *f = c->fe;
+    const json_at at = fe_key(c, "activation");
+    const cJSON *j = fe_config_item(c, "activation");
+    if (!is_layer(f, j)) return fe_activation_read(c, "activation", out);
+    /* One that Keras builds where it reads it has a path of its own. */
+    const bool built = cJSON_IsObject(cJSON_GetObjectItemCaseSensitive(j, "build_config"));
+    const char *h5 = arena_printf(f->arena, "%s/activation", layer->h5);
+    *out = NULL;
+    layer->child = arena_new(f->arena, fe_layer *);
+    layer->child[0] = fe_layer_read(f, j, &at, built ? NULL : layer->path, h5);
+    layer->child_count = 1;
+    return layer->child[0] != NULL;
 }
 
 bool fe_size_read(fe_config *c, const char *key, int64_t otherwise, int64_t *out)

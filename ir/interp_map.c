@@ -66,6 +66,19 @@ static double digamma(double x)
                 r * (1.0 / 120 - r * (1.0 / 252 - r * (1.0 / 240 - r * (1.0 / 132)))));
 }
 
+/* Poles at 0, -1, -2 ... give infinity. */
+static double trigamma(double x)
+{
+    double sum = 0;
+    if (x <= 0 && x == floor(x)) return INFINITY;
+    if (x < 0) return pow(PI / sin(PI * x), 2) - trigamma(1 - x);
+    for (; x < 10; x++) {
+        sum += 1 / (x * x);
+    }
+    const double r = 1 / (x * x); /* the asymptotic series: Bernoulli numbers */
+    return sum + 1 / x + r / 2 + r / x * (1.0 / 6 - r * (1.0 / 30 - r * (1.0 / 42 - r * (1.0 / 30 - r * (5.0 / 66)))));
+}
+
 static double nearest_even(double x)
 {
     const double down = floor(x), rest = x - down;
@@ -108,6 +121,7 @@ FLOAT_1(erf, erf(x))
 FLOAT_1(erf_inv, erf_inverse(x))
 FLOAT_1(lgamma, lgamma(x))
 FLOAT_1(digamma, digamma(x))
+FLOAT_1(trigamma, trigamma(x))
 
 static interp_cell map_atan2(const map_step *s)
 {

@@ -117,6 +117,12 @@ RULE(lgamma)
     adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_digamma, n->in[0])));
 }
 
+RULE(digamma)
+{
+    UNUSED;
+    adj_add(c, n->in[0], adj_mul(c, dy, adj_unary(c, OP_trigamma, n->in[0])));
+}
+
 RULE(convert)
 {
     UNUSED;

@@ -27,6 +27,31 @@ def join(parts):
 
 # ------------------------------------------------------------------ layers
 
+@case("coverage", "layers_as_activations", n=5, batch=2, jax=False)
+def _(d):
+    i, s, w = I((5,), name="i"), I((5, 4), name="s"), I((4, 5, 2), name="w")
+    shared = L.Dense(4, activation=L.BatchNormalization())
+    parts = [L.Dense(4, activation=L.PReLU(alpha_initializer="ones", alpha_regularizer="l2"))(i), shared(s), shared(L.Dense(4)(s)),
+             L.Conv1D(3, 2, activation=L.PReLU(shared_axes=[1]))(s), L.Conv2DTranspose(2, 2, activation=L.Dense(2, "tanh"))(w),
+             L.SeparableConv2D(3, 2, activation=L.Softmax(axis=[1, 2]))(w), L.Activation(L.LayerNormalization())(s),
+             L.EinsumDense("abc,cd->abd", (5, 3), activation=L.PReLU(trainable=False))(s),
+             L.Dense(3, activation=L.PReLU(), trainable=False)(i), L.Dense(4, activation=L.Dropout(0.3, seed=4))(i)]
+    m = make([i, s, w], L.Dense(2)(join(parts)), O.SGD(0.02))
+    m([np.zeros((2, *t.shape[1:]), "float32") for t in m.inputs])  # makes the weights of the activations
+    return m, {"i": d.f(5), "s": d.f(5, 4), "w": d.f(4, 5, 2)}, d.f(2)
+
+
+@case("coverage", "attention_axes", n=5, batch=2, jax=False)
+def _(d):
+    s, w, m = I((3, 4), name="s"), I((3, 2, 4), name="w"), I((2, 3, 3), dtype="bool", name="m")
+    x, y = L.Dense(4)(s), L.Dense(4)(w)
+    heads = lambda axes, t, **kw: L.MultiHeadAttention(2, 3, attention_axes=axes)(t, t, **kw)
+    parts = [heads(3, y), heads(-1, y), heads((2, 1), y), heads((1, 3), y), heads(2, x), heads(1, y, attention_mask=m),
+             L.MultiHeadAttention(2, 3, attention_axes=2, dropout=0.3, seed=2)(x, x)]
+    return (make([s, w, m], L.Dense(2)(join(parts)), O.SGD(0.02)),
+            {"s": d.f(3, 4), "w": d.f(3, 2, 4), "m": d.bin(2, 3, 3).astype(bool) | np.eye(3, dtype=bool)}, d.f(2))
+
+
 @case("coverage", "layers_3d", n=5, batch=2)
 def _(d):
     i = I((3, 4, 3, 2))
