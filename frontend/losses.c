@@ -184,11 +184,11 @@ static bool merge_masks(fe_lower *l, const fe_loss *loss, const fe_values *v, ir
     return true;
 }
 
-static ir_value divide_sum(ir_graph *g, const fe_loss *loss, ir_value sum, ir_value divisor)
+/* never_empty: the divisor counts rows, of which a batch has some. */
+static ir_value divide_sum(ir_graph *g, bool never_empty, ir_value sum, ir_value divisor)
 {
     if (divisor == IR_NONE) return sum;
-    return loss->reduction == REDUCTION_mean ? ir_build_binary(g, OP_divide, sum, divisor)
-                                             : fe_math_divide_no_nan(g, sum, divisor);
+    return never_empty ? ir_build_binary(g, OP_divide, sum, divisor) : fe_math_divide_no_nan(g, sum, divisor);
 }
 
 bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask,
@@ -212,12 +212,13 @@ bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_val
     if (mean && ir_type_of(g, values)->rank > 0) divisor = fe_math_count(g, values);
     if (loss->reduction == REDUCTION_weighted_mean && ir_type_of(g, values)->rank > 0)
         divisor = weight == IR_NONE ? fe_math_count(g, values) : fe_math_sum_all(g, weight);
-    *out = divide_sum(g, loss, fe_math_sum_all(g, values), divisor);
+    const bool never_empty = mean && (divisor == IR_NONE || ir_type_of(g, values)->dim[0].batch < UNIT_values);
+    *out = divide_sum(g, never_empty, fe_math_sum_all(g, values), divisor);
     if (v->add_gradient != NULL && l->training) {
         const ir_type *t = ir_type_of(g, values);
         ir_value share = weight == IR_NONE ? ir_build_fill(g, *t, 1) : weight;
         if (divisor != IR_NONE) divisor = fe_math_spread(g, divisor, t);
-        *out = v->add_gradient(v, *out, divide_sum(g, loss, share, divisor));
+        *out = v->add_gradient(v, *out, divide_sum(g, never_empty, share, divisor));
     }
     return true;
 }

@@ -124,7 +124,9 @@ static bool add_activity_penalty(fe_lower *l, const fe_layer *layer, const fe_va
     ir_value penalty = fe_regularizer_build(l, layer->activity_regularizer, v->tensor.value);
     if (penalty == IR_NONE) return false;
     if (ir_type_of(l->g, v->tensor.value)->rank > 0) {
-        ir_value rows = ir_build_dimension_size(l->g, v->tensor.value, 0);
+        const bool is_ragged = fe_ragged_is(l, v->tensor.value);
+        const ir_value by_row = is_ragged ? fe_ragged_part(l, v->tensor.value, RAGGED_ends) : v->tensor.value;
+        ir_value rows = ir_build_dimension_size(l->g, by_row, 0);
         rows = ir_build_convert(l->g, rows, ir_type_of(l->g, penalty)->dtype);
         penalty = ir_build_binary(l->g, OP_divide, penalty, rows);
     }

@@ -147,8 +147,7 @@ static bool expand_value(fe_lower *l, fe_layer *layer, ir_value like, const fe_v
     }
     if (v->kind != FE_TENSOR) return true;
     const ir_type t = fe_type(l, v->tensor.value);
-    if (v->tensor.mask != IR_NONE)
-        return fe_layer_error(l->fe, layer, "masks of ragged rows are not supported: they have no padding to be hidden");
+    if (v->tensor.mask != IR_NONE && unit_of(l, v->tensor.mask)) out->tensor.mask = insert_step(l, v->tensor.mask);
     if (unit_of(l, v->tensor.value)) {
         if (t.rank == IR_MAX_RANK) return fe_refuse(l, layer, "so many dims of ragged rows");
         out->tensor.value = insert_step(l, take_unit(l, v->tensor.value, unit_of(l, like)));
@@ -166,6 +165,7 @@ static void collapse_value(fe_lower *l, fe_value *v)
     for (int i = 0; i < v->count; i++) collapse_value(l, &v->item[i]);
     if (v->kind != FE_TENSOR || !unit_of(l, v->tensor.value)) return;
     v->tensor.value = drop_step(l, v->tensor.value);
+    if (v->tensor.mask != IR_NONE && unit_of(l, v->tensor.mask)) v->tensor.mask = drop_step(l, v->tensor.mask);
 }
 
 static ir_value find_ragged(fe_lower *l, const fe_value *v)
@@ -197,11 +197,22 @@ static bool get_values(fe_lower *l, fe_layer *layer, const fe_args *args, int ra
 {
     if (!fe_input_get(l, layer, args, 1, IR_MAX_RANK, out)) return false;
     const ir_type t = fe_type(l, out->value);
-    if (out->mask != IR_NONE)
-        return fe_layer_error(l->fe, layer, "masks of ragged rows are not supported: they have no padding to be hidden");
     return rank < 0 || t.rank == rank ||
            fe_layer_error(l->fe, layer, "expected ragged rows of values of rank %d, found %s", rank - 1,
                           fe_shape_show(l->fe, &t));
+}
+
+/* The mean of the values that are not hidden, no number where all are. */
+static ir_value build_masked_mean(fe_lower *l, fe_tensor x)
+{
+    const ir_type t = fe_type(l, x.value);
+    const int64_t first = 0;
+    const ir_value flags = ir_build_convert(l->g, x.mask, t.dtype);
+    const ir_value wide = ir_build_broadcast_in_dim(l->g, flags, &t, &first);
+    const ir_value sum = fe_ragged_reduce(l, "add", ir_build_binary(l->g, OP_multiply, x.value, wide));
+    const ir_type rows = fe_type(l, sum);
+    const ir_value count = ir_build_broadcast_in_dim(l->g, fe_ragged_reduce(l, "add", flags), &rows, &first);
+    return ir_build_binary(l->g, OP_divide, sum, count);
 }
 
 static bool call_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
@@ -210,7 +221,8 @@ static bool call_pool(fe_lower *l, fe_layer *layer, const fe_args *args, fe_valu
     fe_tensor x;
     if (!get_values(l, layer, args, 2, &x)) return false;
     if (s->channels_first) return fe_refuse(l, layer, "ragged rows with the channels first");
-    const ir_value y = fe_ragged_reduce(l, s->maximum ? "maximum" : "mean", x.value);
+    const bool is_masked = x.mask != IR_NONE && !s->maximum; /* Keras's maximum does not look at it */
+    const ir_value y = is_masked ? build_masked_mean(l, x) : fe_ragged_reduce(l, s->maximum ? "maximum" : "mean", x.value);
     return fe_finish(l, s->keep_dims ? insert_step(l, y) : y, IR_NONE, out);
 }
 
@@ -298,11 +310,28 @@ static bool call_as_is(fe_lower *l, fe_layer *layer, const fe_args *args, fe_val
     return layer->class->call(l, layer, args, out);
 }
 
-static bool call_embedding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
+/* Numbers stay ragged; encodings of a row's numbers are the sums of those of its values. */
+static bool call_encoding(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
-    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(layer->config, "mask_zero")))
-        return fe_layer_error(l->fe, layer, "mask_zero is not for ragged rows: they have no padding to be hidden");
-    return call_by_value(l, layer, args, out);
+    const cJSON *mode = cJSON_GetObjectItemCaseSensitive(layer->config, "output_mode");
+    const bool is_category = strcmp(layer->class->name, "CategoryEncoding") == 0;
+    const char *name = cJSON_IsString(mode) ? mode->valuestring : is_category ? "multi_hot" : "int";
+    const bool flags = strcmp(name, "multi_hot") == 0 || strcmp(name, "binary") == 0;
+    fe_args expanded;
+    fe_tensor x;
+    if (strcmp(name, "int") == 0) return call_by_value(l, layer, args, out);
+    if (!get_values(l, layer, args, 1, &x)) return false;
+    if (strcmp(name, "one_hot") == 0) return fe_refuse(l, layer, "output_mode \"one_hot\" with ragged rows");
+    if (cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(layer->config, "sparse")))
+        return fe_refuse(l, layer, "a sparse result of ragged rows");
+    if (fe_args_find(args, 1, "count_weights")) return fe_refuse(l, layer, "weights of ragged rows");
+    expanded.kwarg = args->kwarg;
+    if (!expand_value(l, layer, x.value, &args->arg, &expanded.arg)) return false;
+    if (!layer->class->call(l, layer, &expanded, out)) return false;
+    ir_value y = fe_ragged_reduce(l, "add", out->tensor.value);
+    const ir_dtype dtype = fe_type(l, y).dtype;
+    if (flags) y = ir_build_binary(l->g, OP_minimum, y, ir_build_scalar(l->g, dtype, 1));
+    return fe_finish(l, y, IR_NONE, out);
 }
 
 /* A noise shape says which elements share a draw; the steps' are always drawn apart here. */
@@ -328,7 +357,12 @@ static const struct layer_rule {
     {"TimeDistributed", call_time_distributed},
     {"GlobalAveragePooling1D", call_pool},
     {"GlobalMaxPooling1D", call_pool},
-    {"Embedding", call_embedding},
+    {"Embedding", call_by_value},
+    {"StringLookup", call_encoding},
+    {"IntegerLookup", call_encoding},
+    {"Hashing", call_encoding},
+    {"Discretization", call_encoding},
+    {"CategoryEncoding", call_encoding},
     {"Dense", call_with_features},
     {"EinsumDense", call_with_features},
     {"Identity", call_by_value},
@@ -355,12 +389,52 @@ static const struct layer_rule {
     {"Concatenate", call_along_values},
 };
 
+/* Layers whose values may have a mask: they hand it on, or use it. */
+static const char *const masked_layers[] = {
+    "Functional", "Model", "Sequential", "GlobalAveragePooling1D", "GlobalMaxPooling1D", "Dense", "Identity", "ReLU",
+    "LeakyReLU", "ELU", "Dropout", "GaussianDropout", "GaussianNoise", "AlphaDropout", "LayerNormalization",
+};
+
+static bool takes_mask(const char *name)
+{
+    for (size_t i = 0; i < countof(masked_layers); i++) {
+        if (strcmp(masked_layers[i], name) == 0) return true;
+    }
+    return false;
+}
+
+static bool has_mask(fe_lower *l, const fe_value *v)
+{
+    if (v->kind == FE_TENSOR) return v->tensor.mask != IR_NONE && unit_of(l, v->tensor.mask);
+    for (int i = 0; i < v->count; i++) {
+        if (has_mask(l, &v->item[i])) return true;
+    }
+    return false;
+}
+
+static bool refuse_mask(fe_lower *l, fe_layer *layer)
+{
+    return fe_layer_error(l->fe, layer, "%s does not take a mask of ragged rows: leave mask_zero out; rows of different lengths have no "
+                          "padding to be hidden", layer->class->name);
+}
+
+/* Keras 2's sums of squares do not take ragged tensors. */
+static bool check_activity(fe_lower *l, fe_layer *layer)
+{
+    const ir_record *r = layer->activity_regularizer;
+    const bool is_l1 = r && strncmp(r->name, "l1", 2) == 0 && ir_record_number(r, "l2", 0) == 0;
+    return !r || is_l1 || fe_refuse(l, layer, "an activity regularizer other than L1 with ragged rows");
+}
+
 bool fe_ragged_call(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)
 {
-    if (layer->activity_regularizer) return fe_refuse(l, layer, "an activity regularizer with ragged rows");
-    if (fe_layer_op(layer) || fe_keras2_is_op(layer)) return call_by_value(l, layer, args, out);
+    const bool masked = has_mask(l, &args->arg) || has_mask(l, &args->kwarg);
+    if (!check_activity(l, layer)) return false;
+    if (fe_layer_op(layer) || fe_keras2_is_op(layer))
+        return masked ? refuse_mask(l, layer) : call_by_value(l, layer, args, out);
     for (size_t i = 0; i < countof(layer_rules); i++) {
-        if (strcmp(layer_rules[i].name, layer->class->name) == 0) return layer_rules[i].call(l, layer, args, out);
+        if (strcmp(layer_rules[i].name, layer->class->name) != 0) continue;
+        return masked && !takes_mask(layer->class->name) ? refuse_mask(l, layer) : layer_rules[i].call(l, layer, args, out);
     }
     return fe_layer_error(l->fe, layer,
                           "%s does not take ragged rows: pool them first, run a recurrent layer over them, or leave "

@@ -38,15 +38,15 @@ static bool resolve(fe *f, fe_train *t, const fe_lower *l, const fe_tensor *outp
         bool by_rows = target->p.rank > 0 && ir_dim_equal(target->p.dim[0], ir_batch(1));
         losses += target->loss_count;
         if (target->loss_count + target->metric_count == 0) continue;
-        if (target->p.rank > 0 && target->p.dim[0].batch >= UNIT_values)
-            good = fe_error(f, NULL, "output \"%s\" is ragged: losses and metrics of ragged rows are not supported; pool them first, "
-                            "or compile without a loss to predict", target->name);
-        else if (!by_rows)
+        target->ragged = target->p.rank > 0 && target->p.dim[0].batch >= UNIT_values;
+        if (target->ragged && output[i].mask != IR_NONE)
+            good = fe_error(f, NULL, "output \"%s\" is ragged: losses with a mask are not supported; leave out mask_zero", target->name);
+        else if (!by_rows && !target->ragged)
             good = fe_error(f, NULL,
                             "expected output \"%s\" to have one row for each row of the batch, found %s",
                             target->name, fe_shape_show(f, &target->p));
         else
-            good = resolve_target(f, target) && good;
+            good = resolve_target(f, target) && (!target->ragged || fe_train_ragged_check(f, target)) && good;
     }
     if (losses == 0 && !t->own_losses) return fe_error(f, NULL, "expected a loss for at least one output, found none");
     t->has_trackers = f->keras2 ? t->target_count > 1 : losses > 1;
@@ -78,6 +78,7 @@ static void add_label_port(fe *f, fe_target *t)
         port.padded = t->labels == LABELS_sequence;
         find_ignored(t, &port);
     }
+    if (t->ragged) fe_train_ragged_port(t, &port);
     t->y_port = ir_module_add_port(f->module, port);
 }
 
@@ -196,6 +197,21 @@ static ir_value spread_number(fe_lower *l, const fe_loss *loss, ir_value values,
     return ir_build_broadcast_to(l->g, values, &shape);
 }
 
+/* The sample weights of a loss's values; IR_NONE where it takes none. False after a message. */
+static bool find_weight(fe_lower *l, fe_target *t, const fe_loss *loss, ir_value values, ir_value *out)
+{
+    const ir_type shape = *ir_type_of(l->g, values), rows = ir_type_make(DTYPE_f32, 1, (ir_dim[]){ir_batch(1)});
+    *out = IR_NONE;
+    if (t->ragged) {
+        *out = fe_train_ragged_weight(l, get_weight(l, t, &rows), values);
+        return true;
+    }
+    if (t->weight_port >= 0 && !ir_type_same_shape(&shape, &l->fe->module->port[t->weight_port].type))
+        return fe_error(l->fe, loss->at, "expected losses of one output to have values of one shape");
+    if (ir_dim_equal(shape.dim[0], ir_batch(1))) *out = get_weight(l, t, &shape);
+    return true;
+}
+
 /* Keras 3 on TensorFlow counts every batch alike in the losses of single outputs, unless it runs eagerly; Keras 2
  * counts it by its rows. */
 static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t index,
@@ -208,12 +224,8 @@ static bool lower_loss(fe_lower *l, const fe_train *train, fe_target *t, size_t 
     ir_value values = loss->class->build(&v);
     const bool is_number = ir_type_of(l->g, values)->rank == 0;
     if (is_number) values = spread_number(l, loss, values, output->mask);
-    ir_type shape = *ir_type_of(l->g, values);
-    const bool is_weighted = shape.rank > 0 && !(is_number && output->mask != IR_NONE);
-    if (is_weighted && t->weight_port >= 0 &&
-        !ir_type_same_shape(&shape, &l->fe->module->port[t->weight_port].type))
-        return fe_error(l->fe, loss->at, "expected losses of one output to have values of one shape");
-    if (is_weighted && ir_dim_equal(shape.dim[0], ir_batch(1))) weight = get_weight(l, t, &shape);
+    const bool is_weighted = ir_type_of(l->g, values)->rank > 0 && !(is_number && output->mask != IR_NONE);
+    if (is_weighted && !find_weight(l, t, loss, values, &weight)) return false;
     if (!fe_loss_reduce(l, loss, &v, values, output->mask, weight, &value)) return false;
     if (train->has_trackers && index + 1 == t->loss_count)
         track(l, tracker_slot(l->fe, t), value,

@@ -196,6 +196,7 @@ typedef struct fe_target {
     fe_metric *metric; /* unweighted ones first */
     size_t metric_count, metric_capacity;
     fe_labels labels;
+    bool ragged;             /* the output keeps ragged rows */
     int y_port, weight_port; /* -1: none yet */
     ir_type p;
 } fe_target;
@@ -208,6 +209,12 @@ struct fe_train {
     bool own_losses; /* layers add losses: none is needed for an output */
     bool eager;      /* Keras runs batches one by one and sees their sizes */
 };
+
+/* ---- outputs that keep ragged rows (train_ragged.c) --------------------------------------------------- */
+
+bool fe_train_ragged_check(fe *f, const fe_target *t); /* its losses and metrics are resolved. False after a diagnostic */
+void fe_train_ragged_port(const fe_target *t, ir_port *port); /* of labels: a value for each of the output's */
+ir_value fe_train_ragged_weight(fe_lower *l, ir_value weight, ir_value values); /* f32[N] for the values of a loss */
 
 /* ---- arithmetic (train_math.c) ---------------------------------------------------------------------- */
 

@@ -74,6 +74,8 @@ void fuse_choose_memory(fuse *f);
 int fuse_chain_cost(const fuse *f, ir_value v); /* of computing one element of v, down to what is in memory */
 ir_value fuse_base(const ir_graph *g, ir_value v); /* the value behind the views */
 bool fuse_is_source_memory(const ir_node *n);      /* parameter, variable or dense constant */
+/* A kernel knows one open number only: with ragged inputs N and the numbers of values come from memory. */
+bool fuse_is_foreign_size(const fuse *f, const ir_node *n);
 
 /* fuse_group.c */
 void fuse_form_groups(fuse *f);
@@ -82,7 +84,7 @@ const fuse_leaves *fuse_leaves_of(fuse *f, ir_value root);
 int fuse_awaited_group(const fuse *f, ir_value item); /* that writes what item waits for, or -1 */
 /* True when `from` needs results of `to`; `through`: by way of at least one other group. */
 bool fuse_depends(fuse *f, int from, int to, bool through);
-bool fuse_can_merge(fuse *f, int a, int b); /* no cycle would arise */
+bool fuse_can_merge(fuse *f, int a, int b); /* no cycle would arise, and one open number is enough */
 void fuse_merge(fuse *f, int into, int gone);
 /* Everything that group `reader` reads of what `writer` writes, it reads at the root's own index. */
 bool fuse_reads_aligned(fuse *f, int reader, int writer);

@@ -169,8 +169,15 @@ bool fuse_depends(fuse *f, int from, int to, bool through)
     return false;
 }
 
+/* What counts an open number is a kernel of its own where there are several such numbers. */
+static bool counts_alone(const fuse *f, const fuse_group *k)
+{
+    return k->root_count > 0 && fuse_is_foreign_size(f, &f->g->node[k->root[0]]);
+}
+
 bool fuse_can_merge(fuse *f, int a, int b)
 {
+    if (counts_alone(f, &f->groups[a]) || counts_alone(f, &f->groups[b])) return false;
     return !fuse_depends(f, a, b, true) && !fuse_depends(f, b, a, true);
 }
 

@@ -192,8 +192,7 @@ static bool is_worth_memory(const fuse *f, ir_value v)
     return cost > COST_CHAIN;
 }
 
-/* A kernel knows one open number only: with ragged inputs N comes from memory. */
-static bool is_foreign_size(const fuse *f, const ir_node *n)
+bool fuse_is_foreign_size(const fuse *f, const ir_node *n)
 {
     return n->op == OP_dimension_size && f->g->module && f->g->module->ragged_count > 0;
 }
@@ -216,7 +215,7 @@ static void choose_one(fuse *f, ir_value v)
     }
     f->carries[v] = find_carried(f, n);
     f->cost[v] = fuse_chain_cost(f, v);
-    if (!is_foreign_size(f, n) && !is_worth_memory(f, v)) return;
+    if (!fuse_is_foreign_size(f, n) && !is_worth_memory(f, v)) return;
     const bool must = f->required[v] || (f->demand[v] & DEMAND_MEMORY);
     const bool narrow = !must && is_free_widening(f, v) && ir_op_class(f->g->node[n->in[0]].op) == CLASS_MAP;
     const ir_value kept = narrow ? n->in[0] : v; /* rather in 16 bits */

@@ -83,21 +83,37 @@ static void gather_column(batches *b, uint64_t port, int64_t rows)
     b->ports[port] = b->buffer[port];
 }
 
-/* The rows of ragged input k, whose values go to the buffer of the port one row after another. */
+/* The values of the batch's rows one after another: in the data set, or in the port's buffer. */
+static void take_values(batches *b, uint64_t port, int64_t rows)
+{
+    const dataset_column *c = &b->data->column[port];
+    const char *from = c->data;
+    uint64_t at = 0;
+    b->ports[port] = (void *)(uintptr_t)(from + (uint64_t)(b->at > 0 ? c->ends[b->at - 1] : c->first) * c->row_bytes);
+    if (!b->order) return;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t row = b->order[b->at + i], start = row > 0 ? c->ends[row - 1] : c->first;
+        const uint64_t bytes = (uint64_t)(c->ends[row] - start) * c->row_bytes;
+        if (bytes > 0) memcpy(b->buffer[port] + at, from + (uint64_t)start * c->row_bytes, (size_t)bytes);
+        at += bytes;
+    }
+    b->ports[port] = b->buffer[port];
+}
+
+/* The rows of ragged input k, and the values of it and of labels that have its rows. */
 static void take_ragged(batches *b, uint64_t k, int64_t rows)
 {
-    const uint64_t port = ragged_port(b->m->program, k);
-    const dataset_column *c = &b->data->column[port];
+    const tfcc_program *p = b->m->program;
+    const dataset_column *c = &b->data->column[ragged_port(p, k)];
     int64_t *ends = b->m->ragged[k].ends, at = 0;
-    if (!b->order) b->ports[port] = c->data + (uint64_t)(b->at > 0 ? c->ends[b->at - 1] : c->first) * c->row_bytes;
     for (int64_t i = 0; i < rows; i++) {
         const int64_t row = b->order ? b->order[b->at + i] : b->at + i, start = row > 0 ? c->ends[row - 1] : c->first;
-        const uint64_t bytes = (uint64_t)(c->ends[row] - start) * c->row_bytes;
-        if (b->order && bytes > 0)
-            memcpy(b->buffer[port] + (uint64_t)at * c->row_bytes, c->data + (uint64_t)start * c->row_bytes, (size_t)bytes);
         ends[i] = at += c->ends[row] - start;
     }
-    if (b->order) b->ports[port] = b->buffer[port];
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        const bool is_of_k = p->port[i].ragged == k + 1 && p->port[i].part == TFCC_VALUES;
+        if (is_of_k && b->data->column[i].data) take_values(b, i, rows);
+    }
     ragged_begin(b->m, k, rows, b->ports);
 }
 

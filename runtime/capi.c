@@ -93,7 +93,8 @@ static bool open_model(tfcc_model *m, const tfcc_program *program, const tfcc_op
                                 .graph = step_names,
                                 .graph_count = CAPI_STEPS};
     m->ports = rt_alloc_many(&m->r, program->port_count, sizeof *m->ports, "a model");
-    return m->ports && model_open(&m->model, &m->r, &open);
+    m->ends = rt_alloc_many(&m->r, program->ragged_count, sizeof *m->ends, "a model");
+    return m->ports && m->ends && model_open(&m->model, &m->r, &open);
 }
 
 tfcc_result tfcc_create(const tfcc_program *program, const tfcc_options *options, tfcc_model **out)
@@ -271,14 +272,18 @@ tfcc_result tfcc_variable_set(tfcc_model *m, const char *path, const void *from,
 /* ---- running
  * ------------------------------------------------------------------------------------------------ */
 
-/* Memory for n rows: steps that are open are bound to the old one. */
-static bool make_room(tfcc_model *m, int64_t n)
+void capi_steps_close(tfcc_model *m)
 {
-    if (n <= m->model.rows) return true;
     for (int i = 0; i < CAPI_STEPS; i++) {
         if (m->open[i]) step_close(&m->step[i]);
         m->open[i] = false;
     }
+}
+
+static bool make_room(tfcc_model *m, int64_t n)
+{
+    if (n <= m->model.rows) return true;
+    capi_steps_close(m);
     return model_grow(&m->model, n);
 }
 
@@ -293,7 +298,7 @@ step *capi_step_get(tfcc_model *m, capi_step which, int64_t n)
     return &m->step[which];
 }
 
-static bool check_classes(tfcc_model *m, const tfcc_port *port, int64_t rows, const void *data)
+bool capi_classes_check(tfcc_model *m, const tfcc_port *port, int64_t rows, const void *data)
 {
     const uint64_t count = rt_shape_elements(&port->shape, rows);
     for (uint64_t i = 0; port->shape.dtype == TFCC_I32 && port->classes > 0 && i < count; i++) {
@@ -357,51 +362,7 @@ static bool set_port(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_vi
     if ((uintptr_t)view->data % rt_dtype_size(port->shape.dtype) != 0)
         return rt_wrong(&m->r, "\"%s\": expected an address aligned to its elements", port->name);
     m->ports[number] = (void *)(uintptr_t)view->data;
-    return check_classes(m, port, rows, view->data) && check_records(m, port, rows, view->data);
-}
-
-static bool set_values(tfcc_model *m, uint64_t number, const tfcc_view *view)
-{
-    const tfcc_port *port = &m->r.program->port[number];
-    const uint64_t each = rt_shape_bytes(&port->shape, 1);
-    if ((!view->data && view->bytes > 0) || view->bytes % each != 0)
-        return rt_wrong(&m->r, "\"%s\": expected values of %llu bytes each, found %zu", port->name,
-                        (unsigned long long)each, view->data ? view->bytes : (size_t)0);
-    if ((uintptr_t)view->data % rt_dtype_size(port->shape.dtype) != 0)
-        return rt_wrong(&m->r, "\"%s\": expected an address aligned to its elements", port->name);
-    m->ports[number] = (void *)(uintptr_t)view->data;
-    return check_classes(m, port, (int64_t)(view->bytes / each), view->data);
-}
-
-/* view: behind that of the values. */
-static bool set_ends(tfcc_model *m, uint64_t number, int64_t rows, const tfcc_view *view)
-{
-    const tfcc_program *p = m->r.program;
-    const tfcc_port *port = &p->port[number];
-    const uint64_t k = port->ragged - 1;
-    const int64_t *ends = view->data;
-    const int64_t values = (int64_t)(view[-1].bytes / rt_shape_bytes(&p->port[ragged_port(p, k)].shape, 1));
-    if (!ends || view->bytes != (uint64_t)rows * sizeof *ends || (uintptr_t)ends % sizeof *ends != 0)
-        return rt_wrong(&m->r, "\"%s\": expected %lld aligned int64, found %zu bytes", port->name, (long long)rows,
-                        ends ? view->bytes : (size_t)0);
-    for (int64_t i = 0; i < rows; i++) {
-        if (ends[i] < (i > 0 ? ends[i - 1] : 0))
-            return rt_wrong(&m->r, "\"%s\": expected numbers that never decrease, found %lld at %lld", port->name,
-                            (long long)ends[i], (long long)i);
-    }
-    if (ends[rows - 1] != values)
-        return rt_wrong(&m->r, "\"%s\": expected the last to be the number of values, %lld, found %lld", port->name,
-                        (long long)values, (long long)ends[rows - 1]);
-    for (uint64_t i = 0; i < p->port_count; i++) {
-        if (p->port[i].ragged != k + 1 || p->port[i].part != TFCC_VALUES || p->port[i].like == 0) continue;
-        const int64_t *other = m->model.ragged[p->port[i].like - 1].ends;
-        if (memcmp(other, ends, (size_t)rows * sizeof *ends) != 0)
-            return rt_wrong(&m->r, "\"%s\": expected those of the input that the model combines it with", port->name);
-    }
-    if (!ragged_reserve(&m->model, k, rows, values)) return false;
-    memcpy(m->model.ragged[k].ends, ends, (size_t)rows * sizeof *ends);
-    ragged_begin(&m->model, k, rows, m->ports);
-    return true;
+    return capi_classes_check(m, port, rows, view->data) && check_records(m, port, rows, view->data);
 }
 
 bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view *view, size_t count)
@@ -419,8 +380,7 @@ bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view 
         const tfcc_port *port = &p->port[i];
         if (!is_given(port, kind)) continue;
         if (port->ragged == 0 && !set_port(m, i, rows, absent ? NULL : &view[k++])) return false;
-        if (port->ragged > 0 && !(port->part == TFCC_VALUES ? set_values(m, i, &view[k++]) : set_ends(m, i, rows, &view[k++])))
-            return false;
+        if (port->ragged > 0 && !capi_ragged_set(m, i, rows, &view[k++])) return false;
     }
     for (uint64_t i = 0; i < p->port_count; i++) {
         if (p->port[i].kind == TFCC_PORT_SAMPLE_WEIGHT && kind == TFCC_PORT_SAMPLE_WEIGHT && !m->ports[i])
@@ -431,22 +391,22 @@ bool capi_ports_set(tfcc_model *m, uint32_t kind, int64_t rows, const tfcc_view 
 
 static bool predict(tfcc_model *m, int64_t rows, const tfcc_span *output, size_t outputs)
 {
-    step *s = capi_step_get(m, CAPI_predict, rows);
+    step *s = capi_rows_take(m, 0, rows) ? capi_step_get(m, CAPI_predict, rows) : NULL;
     if (!s) return false;
     if (outputs != s->graph->output_count || !output)
         return rt_wrong(&m->r, "expected %llu outputs, found %zu", (unsigned long long)s->graph->output_count,
                         output ? outputs : (size_t)0);
     for (size_t i = 0; i < outputs; i++) {
         const tfcc_output *o = &s->graph->output[i];
-        if (o->shape.ragged > 0)
-            return rt_wrong(&m->r, "\"%s\": ragged results are not supported here: pool them in the model", o->name);
-        const uint64_t bytes = rt_shape_bytes(&o->shape, rows);
-        if (!output[i].data || output[i].bytes != bytes)
+        const uint64_t bytes = rt_shape_bytes(&o->shape, ragged_count(&m->model, o->shape.ragged, rows));
+        if ((!output[i].data && bytes > 0) || output[i].bytes != bytes)
             return rt_wrong(&m->r, "\"%s\": expected room for %llu bytes, found %zu", o->name,
                             (unsigned long long)bytes, output[i].data ? output[i].bytes : (size_t)0);
     }
     if (!step_run(s, rows, m->ports)) return false;
-    for (size_t i = 0; i < outputs; i++) memcpy(output[i].data, step_output(s, i), output[i].bytes);
+    for (size_t i = 0; i < outputs; i++) {
+        if (output[i].bytes > 0) memcpy(output[i].data, step_output(s, i), output[i].bytes);
+    }
     return true;
 }
 

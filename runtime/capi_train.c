@@ -1,6 +1,7 @@
 /* capi_train.c: the part of the C interface that trains and evaluates. */
 #include "capi.h"
 #include "convert.h"
+#include "ragged.h"
 
 #include <string.h>
 
@@ -28,8 +29,7 @@ static bool set_batch(tfcc_model *m, const tfcc_batch *b)
 static bool run(tfcc_model *m, capi_step which, int64_t rows, double *loss)
 {
     step *s = capi_step_get(m, which, rows);
-    if (!s) return false;
-    if (!step_run(s, rows, m->ports)) return false;
+    if (!s || !step_run(s, rows, m->ports)) return false;
     int64_t output = step_find_output(s, "loss");
     if (loss && output >= 0) *loss = step_scalar(s, (uint64_t)output);
     return true;
@@ -39,7 +39,7 @@ static tfcc_result run_batch(tfcc_model *m, capi_step which, const char *graph, 
 {
     tfcc_result result = begin_training(m, graph);
     if (result != TFCC_OK) return result;
-    return capi_end(m, set_batch(m, b) && run(m, which, b->rows, loss));
+    return capi_end(m, set_batch(m, b) && capi_rows_take(m, 0, b->rows) && run(m, which, b->rows, loss));
 }
 
 tfcc_result tfcc_train_step(tfcc_model *m, const tfcc_batch *batch, double *loss)
@@ -88,7 +88,7 @@ tfcc_result tfcc_loss(tfcc_model *m, const tfcc_batch *batch, double *loss)
 {
     tfcc_result result = begin_training(m, "eval_step");
     if (result != TFCC_OK) return result;
-    bool ok = set_batch(m, batch) && keep_metrics(m, false) && run(m, CAPI_eval_step, batch->rows, loss);
+    bool ok = set_batch(m, batch) && capi_rows_take(m, 0, batch->rows) && keep_metrics(m, false) && run(m, CAPI_eval_step, batch->rows, loss);
     return capi_end(m, ok && keep_metrics(m, true));
 }
 
@@ -118,22 +118,28 @@ tfcc_result tfcc_metrics_get(tfcc_model *m, double *values, size_t count)
     return result != TFCC_OK ? result : capi_end(m, read_metrics(m, values, count));
 }
 
-static bool evaluate(tfcc_model *m, const tfcc_batch *data, int64_t batch_rows, double *values, size_t count)
+/* The arrays of the call from the row behind the batch on. */
+static void advance_ports(tfcc_model *m, int64_t rows)
 {
     const tfcc_program *p = m->r.program;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        const tfcc_port *port = &p->port[i];
+        if (!m->ports[i] || m->ports[i] == m->ones || port->kind == TFCC_PORT_MADE) continue;
+        m->ports[i] = (char *)m->ports[i] + rt_shape_bytes(&port->shape, ragged_count(&m->model, port->ragged, rows));
+    }
+}
+
+static bool evaluate(tfcc_model *m, const tfcc_batch *data, int64_t batch_rows, double *values, size_t count)
+{
     if (batch_rows < 1) return rt_wrong(&m->r, "batch_rows: expected at least 1, found %lld", (long long)batch_rows);
     if (!set_batch(m, data)) return false;
     if (batch_rows > data->rows) batch_rows = data->rows;
-    step *s = capi_step_get(m, CAPI_eval_step, batch_rows);
-    if (!s) return false;
     model_reset_metrics(&m->model);
     for (int64_t first = 0; first < data->rows; first += batch_rows) {
         int64_t rows = data->rows - first < batch_rows ? data->rows - first : batch_rows;
-        if (!step_run(s, rows, m->ports)) return false;
-        for (uint64_t i = 0; i < p->port_count; i++) {
-            if (m->ports[i] && m->ports[i] != m->ones)
-                m->ports[i] = (char *)m->ports[i] + rt_shape_bytes(&p->port[i].shape, rows);
-        }
+        step *s = capi_rows_take(m, first, rows) ? capi_step_get(m, CAPI_eval_step, batch_rows) : NULL;
+        if (!s || !step_run(s, rows, m->ports)) return false;
+        advance_ports(m, rows);
     }
     return read_metrics(m, values, count);
 }

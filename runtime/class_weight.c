@@ -64,6 +64,7 @@ bool dataset_weigh_classes(dataset *d, rt *r, const char *weights)
     if (!p->single_output || y < 0 || w < 0) {
         return rt_wrong(r, "--class-weight: expected a model with one output, found several");
     }
+    if (p->port[y].ragged > 0) return rt_wrong(r, "--class-weight: expected targets of whole rows, found ragged ones");
     uint64_t targets = rt_shape_row_elements(&p->port[y].shape),
              steps = rt_shape_row_elements(&p->port[w].shape);
     if (steps == 0 || targets % steps != 0) {

@@ -42,6 +42,11 @@ static bool key_names_port(const tfcc_program *p, const char *key, const tfcc_po
     return key[length] == 0 && (is_plain(p, port->kind) || port->kind == TFCC_PORT_SAMPLE_WEIGHT);
 }
 
+static bool is_ragged_key(const tfcc_program *p, const tfcc_port *port, const char *key, ragged_member *out_member)
+{
+    return port->kind != TFCC_PORT_MADE && ragged_key(port, kind_keys[port->kind], is_plain(p, port->kind), key, out_member);
+}
+
 typedef struct selection {
     const rt *r;
     dataset_use use;
@@ -60,7 +65,7 @@ static bool is_wanted(const void *context, const char *name)
         sparse_member member;
         ragged_member part;
         if (!is_used(&p->port[i], s->use)) continue;
-        if (ragged_key(p, &p->port[i], name, &part)) return true;
+        if (is_ragged_key(p, &p->port[i], name, &part)) return true;
         if (key_names_port(p, name, &p->port[i]) || sparse_key(p, &p->port[i], name, &member)) return true;
     }
     return false;
@@ -86,6 +91,11 @@ static bool is_idle_output(const rt *r, const char *name)
 static bool refuse_key(rt *r, const char *path, const char *name)
 {
     const tfcc_program *p = r->program;
+    for (uint64_t i = 0; i < p->port_count; i++) {
+        if (p->port[i].ragged == 0 || p->port[i].kind == TFCC_PORT_MADE || !key_names_port(p, name, &p->port[i])) continue;
+        return rt_wrong(r, "%s: array \"%s\": expected ragged rows, \"%s.values\" and \"%s.row_splits\", found one array", path, name,
+                        name, name);
+    }
     const char **known = rt_alloc_many(r, p->port_count, sizeof *known, "port names");
     if (!known) return false;
     char *list = rt_printf(r, "%s", "");
@@ -136,7 +146,7 @@ static bool read_columns(dataset *d, rt *r, const char *path, npz_file *f, datas
             sparse_member member;
             ragged_member part;
             if (!is_used(&p->port[i], use)) continue;
-            if (ragged_key(p, &p->port[i], a->name, &part)) {
+            if (is_ragged_key(p, &p->port[i], a->name, &part)) {
                 ragged[i].member[part] = a;
                 known = true;
             }
@@ -185,19 +195,25 @@ static bool complete_columns(dataset *d, rt *r, const char *path, dataset_use us
     return true;
 }
 
-/* Ragged inputs that are combined have the same rows. */
+/* The port whose rows those of a ragged port must be: of inputs that are combined, and of labels; its own number: any. */
+static uint64_t port_alike(const tfcc_program *p, uint64_t number)
+{
+    const tfcc_port *port = &p->port[number];
+    if (port->ragged == 0 || port->part != TFCC_VALUES) return number;
+    return ragged_port(p, (port->kind == TFCC_PORT_X && port->like > 0 ? port->like : port->ragged) - 1);
+}
+
 static bool check_alike(const dataset *d, rt *r, const char *path)
 {
     const tfcc_program *p = r->program;
     for (uint64_t i = 0; i < p->port_count; i++) {
-        if (p->port[i].like == 0 || p->port[i].part != TFCC_VALUES) continue;
-        const uint64_t other = ragged_port(p, p->port[i].like - 1);
+        const uint64_t other = port_alike(p, i);
         const int64_t *a = d->column[i].ends, *b = d->column[other].ends;
-        for (int64_t k = 0; k < d->rows; k++) {
+        for (int64_t k = 0; other != i && a && k < d->rows; k++) {
             if (a[k] == b[k]) continue;
-            return rt_wrong(r, "%s: arrays \"%s.row_splits\" and \"%s.row_splits\": expected the same, since the model combines these inputs; "
+            return rt_wrong(r, "%s: arrays \"%s.row_splits\" and \"%s.row_splits\": expected the same, since the model combines these %s; "
                                "found %lld and %lld at %lld", path, show_key(r, &p->port[other]), show_key(r, &p->port[i]),
-                            (long long)b[k], (long long)a[k], (long long)k + 1);
+                            p->port[i].kind == TFCC_PORT_X ? "inputs" : "rows", (long long)b[k], (long long)a[k], (long long)k + 1);
         }
     }
     return true;
@@ -241,7 +257,11 @@ bool dataset_make(dataset *d, rt *r, int64_t rows, dataset_use use)
         if (!is_used(port, use)) continue;
         if (port->ragged > 0) {
             if (!ragged_make(r, port, rows, &d->column[i])) return false;
-            fill_random(port, i, d->column[i].ends[rows - 1], d->column[i].data);
+            const int64_t values = d->column[i].ends[rows - 1];
+            if (port->shape.dtype != TFCC_STR)
+                fill_random(port, i, values, d->column[i].data);
+            else if (!strings_make(r, rt_shape_elements(&port->shape, values), d->column[i].data))
+                return false;
             continue;
         }
         if (port->shape.dtype == TFCC_ROW) {

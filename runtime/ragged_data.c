@@ -9,14 +9,14 @@
 
 static const char *const members[RAGGED_MEMBERS] = {"values", "row_splits"};
 
-bool ragged_key(const tfcc_program *p, const tfcc_port *port, const char *key, ragged_member *out_member)
+bool ragged_key(const tfcc_port *port, const char *kind, bool is_plain, const char *key, ragged_member *out_member)
 {
-    const size_t length = strlen(port->name);
-    if (port->ragged == 0 || port->part != TFCC_VALUES || strncmp(key, "x.", 2) != 0) return false;
-    key += 2;
+    const size_t length = strlen(port->name), prefix = strlen(kind);
+    if (port->ragged == 0 || port->part != TFCC_VALUES || strncmp(key, kind, prefix) != 0 || key[prefix] != '.') return false;
+    key += prefix + 1;
     if (strncmp(key, port->name, length) == 0 && key[length] == '.')
         key += length + 1;
-    else if (!p->single_input)
+    else if (!is_plain)
         return false;
     for (int i = 0; i < RAGGED_MEMBERS; i++) {
         if (strcmp(key, members[i]) != 0) continue;
@@ -60,6 +60,11 @@ bool ragged_read(rt *r, const char *path, const char *key, const tfcc_port *port
         return rt_wrong(r, "%s: array \"%s.%s\" is missing: ragged rows are \"%s.values\" and \"%s.row_splits\"", path, key,
                         values ? "row_splits" : "values", key, key);
     const int64_t count = values->rank > 0 ? values->dim[0] : 0;
+    if (port->kind == TFCC_PORT_Y && values->rank < port->shape.rank)
+        return rt_wrong(r, "%s: array \"%s\": expected shape %s, found %s: Keras 2 takes the mean of each row's loss where labels "
+                        "lack the last dim", path, values->name,
+                        rt_shape_show(r, port->shape.rank, port->shape.dim, port->shape.batch),
+                        rt_shape_show(r, values->rank, values->dim, 0));
     if (!column_read(r, path, port, values, out_column) || !read_splits(r, path, rows, count, &splits)) return false;
     *out_rows = (int64_t)rows->count - 1;
     out_column->ends = splits + 1;
