@@ -78,7 +78,7 @@ typedef struct fe_lora {
 } fe_lora;
 /* Fields lora_rank and lora_alpha. Classes that build the term with their rank alone have no use for lora_alpha
  * (has_alpha false). */
-bool fe_lora_read(fe_config *c, const fe_layer *layer, const fe_weight_config *weight, bool has_alpha, fe_lora *out);
+bool fe_lora_read(fe_config *c, const fe_weight_config *weight, bool has_alpha, fe_lora *out);
 /* `value`, weight `name` of the layer, plus its low-rank term in factors lora_<name>_a and _b; `value` itself without
  * one. To be called after all other weights were made. The weight no longer trains. */
 ir_value fe_lora_add(fe_lower *l, fe_layer *layer, const fe_lora *lora, const char *name, const fe_weight_config *weight,

@@ -77,7 +77,7 @@ bool fe_read_conv(fe *f, fe_layer *layer, fe_config *c)
     ok = read_window(c, s, s->window.spatial == 1) && ok;
     ok = fe_size_read(c, "groups", 1, &s->window.groups) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->weight) && ok;
-    ok = ok && fe_lora_read(c, layer, &s->weight, true, &s->lora);
+    ok = ok && fe_lora_read(c, &s->weight, true, &s->lora);
     if (ok && s->filters % s->window.groups != 0) {
         ok = fe_error(f, &at, "expected a divisor of the %lld filters, found %lld", (long long)s->filters,
                       (long long)s->window.groups);

@@ -51,7 +51,7 @@ bool fe_read_dense(fe *f, fe_layer *layer, fe_config *c)
     ok = fe_activation_or_layer_read(c, layer, &s->activation) && ok;
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
-    ok = ok && fe_lora_read(c, layer, &s->kernel, false, &s->lora);
+    ok = ok && fe_lora_read(c, &s->kernel, false, &s->lora);
     return fe_config_done(c) && ok;
 }
 
@@ -81,13 +81,13 @@ bool fe_call_dense(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *
 
 /* ---- Embedding --------------------------------------------------------------------------- */
 
-static bool read_embedding(const fe_layer *layer, embedding_state *s, fe_config *c)
+static bool read_embedding(embedding_state *s, fe_config *c)
 {
     bool ok = fe_size_read(c, "input_dim", 0, &s->rows);
     ok = fe_size_read(c, "output_dim", 0, &s->columns) && ok;
     ok = fe_config_bool_or(c, "mask_zero", false, &s->mask_zero) && ok;
     ok = fe_weight_config_read(c, "embeddings", "random_uniform", &s->embeddings) && ok;
-    ok = ok && fe_lora_read(c, layer, &s->embeddings, false, &s->lora);
+    ok = ok && fe_lora_read(c, &s->embeddings, false, &s->lora);
     fe_config_ignore(c, "input_length sparse");
     return fe_config_done(c) && ok;
 }
@@ -96,7 +96,7 @@ bool fe_read_embedding(fe *f, fe_layer *layer, fe_config *c)
 {
     embedding_state *s = arena_new(f->arena, embedding_state);
     layer->state = s;
-    return read_embedding(layer, s, c);
+    return read_embedding(s, c);
 }
 
 static ir_value embedding_table(fe_lower *l, fe_layer *layer)
@@ -150,7 +150,7 @@ bool fe_read_reversible_embedding(fe *f, fe_layer *layer, fe_config *c)
         ok = fe_error(f, &at, "expected a number that is not 0, found 0");
     ok = read_reverse_dtype(s, c) && ok;
     s->untied = !tied;
-    return read_embedding(layer, s, c) && ok;
+    return read_embedding(s, c) && ok;
 }
 
 static ir_value untied_kernel(fe_lower *l, fe_layer *layer)

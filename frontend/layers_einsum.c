@@ -132,7 +132,7 @@ bool fe_read_einsum_dense(fe *f, fe_layer *layer, fe_config *c)
     bool ok = fe_activation_or_layer_read(c, layer, &s->activation);
     ok = fe_weight_config_read(c, "kernel", "glorot_uniform", &s->kernel) && ok;
     ok = fe_weight_config_read(c, "bias", "zeros", &s->bias) && ok;
-    ok = ok && fe_lora_read(c, layer, &s->kernel, true, &s->lora);
+    ok = ok && fe_lora_read(c, &s->kernel, true, &s->lora);
     return fe_config_done(c) && ok;
 }
 

@@ -123,6 +123,13 @@ static bool choose_class(fe *f, const fe_named *named, const fe_metric_class **o
     return fe_error(f, named->at, "metric %s: %s", (*out)->name, (*out)->refusal);
 }
 
+/* The name that Keras 2 gives a metric by the name of its class; Keras 3 takes the text as it is. */
+static const char *name_class(fe *f, const char *class)
+{
+    if (strcmp(class, "KLDivergence") == 0) return "kullback_leibler_divergence";
+    return strcmp(class, "LogCoshError") == 0 ? "logcosh" : fe_snake_case(f, class);
+}
+
 bool fe_metric_read(fe *f, const cJSON *j, const json_at *at, fe_metric *out)
 {
     fe_named named;
@@ -130,6 +137,7 @@ bool fe_metric_read(fe *f, const cJSON *j, const json_at *at, fe_metric *out)
     *out = (fe_metric){.at = named.at, .name = named.is_function ? fe_snake_case(f, named.name) : named.name};
     if (named.is_text && is_generic(named.name)) return true;
     if (!choose_class(f, &named, &out->class)) return false;
+    if (f->keras2 && named.is_text && strcmp(named.name, out->class->name) == 0) out->name = name_class(f, named.name);
     ir_record *r = ir_record_new(f->arena, fe_snake_case(f, out->class->name));
     fe_config c;
     fe_config_init(&c, f, named.config, named.at, "config");

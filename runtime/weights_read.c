@@ -169,7 +169,7 @@ static void clear_lora(const model *m, const tfcc_variable *v)
     if (!v->lora) return;
     for (uint64_t i = v->lora - 1; i <= v->lora; i++) {
         const tfcc_shape *shape = &m->program->variable[i].shape;
-        memset(m->variable[i], 0, (size_t)rt_shape_elements(shape, 1) * sizeof(float));
+        memset(m->variable[i], 0, (size_t)rt_shape_bytes(shape, 1));
     }
 }
 

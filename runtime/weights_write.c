@@ -1,6 +1,7 @@
 /* weights_write.c: writing, see weights.h. HDF5 builds the file in memory and the runtime writes its bytes:
  * so a full disk is an ordinary error, and no half-written file is ever seen. No times are stored: the same
  * weights give the same bytes. */
+#include "convert.h"
 #include "hdf5_library.h"
 #include "weights.h"
 
@@ -76,18 +77,28 @@ static bool write_dataset(const writer *w, const tfcc_variable *v, const char *h
     return ok;
 }
 
-/* The weight with its low-rank term added, as Keras stores it: float32, as are both factors. */
-static float *merge_lora(const model *m, const tfcc_variable *v, const float *own)
+static double round_to(uint32_t dtype, double x)
+{
+    uint64_t bits = 0;
+    convert_elements(&bits, dtype, &x, TFCC_F64, 1);
+    return convert_get(&bits, dtype, 0);
+}
+
+/* The weight with its low-rank term added, as Keras stores it; all three have one type. */
+static void *merge_lora(const model *m, const tfcc_variable *v, const void *own)
 {
     const tfcc_variable *b = &m->program->variable[v->lora];
-    const float *x = m->variable[v->lora - 1], *y = m->variable[v->lora];
+    const void *x = m->variable[v->lora - 1], *y = m->variable[v->lora];
     const uint64_t rank = (uint64_t)b->shape.dim[0], columns = (uint64_t)b->shape.dim[1];
     const uint64_t count = (uint64_t)rt_shape_elements(&v->shape, 1);
-    float *merged = rt_alloc_many(m->r, count, sizeof *merged, "a merged weight");
+    const uint32_t dtype = v->shape.dtype;
+    char *merged = rt_alloc_many(m->r, count, rt_dtype_size(dtype), "a merged weight");
     for (uint64_t i = 0; merged && i < count; i++) {
-        float sum = 0;
-        for (uint64_t k = 0; k < rank; k++) sum += x[i / columns * rank + k] * y[k * columns + i % columns];
-        merged[i] = own[i] + (float)v->lora_scale * sum;
+        double sum = 0;
+        for (uint64_t k = 0; k < rank; k++)
+            sum += convert_get(x, dtype, i / columns * rank + k) * convert_get(y, dtype, k * columns + i % columns);
+        const double term = round_to(dtype, v->lora_scale * round_to(dtype, sum)), all = convert_get(own, dtype, i) + term;
+        convert_elements(merged + i * rt_dtype_size(dtype), dtype, &all, TFCC_F64, 1);
     }
     return merged;
 }
@@ -96,7 +107,7 @@ static bool write_variable(const writer *w, uint64_t number)
 {
     const tfcc_variable *v = &w->m->program->variable[number];
     const void *data = w->m->variable[number];
-    float *merged = v->lora && v->h5 ? merge_lora(w->m, v, data) : NULL;
+    void *merged = v->lora && v->h5 ? merge_lora(w->m, v, data) : NULL;
     if (v->lora && v->h5 && !merged) return false;
     if (merged) data = merged;
     const bool ok = (!v->h5 || write_dataset(w, v, v->h5, data)) && (!v->h5_copy || write_dataset(w, v, v->h5_copy, data));

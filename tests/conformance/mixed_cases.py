@@ -44,6 +44,17 @@ def _(d, short):
     return make(i, x, O.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True), ["accuracy"]), d.f(9, 8, 3), d.i(3)
 
 
+@family("lora", "f16 f64 half", n=6, batch=3, jax=False)
+def _(d, short):
+    a, b, t = I((4, 4, 4), name="a"), I((4,), name="b"), I((3,), dtype="int32", name="t")
+    e = L.Embedding(5, 3, lora_rank=2, lora_alpha=3.0)(t)
+    parts = [L.Conv2D(4, 2, groups=2, lora_rank=2, lora_alpha=3.0)(a),
+             L.EinsumDense("abc,cde->abde", (3, 2, 3), bias_axes="e", lora_rank=2, lora_alpha=1.0)(e),
+             L.Dense(3, kernel_regularizer="l2", lora_rank=2, lora_alpha=5.0)(b)]
+    x = L.Concatenate()([L.Flatten()(p) for p in parts])
+    return make([a, b, t], f32(2)(x), O.SGD(0.1)), {"a": d.f(4, 4, 4), "b": d.f(4), "t": d.i(5, 3)}, d.f(2)
+
+
 @family("conv_1d_3d", n=5, batch=2)
 def _(d, short):
     i, j = I((8, 3), name="a"), I((4, 4, 4, 2), name="b")
