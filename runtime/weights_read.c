@@ -1,5 +1,6 @@
 /* weights_read.c: reading, see weights.h. Files come from anywhere: every shape and type is compared with the
  * model's before data is read, external files and virtual datasets are refused, walks are bounded. */
+#include "convert.h"
 #include "weights.h"
 #include "weights_guard.h"
 #include "weights_reader.h"
@@ -50,18 +51,20 @@ static bool is_inside(const weights_reader *w, hid_t dataset)
     return inside;
 }
 
-/* Whether the file's elements can become the variable's: numbers of the same sort; bfloat16 as h5py keeps it.
- */
-static bool types_match(const weights_reader *w, hid_t dataset, uint32_t dtype)
+/* Whether the file's elements can become the variable's: numbers of the same sort. They are read as *out_dtype: the variable's
+ * but for bfloat16, which h5py keeps as 2 opaque bytes. */
+static bool types_match(const weights_reader *w, hid_t dataset, uint32_t dtype, uint32_t *out_dtype)
 {
     hid_t type = w->h.H5Dget_type(dataset);
     if (type < 0) return false;
     H5T_class_t class = w->h.H5Tget_class(type);
     size_t size = w->h.H5Tget_size(type);
     w->h.H5Tclose(type);
-    if (dtype == TFCC_BF16) return class == H5T_OPAQUE && size == 2;
+    const bool is_brain = class == H5T_OPAQUE && size == 2;
+    *out_dtype = is_brain ? TFCC_BF16 : dtype == TFCC_BF16 ? TFCC_F32 : dtype;
     if (dtype == TFCC_I1) return class == H5T_ENUM && size == 1;
-    return class == (rt_dtype_is_float(dtype) ? H5T_FLOAT : H5T_INTEGER);
+    if (rt_dtype_is_float(dtype)) return class == H5T_FLOAT || is_brain;
+    return class == H5T_INTEGER;
 }
 
 static bool shape_matches(const tfcc_shape *shape, uint32_t rank, const int64_t *dim)
@@ -73,7 +76,7 @@ static bool shape_matches(const tfcc_shape *shape, uint32_t rank, const int64_t 
     return true;
 }
 
-static bool check_dataset(const weights_reader *w, hid_t dataset, const tfcc_variable *v, const char *path)
+static bool check_dataset(const weights_reader *w, hid_t dataset, const tfcc_variable *v, const char *path, uint32_t *out_dtype)
 {
     int64_t dim[8];
     uint32_t rank;
@@ -87,7 +90,7 @@ static bool check_dataset(const weights_reader *w, hid_t dataset, const tfcc_var
                         rt_shape_show(w->r, v->shape.rank, v->shape.dim, 0), v->path,
                         rt_shape_show(w->r, rank, dim, 0));
     }
-    return types_match(w, dataset, v->shape.dtype) ||
+    return types_match(w, dataset, v->shape.dtype, out_dtype) ||
            rt_wrong(w->r, "%s: %s: expected %s for \"%s\", found another type", w->name, path,
                     rt_dtype_name(v->shape.dtype), v->path);
 }
@@ -96,15 +99,19 @@ static bool read_dataset(const weights_reader *w, const tfcc_variable *v, const 
 {
     hid_t dataset = w->h.H5Oopen(w->file, path, H5P_DEFAULT);
     if (dataset < 0) return rt_wrong(w->r, "%s: %s: cannot read", w->name, path);
-    bool ok = check_dataset(w, dataset, v, path);
-    hid_t type = ok ? hdf5_memory_type(&w->h, v->shape.dtype) : H5I_INVALID_HID;
-    if (ok && rt_shape_elements(&v->shape, 1) > 0 &&
-        w->h.H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, to) < 0) {
+    const uint64_t count = rt_shape_elements(&v->shape, 1);
+    uint32_t dtype = v->shape.dtype;
+    bool ok = check_dataset(w, dataset, v, path, &dtype);
+    const bool same = dtype == v->shape.dtype;
+    hid_t type = ok ? hdf5_memory_type(&w->h, dtype) : H5I_INVALID_HID;
+    void *stored = same || !ok ? to : rt_alloc_many(w->r, count, rt_dtype_size(dtype), "a weight");
+    if (ok && stored && count > 0 && w->h.H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, stored) < 0)
         ok = rt_wrong(w->r, "%s: %s: the data is damaged", w->name, path);
-    }
+    if (ok && !same && stored) convert_elements(to, v->shape.dtype, stored, dtype, count);
+    if (!same && stored != to) rt_free(w->r, stored);
     if (type >= 0) w->h.H5Tclose(type);
     w->h.H5Oclose(dataset);
-    return ok;
+    return ok && stored;
 }
 
 /* Names of children, one after another; false at the end. */
@@ -129,11 +136,11 @@ static uint64_t count_children(const weights_reader *w, const char *path)
 static bool fits(const weights_reader *w, const tfcc_variable *v, const char *path)
 {
     int64_t dim[8];
-    uint32_t rank;
+    uint32_t rank, dtype;
     hid_t dataset = path && weights_reader_has(w, path) ? w->h.H5Oopen(w->file, path, H5P_DEFAULT) : H5I_INVALID_HID;
     if (dataset < 0) return false;
     bool ok = w->h.H5Iget_type(dataset) == H5I_DATASET && read_shape(w, dataset, &rank, dim) &&
-              shape_matches(&v->shape, rank, dim) && types_match(w, dataset, v->shape.dtype);
+              shape_matches(&v->shape, rank, dim) && types_match(w, dataset, v->shape.dtype, &dtype);
     w->h.H5Oclose(dataset);
     return ok;
 }

@@ -85,6 +85,26 @@ OPTIMIZERS = {
                                  "adadelta": lambda: tf_keras.optimizers.legacy.Adadelta(1.0)}),
 }
 
+def low_rank(work):
+    """Low-rank terms in mixed precision: Keras stores the sum in the compute type, we in that of the variables; either side reads both."""
+    L = keras.layers
+    for policy, bound in (("mixed_float16", 2e-3), ("mixed_bfloat16", 2e-2)):
+        keras.config.set_dtype_policy(policy)
+        i = L.Input((8, 5))
+        m = keras.Model(i, L.Dense(3, "softmax", dtype="float32")(L.GlobalAveragePooling1D()(L.Dense(6, "tanh", lora_rank=2)(i))))
+        keras.config.set_dtype_policy("float32")
+        m.layers[1].lora_kernel_b.assign(r.standard_normal((2, 6)).astype("float32"))
+        m.compile("sgd", "categorical_crossentropy")
+        m.save_weights(work / "low.weights.h5")
+        (work / "low.json").write_text(m.to_json())
+        program = compile_model(TFCC, work / "low.json", work / "low")
+        m.load_weights(work / "low.weights.h5")
+        close(f"{policy}: Keras's file", predict(program, work, "--weights", work / "low.weights.h5"), m.predict(X, verbose=0), bound)
+        fit(program, work, "--weights", work / "low.weights.h5", "--save", work / "new.weights.h5")
+        m.load_weights(work / "new.weights.h5")
+        close(f"{policy}: our file", predict(program, work, "--weights", work / "new.weights.h5"), m.predict(X, verbose=0), bound)
+
+
 with folder() as work:
     work = Path(work)
     np.savez(work / "d.npz", x=X, y=Y)
