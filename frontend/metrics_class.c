@@ -127,10 +127,7 @@ bool fe_metric_check_iou(fe *f, const fe_metric *metric, const ir_type *p)
 /* i32[M]: the class of every element, or of every element beside `axis`. */
 static ir_value to_classes(fe_metric_call *c, ir_value x, bool sparse)
 {
-    if (!sparse) {
-        int axis = fe_math_axis(ir_type_of(c->g, x), ir_record_number(c->settings, "axis", -1));
-        x = ir_build_arg_reduce(c->g, "maximum", x, axis);
-    }
+    if (!sparse) x = fe_math_position(c->g, "maximum", x, (int)ir_record_number(c->settings, "axis", -1));
     return fe_math_flatten(c->g, ir_build_convert(c->g, x, DTYPE_i32));
 }
 

@@ -1,6 +1,7 @@
 /* ops_reduce.c: reductions of keras.ops. */
 #include "frontend/layers.h"
 #include "frontend/ops.h"
+#include "frontend/train.h"
 
 #include <float.h>
 #include <math.h>
@@ -189,12 +190,14 @@ bool op_build_norm(op_use *u, fe_value *out)
 
 /* ---- positions --------------------------------------------------------------------------- */
 
+/* TensorFlow's own functions say equal_zeros. */
 static bool build_position(op_use *u, const char *kind, ir_value x, ir_value *out)
 {
     int count;
     int64_t axis[IR_MAX_RANK] = {0};
-    bool keep_dims;
-    if (!op_find_ints(u, "axis", &count, axis) || !op_find_bool(u, "keepdims", false, &keep_dims))
+    bool keep_dims, equal_zeros;
+    if (!op_find_ints(u, "axis", &count, axis) || !op_find_bool(u, "keepdims", false, &keep_dims) ||
+        !op_find_bool(u, "equal_zeros", false, &equal_zeros))
         return false;
     const ir_type t = op_type(u, x);
     if (count > 1) return op_error(u, "expected one axis");
@@ -202,7 +205,8 @@ static bool build_position(op_use *u, const char *kind, ir_value x, ir_value *ou
     if (count < 0) x = op_flatten(u, x);
     if (!op_resolve_axes(u, op_type(u, x).rank, 1, axis)) return false;
     if (op_type(u, x).dtype == DTYPE_i1) x = ir_build_convert(u->l->g, x, DTYPE_i32);
-    ir_value y = ir_build_arg_reduce(u->l->g, kind, x, (int)axis[0]);
+    ir_value y = equal_zeros ? ir_build_arg_reduce(u->l->g, kind, x, (int)axis[0])
+                             : fe_math_position(u->l->g, kind, x, (int)axis[0]);
     ir_type kept = t;
     for (int i = 0; i < kept.rank; i++) {
         if (count < 0 || i == axis[0]) kept.dim[i] = ir_fixed(1);

@@ -241,6 +241,8 @@ ir_value fe_math_flatten(ir_graph *g, ir_value x); /* rank 1 */
 ir_value fe_math_spread(ir_graph *g, ir_value x, const ir_type *shape);
 ir_value fe_math_flag(ir_graph *g, ir_value condition); /* i1 to f32 */
 ir_value fe_math_compare(ir_graph *g, const char *direction, ir_value x, double number);
+/* i32: where the first largest ("maximum") or smallest ("minimum") element is, as keras.ops.argmax has it: -0.0 is below 0.0. */
+ir_value fe_math_position(ir_graph *g, const char *kind, ir_value x, int axis);
 int fe_math_axis(const ir_type *t, double axis); /* 0 .. rank - 1, of a checked axis */
 
 #endif

@@ -2,6 +2,8 @@
  * the borders are TensorFlow's. */
 #include "frontend/train.h"
 
+#include <float.h>
+
 const double fe_epsilon = 1e-7;
 
 int fe_math_axis(const ir_type *t, double axis) { return axis < 0 ? (int)axis + t->rank : (int)axis; }
@@ -46,6 +48,21 @@ ir_value fe_math_square(ir_graph *g, ir_value x) { return ir_build_binary(g, OP_
 ir_value fe_math_compare(ir_graph *g, const char *direction, ir_value x, double number)
 {
     return ir_build_compare(g, direction, x, ir_build_scalar(g, ir_type_of(g, x)->dtype, number));
+}
+
+ir_value fe_math_position(ir_graph *g, const char *kind, ir_value x, int axis)
+{
+    ir_type t = *ir_type_of(g, x);
+    if (ir_dtype_is_float(t.dtype)) {
+        const bool wide = t.dtype == DTYPE_f64;
+        x = ir_build_convert(g, x, wide ? DTYPE_f64 : DTYPE_f32);
+        t.dtype = wide ? DTYPE_i64 : DTYPE_i32;
+        ir_value bits = ir_build(g, OP_bitcast_convert, 1, &x, 0, NULL, &t);
+        ir_value negative_zero = fe_math_compare(g, "EQ", bits, wide ? (double)INT64_MIN : INT32_MIN);
+        ir_value below = ir_build_scalar(g, wide ? DTYPE_f64 : DTYPE_f32, wide ? -DBL_MIN : -FLT_MIN);
+        x = ir_build_select(g, negative_zero, below, x);
+    }
+    return ir_build_arg_reduce(g, kind, x, fe_math_axis(&t, axis));
 }
 
 ir_value fe_math_clip(ir_graph *g, ir_value x, double low, double high)

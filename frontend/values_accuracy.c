@@ -6,11 +6,7 @@ static ir_value equal(fe_values *v, ir_value a, ir_value b)
     return fe_math_flag(v->g, ir_build_compare(v->g, "EQ", a, b));
 }
 
-/* The index of the first largest element of the last dim. */
-static ir_value best(fe_values *v, ir_value x)
-{
-    return ir_build_arg_reduce(v->g, "maximum", x, ir_type_of(v->g, x)->rank - 1);
-}
+static ir_value best(fe_values *v, ir_value x) { return fe_math_position(v->g, "maximum", x, -1); }
 
 ir_value fe_values_accuracy(fe_values *v) { return equal(v, v->y, v->p); }
 
