@@ -321,8 +321,24 @@ static void unite_values(collapse *k, ir_value x, ir_value y)
 
 static bool is_reduce(const collapse *k, ir_value v) { return ir_op_class(k->g->node[v].op) == CLASS_REDUCE; }
 
+/* A loop goes over the parts of what it concatenates as over its other roots. */
+static void unite_parts(collapse *k, const cg_body *b)
+{
+    for (int r = 0; r < b->root_count; r++) {
+        const ir_node *n = &k->g->node[b->root[r]];
+        if (b->kind != KERNEL_loop || !ir_concatenate_part(k->g, n)) continue;
+        for (int i = 0; i < n->in_count; i++) {
+            for (int s = 0; s < b->root_count; s++) {
+                const ir_node *other = &k->g->node[b->root[s]];
+                unite_values(k, n->in[i], ir_concatenate_part(k->g, other) ? other->in[0] : b->root[s]);
+            }
+        }
+    }
+}
+
 static void unite_roots(collapse *k, const cg_body *b)
 {
+    unite_parts(k, b);
     for (int r = 0; r < b->root_count; r++) {
         for (int s = r + 1; s < b->root_count; s++) {
             unite_values(k, b->root[r], b->root[s]);

@@ -18,7 +18,7 @@ enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
-enum { PANEL_ROWS = 32, PANEL_WORK = 1 << 20 };
+enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
 
 typedef struct blocking {
     const contraction *x;

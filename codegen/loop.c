@@ -1,14 +1,48 @@
 /* loop.c: kernels whose roots are independent elements over one shape. */
-#include "codegen/cg.h"
+#include "codegen/cg_rules.h"
+
+/* The root's operands when it is a concatenation in parts: each is computed at the index and stored in its part. */
+static int part_count(const cg *c, int r)
+{
+    const ir_node *n = cg_node(c, c->body->root[r]);
+    return ir_concatenate_part(c->body->graph, n) ? n->in_count : 0;
+}
+
+static const ir_type *loop_shape(const cg *c)
+{
+    const ir_type *part = ir_concatenate_part(c->body->graph, cg_node(c, c->body->root[0]));
+    return part ? part : cg_type(c, c->body->root[0]);
+}
+
+static void store_parts(cg *c, int r, const cg_index *at, cg_value *lanes)
+{
+    const ir_node *n = cg_node(c, c->body->root[r]);
+    const int last = n->type.rank - 1;
+    for (int i = 0; i < n->in_count; i++) {
+        cg_index index = *at;
+        index.at[last] = cg_coord_add(c, &at->at[last], cg_i64(c, i * cg_type(c, n->in[i])->dim[last].count));
+        cg_root_store(c, r, &index, lanes[i]);
+    }
+}
 
 /* All roots are computed before any is stored: a root may be an update in place of what another one reads. */
 static void store_roots(cg *c, const cg_index *at, int turn, cg_value *value, void *context)
 {
     (void)turn, (void)value, (void)context;
     const cg_body *b = c->body;
-    cg_value *lanes = arena_array(&c->scratch, cg_value, (size_t)b->root_count);
-    for (int r = 0; r < b->root_count; r++) lanes[r] = cg_element(c, b->root[r], at);
-    for (int r = 0; r < b->root_count; r++) cg_root_store(c, r, at, lanes[r]);
+    cg_value **lanes = arena_array(&c->scratch, cg_value *, (size_t)b->root_count);
+    for (int r = 0; r < b->root_count; r++) {
+        const int parts = part_count(c, r);
+        lanes[r] = arena_array(&c->scratch, cg_value, (size_t)parts + 1);
+        if (!parts) lanes[r][0] = cg_element(c, b->root[r], at);
+        for (int i = 0; i < parts; i++) lanes[r][i] = cg_element(c, cg_node(c, b->root[r])->in[i], at);
+    }
+    for (int r = 0; r < b->root_count; r++) {
+        if (part_count(c, r))
+            store_parts(c, r, at, lanes[r]);
+        else
+            cg_root_store(c, r, at, lanes[r][0]);
+    }
 }
 
 /* One dim: the tasks are pieces of it. */
@@ -77,17 +111,25 @@ static bool is_cut(const cg *c, ir_value v)
     return ir_attr_ints(n, ATTR_low, &count)[last] > 0 || ir_attr_ints(n, ATTR_high, &count)[last] > 0;
 }
 
+static bool is_in_parts(const cg *c, ir_value v)
+{
+    for (int r = 0; r < c->body->root_count; r++) {
+        if (c->body->root[r] == v) return part_count(c, r) > 0;
+    }
+    return false;
+}
+
 static segments find_segments(cg *c)
 {
     const cg_body *b = c->body;
-    const ir_type *t = cg_type(c, b->root[0]);
+    const ir_type *t = loop_shape(c);
     segments s = {.cuts = arena_array(&c->scratch, bool, b->graph->count)};
     bool *moved = arena_array(&c->scratch, bool, b->graph->count);
     for (ir_value v = (ir_value)b->graph->count - 1; v >= 0; v--) {
         const ir_node *n = cg_node(c, v);
-        const bool aligned = ir_op_class(n->op) == CLASS_MAP;
+        const bool parts = is_in_parts(c, v), aligned = parts || ir_op_class(n->op) == CLASS_MAP;
         for (int i = 0; i < n->in_count; i++) moved[n->in[i]] |= !aligned || moved[v];
-        s.cuts[v] = !moved[v] && t->rank > 0 && is_cut(c, v);
+        s.cuts[v] = !moved[v] && !parts && t->rank > 0 && is_cut(c, v);
     }
     for (ir_value v = 0; v < (ir_value)b->graph->count; v++) {
         if (s.cuts[v] && !add_borders(c, v, &s)) return (segments){0};
@@ -166,7 +208,7 @@ static void emit_rows(cg *c, cg_walk *w, int64_t grain)
 
 void cg_kernel_loop(cg *c)
 {
-    cg_walk w = {.shape = cg_type(c, c->body->root[0])};
+    cg_walk w = {.shape = loop_shape(c)};
     int64_t bytes, work;
     cg_body_cost(c->body, &bytes, &work);
     cg_walk_size(c, &w);

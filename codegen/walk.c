@@ -102,7 +102,9 @@ void cg_body_cost(const cg_body *b, int64_t *out_bytes, int64_t *out_work)
     }
     for (int r = 0; r < b->root_count; r++) {
         const ir_type *t = &b->graph->node[b->root[r]].type;
-        if (t->rank >= 0) *out_bytes += (int64_t)ir_dtype_size(t->dtype);
+        const ir_node *n = &b->graph->node[b->root[r]];
+        const bool parts = b->kind == KERNEL_loop && ir_concatenate_part(b->graph, n);
+        if (t->rank >= 0) *out_bytes += (int64_t)ir_dtype_size(t->dtype) * (parts ? n->in_count : 1);
     }
 }
 

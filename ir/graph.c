@@ -195,6 +195,18 @@ bool ir_windows_tile(const ir_graph *g, const ir_node *n)
     return in->rank > 0;
 }
 
+const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n)
+{
+    enum { LEAST_RUN = 16, MOST_PARTS = 8 };
+    if (n->op != OP_concatenate || n->in_count < 2 || n->in_count > MOST_PARTS) return NULL;
+    const ir_type *part = ir_type_of(g, n->in[0]);
+    const int last = part->rank - 1;
+    if (ir_attr_int(n, ATTR_dimension, 0) != last || part->dim[last].count < LEAST_RUN) return NULL;
+    for (int i = 1; i < n->in_count; i++)
+        if (!ir_type_same_shape(part, ir_type_of(g, n->in[i]))) return NULL;
+    return part;
+}
+
 bool ir_takes_epilogue(const ir_graph *g, const ir_node *n)
 {
     if (ir_op_class(n->op) == CLASS_CONTRACT) return !ir_attr_find(n, ATTR_splits);

@@ -367,6 +367,8 @@ const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count)
 const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "" when absent */
 /* The windows of a select_and_scatter lie side by side: no gaps between them, no overlap, no padding. */
 bool ir_windows_tile(const ir_graph *g, const ir_node *n);
+/* The shape of every operand of a concatenation that a loop over that shape may write part by part; else NULL. */
+const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n);
 /* What a kernel with main n may have as roots besides n: maps of it (an epilogue). */
 bool ir_takes_epilogue(const ir_graph *g, const ir_node *n);
 

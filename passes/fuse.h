@@ -8,7 +8,7 @@
 typedef struct fuse_leaf {
     ir_value value; /* in memory: a source, a root, or a view of such */
     ir_value base;  /* the source or root behind the views */
-    bool aligned;   /* read at the root's own index, through MAP nodes only */
+    bool aligned;   /* read at the root's own index, through MAP nodes only; of a concatenation in parts: at its parts' */
     bool moved;     /* read at other indices (too) */
 } fuse_leaf;
 

@@ -75,6 +75,16 @@ static void push_operands(fuse *f, const ir_node *n, bool aligned)
     for (int i = 0; i < n->in_count; i++) push_value(f, n->in[i], aligned && ir_op_class(n->op) == CLASS_MAP);
 }
 
+/* A concatenation in parts is stored as its operands are computed. */
+static void push_root_operands(fuse *f, const ir_node *n)
+{
+    if (!ir_concatenate_part(f->g, n)) {
+        push_operands(f, n, true);
+        return;
+    }
+    for (int i = 0; i < n->in_count; i++) push_value(f, n->in[i], true);
+}
+
 static void add_leaf(fuse *f, fuse_leaves *to, ir_value v, bool aligned)
 {
     for (size_t i = 0; i < to->count; i++) {
@@ -95,7 +105,7 @@ const fuse_leaves *fuse_leaves_of(fuse *f, ir_value root)
     to->count = 0;
     f->walk++;
     f->stack_count = 0;
-    push_operands(f, &f->g->node[root], true);
+    push_root_operands(f, &f->g->node[root]);
     while (f->stack_count > 0) {
         const ir_value item = f->stack[--f->stack_count], v = item / 2;
         const bool aligned = item % 2;

@@ -164,12 +164,19 @@ static bool delays_update(const fuse *f, const reader_list *readers, int a, int 
            (has_update(f, b) && feeds_others(f, readers, a, a, b));
 }
 
+/* The shape that a loop with this root goes over. */
+static const ir_type *loop_shape(const fuse *f, ir_value root)
+{
+    const ir_type *part = ir_concatenate_part(f->g, &f->g->node[root]);
+    return part ? part : ir_type_of(f->g, root);
+}
+
 static bool can_join_loops(fuse *f, int a, int b)
 {
     const fuse_group *x = &f->groups[a], *y = &f->groups[b];
     if (a == b || x->gone || y->gone || x->kind != KERNEL_loop || y->kind != KERNEL_loop) return false;
     if (x->root_count + y->root_count > MERGE_ROOTS) return false;
-    return ir_type_same_shape(ir_type_of(f->g, x->root[0]), ir_type_of(f->g, y->root[0])) &&
+    return ir_type_same_shape(loop_shape(f, x->root[0]), loop_shape(f, y->root[0])) &&
            fuse_reads_aligned(f, a, b) && fuse_reads_aligned(f, b, a) && fuse_can_merge(f, a, b);
 }
 
@@ -203,6 +210,33 @@ static void merge_scalars(fuse *f)
     }
 }
 
+/* In the body of a scan: a state that group `a` computes is read by a group that needs what group `b` computes. As one
+ * kernel they would have to write the state elsewhere first. */
+static bool delays_state(fuse *f, const reader_list *readers, int a, int b)
+{
+    const ir_graph *g = f->g;
+    for (ir_value v = 0; v < (ir_value)g->count; v++) {
+        const int64_t state = g->node[v].op == OP_parameter ? ir_attr_int(&g->node[v], ATTR_index, 0) : f->carried;
+        if (state >= f->carried || f->group[fuse_base(g, g->output[state].value)] != a) continue;
+        for (size_t i = 0; i < readers[v].count; i++) {
+            const int reader = f->group[readers[v].item[i]];
+            if (reader >= 0 && reader != a && reader != b && fuse_depends(f, reader, b, false)) return true;
+        }
+    }
+    return false;
+}
+
+/* The body of a scan runs many times over little: loops over one shape join, whatever they read. */
+static void merge_in_step(fuse *f, const reader_list *readers)
+{
+    for (int i = 0; i < (int)f->group_count; i++) {
+        for (int j = i + 1; j < (int)f->group_count; j++) {
+            if (can_join_loops(f, i, j) && !delays_state(f, readers, i, j) && !delays_state(f, readers, j, i))
+                fuse_merge(f, i, j);
+        }
+    }
+}
+
 void fuse_merge_loops(fuse *f)
 {
     const reader_list *readers = list_readers(f);
@@ -212,6 +246,7 @@ void fuse_merge_loops(fuse *f)
         while ((from = find_feeder(f, readers, i)) >= 0) fuse_merge(f, i, from);
     }
     merge_scalars(f);
+    if (f->is_body) merge_in_step(f, readers);
 }
 
 /* ---- roots that need no memory ----------------------------------------------------------------------------

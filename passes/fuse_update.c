@@ -43,8 +43,8 @@ static bool is_scatter_into(const fuse *f, const fuse_group *k, ir_value root, i
     return number_of(f, fuse_base(f->g, n->in[1])) != variable && number_of(f, fuse_base(f->g, n->in[2])) != variable;
 }
 
-/* The group that writes `root` over the variable reads the variable, if at all, element by element and
- * not after that store: in a loop's roots of higher number it would find the new value. */
+/* The group that writes `root` over the variable reads the variable, if at all, element by element: a loop computes an
+ * element of all roots before it stores them. */
 static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
 {
     const fuse_group *k = &f->groups[group];
@@ -54,7 +54,7 @@ static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)
             if (number_of(f, l->leaf[j].base) == variable &&
-                (k->kind != KERNEL_loop || l->leaf[j].moved || item > root))
+                (k->kind != KERNEL_loop || l->leaf[j].moved))
                 return false;
     }
     return true;

@@ -1,5 +1,5 @@
 /* plan_run.h: runs a planned graph as compiled code would: kernel after kernel, through simulated slabs at
- * the planned places, each root stored as soon as it is computed. Slabs start with a pattern, so a value that
+ * the planned places, each root stored as soon as it is computed, those of a loop when all are. Slabs start with a pattern, so a value that
  * is read before it is written, or after its memory went to another, changes the result. For tests of passes.
  */
 #ifndef TFCC_PLAN_RUN_H
@@ -100,7 +100,7 @@ static inline ir_array plan_value(plan_run *r, ir_value v, ir_value root)
     if (r->known[v]) return r->value[v];
     const ir_node *n = ir_node_of(r->g, v);
     ir_array x = {plan_type_at(&n->type, r->n), NULL};
-    const bool own = v != root && plan_is_own_root(r->kernel, v) && v < root;
+    const bool own = v != root && r->kernel->kind != KERNEL_loop && plan_is_own_root(r->kernel, v) && v < root;
     if (plan_reads(r->kernel, v) || own) {
         const void *from = plan_address(r, v);
         if (!from) {
@@ -164,6 +164,19 @@ static inline void plan_run_scan(plan_run *r, const ir_node *scan)
     arena_release(r->arena, mark);
 }
 
+static inline void plan_store_root(plan_run *r, ir_value root, const ir_array *x)
+{
+    void *to = plan_address(r, root);
+    if (!to) {
+        r->problems++;
+        printf("graph %s, kernel %zu: root %%%d has no place\n", r->g->name, r->kernel_number, root);
+    } else if (x->type.rank < 0) {
+        plan_store_tuple(r, root, x->data);
+    } else {
+        memcpy(to, x->data, plan_bytes(&x->type, 1));
+    }
+}
+
 static inline void plan_run_kernel(plan_run *r, const ir_kernel *k)
 {
     r->kernel = k;
@@ -171,22 +184,19 @@ static inline void plan_run_kernel(plan_run *r, const ir_kernel *k)
         plan_run_scan(r, ir_node_of(r->g, k->main));
         return;
     }
+    const arena_mark mark = arena_save(r->arena);
+    ir_array *x = arena_array(r->arena, ir_array, (size_t)k->root_count + 1);
+    const bool together = k->kind == KERNEL_loop;
+    memset(r->known, 0, r->g->count);
+    for (int i = 0; together && i < k->root_count; i++) x[i] = plan_value(r, k->root[i], k->root[i]);
     for (int i = 0; i < k->root_count; i++) {
-        const arena_mark mark = arena_save(r->arena);
-        memset(r->known, 0, r->g->count);
-        const ir_array x = plan_value(r, k->root[i], k->root[i]);
-        void *to = plan_address(r, k->root[i]);
-        if (!to) {
-            r->problems++;
-            printf("graph %s, kernel %zu: root %%%d has no place\n", r->g->name, r->kernel_number,
-                   k->root[i]);
-        } else if (x.type.rank < 0) {
-            plan_store_tuple(r, k->root[i], x.data);
-        } else {
-            memcpy(to, x.data, plan_bytes(&x.type, 1));
+        if (!together) {
+            memset(r->known, 0, r->g->count);
+            x[i] = plan_value(r, k->root[i], k->root[i]);
         }
-        arena_release(r->arena, mark);
+        plan_store_root(r, k->root[i], &x[i]);
     }
+    arena_release(r->arena, mark);
 }
 
 /* As ir_interpret, but by kernels. Returns how many problems were printed. */
