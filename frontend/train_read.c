@@ -379,6 +379,7 @@ bool fe_train_read(fe *f, fe_model *m, const cJSON *compile_config, const json_a
     else
         fe_config_init(&c, f, compile_config, NULL, NULL);
     c.at.index = at != NULL ? at->index : -1;
+    if (compile_config != NULL && c.object == NULL) return false;
     const cJSON *losses = get_item(&c, "loss", f->options->loss);
     const bool is_compiled = compile_config != NULL || f->options->optimizer != NULL;
     if (losses == NULL && !(is_compiled && own_losses)) return true;
