@@ -1,5 +1,6 @@
 /* train.c: lowering of losses and metrics: ports of labels and sample weights, the loss of a batch, what
  * metrics accumulate, and the graph that turns accumulators into the numbers of the log. */
+#include "frontend/ragged.h"
 #include "frontend/train.h"
 
 #include <stdlib.h>
@@ -203,7 +204,7 @@ static bool find_weight(fe_lower *l, fe_target *t, const fe_loss *loss, ir_value
     const ir_type shape = *ir_type_of(l->g, values), rows = ir_type_make(DTYPE_f32, 1, (ir_dim[]){ir_batch(1)});
     *out = IR_NONE;
     if (t->ragged) {
-        *out = fe_train_ragged_weight(l, get_weight(l, t, &rows), values);
+        *out = fe_ragged_spread(l, get_weight(l, t, &rows), values);
         return true;
     }
     if (t->weight_port >= 0 && !ir_type_same_shape(&shape, &l->fe->module->port[t->weight_port].type))

@@ -214,7 +214,6 @@ struct fe_train {
 
 bool fe_train_ragged_check(fe *f, const fe_target *t); /* its losses and metrics are resolved. False after a diagnostic */
 void fe_train_ragged_port(const fe_target *t, ir_port *port); /* of labels: a value for each of the output's */
-ir_value fe_train_ragged_weight(fe_lower *l, ir_value weight, ir_value values); /* f32[N] for the values of a loss */
 
 /* ---- arithmetic (train_math.c) ---------------------------------------------------------------------- */
 

@@ -47,9 +47,9 @@ static bool check_metric(fe *f, const fe_metric *metric)
 
 bool fe_train_ragged_check(fe *f, const fe_target *t)
 {
-    if (t->p.rank < 2)
-        return fe_error(f, NULL, "output \"%s\" is ragged: expected values with a last dim of fixed size, found numbers; end "
-                        "with Dense(1)", t->name);
+    if (t->p.rank != 2)
+        return fe_error(f, NULL, "output \"%s\" is ragged: expected values with one dim of fixed size, as Dense gives, found %s",
+                        t->name, fe_shape_show(f, &t->p));
     for (size_t i = 0; i < t->loss_count; i++) {
         const fe_loss *loss = &t->loss[i];
         if (!is_listed(loss->class->function, countof(losses), losses))
@@ -68,8 +68,3 @@ void fe_train_ragged_port(const fe_target *t, ir_port *port)
     port->part = RAGGED_values;
 }
 
-ir_value fe_train_ragged_weight(fe_lower *l, ir_value weight, ir_value values)
-{
-    const ir_type shape = ir_type_with_dtype(*ir_type_of(l->g, values), DTYPE_f32);
-    return fe_math_spread(l->g, fe_ragged_spread(l, weight, values), &shape);
-}

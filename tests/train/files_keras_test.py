@@ -141,6 +141,7 @@ with folder() as work:
         inner = f["_layer_checkpoint_dependencies/sequential"]
         inner.move("layers", "_layer_checkpoint_dependencies")
     close("2.12", predict(program, work, "--weights", work / "w.weights.h5"), want, 2e-5)
+    low_rank(work)
     # what does not fit
     with h5py.File(work / "w.h5", "r+") as f:
         names = [n.decode() if isinstance(n, bytes) else n for n in f.attrs["layer_names"]]

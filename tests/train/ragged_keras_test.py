@@ -144,11 +144,6 @@ def tagger(classes, activation):
     return chain(words(), L.Embedding(20, 4), L.Bidirectional(L.GRU(3, return_sequences=True)), L.Dense(classes, activation))
 
 
-def grids(classes):
-    x = vectors()
-    return k.Model(x, L.TimeDistributed(L.Reshape((2, classes)))(L.Dense(2 * classes)(x)))
-
-
 def numbers(*tail):
     return lambda r, values: r.normal(size=(values, *tail)).astype("float32")
 
@@ -167,7 +162,6 @@ def one_hot(r, values):
 
 LABELED = {
     "mse": (lambda: chain(vectors(), L.Dense(2)), {"class_name": "MeanSquaredError", "config": {}}, ["mae", "mse", "RootMeanSquaredError"], numbers(2)),
-    "grids": (lambda: grids(2), "mean_absolute_error", ["mse"], numbers(2, 2)),
     "sum": (lambda: chain(vectors(), L.Dense(2)), {"class_name": "MeanSquaredError", "config": {"reduction": "sum"}}, ["mse"], numbers(2)),
     "huber": (lambda: chain(vectors(), L.Dense(2)), {"class_name": "Huber", "config": {"delta": 0.5}}, ["LogCoshError"], numbers(2)),
     "msle": (lambda: chain(vectors(), L.Dense(2, "sigmoid")), "msle", ["mape"], flags(2)),
@@ -195,7 +189,7 @@ def test_labels(work, name, make, loss, metrics, labels):
     model = make()
     x = make_rows(r, model.inputs[0], False)
     y = labels(r, len(x.values))
-    weight = r.uniform(0.5, 1.5, ROWS).astype("float32") if y.ndim < 3 else np.ones(ROWS, "float32")
+    weight = r.uniform(0.5, 1.5, ROWS).astype("float32")
     np.savez(work / "d.npz", **{"x.values": x.values.numpy(), "x.row_splits": x.row_splits.numpy(), "y.values": y,
                                 "y.row_splits": x.row_splits.numpy(), "sample_weight": weight})
     config = {"optimizer": {"class_name": "Adam", "config": {"learning_rate": 0.05}}, "loss": loss, "metrics": metrics}
@@ -215,7 +209,7 @@ def test_labels(work, name, make, loss, metrics, labels):
         # Keras 2's metrics of ragged rows refuse sample weights that it is given, so losses and metrics are looked at apart
         got = evaluate(weights)
         compile([])
-        want = model.evaluate(x, rows, sample_weight=weight if y.ndim < 3 else None, batch_size=BATCH, verbose=0)
+        want = model.evaluate(x, rows, sample_weight=weight, batch_size=BATCH, verbose=0)
         check(abs(got["loss"] - want) < 2e-5 * max(1, abs(want)), f"{name}, {what}: loss {got['loss']}, Keras {want}")
         compile(metrics)
         want = model.evaluate(x, rows, batch_size=BATCH, verbose=0, return_dict=True) if metrics else {}
@@ -226,8 +220,7 @@ def test_labels(work, name, make, loss, metrics, labels):
     compile([])
     for _ in range(2):
         for at in range(0, ROWS, BATCH):
-            more = {"sample_weight": weight[at : at + BATCH]} if y.ndim < 3 else {}
-            model.train_on_batch(x[at : at + BATCH], rows[at : at + BATCH], **more)
+            model.train_on_batch(x[at : at + BATCH], rows[at : at + BATCH], sample_weight=weight[at : at + BATCH])
     run(program, "fit", "--data", work / "d.npz", "--weights", work / "m.weights.h5", "--batch-size", BATCH, "--epochs", 2, "--no-shuffle",
         "--save", work / "n.weights.h5", "--verbose", 0)
     run(program, "predict", "--data", work / "d.npz", "--weights", work / "n.weights.h5", "--output", work / "p.npz", "--batch-size", BATCH)
