@@ -98,15 +98,20 @@ void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of r
 
 /* cpu_tile.c: the register tile, a function that is written when it is first asked for:
  *   void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate)   tile[rows][nr] (+)= the sum over k of a(i, k) * b(k)[nr]
- * Cell (i, k) of a lies at i * row + k * position, b's vectors of k at k * column; for cells and pairs see struct pack. */
+ * Cell (i, k) of a lies at i * row + k * position, b's vectors of k at k * column; for cells and pairs see struct pack. With
+ * `pointers` a is [runs][mr] addresses of k cells each, b [runs * k][nr], and i64 runs is an argument more. With `columns`
+ * (a multiple of cg_tile_unit) only so many are done; with `apart` the tile's rows lie so many elements apart as the last
+ * argument says (i64). Both are for targets that do not do `pairs` in blocks. */
 typedef struct tile_form {
     int64_t row, position, column;
-    bool pairs;
+    bool pairs, pointers, apart;
+    int columns; /* 0: nr */
 } tile_form;
+enum { TILE_ARGUMENTS = 7 };
 cg_value cg_tile(cg *c, const tile_form *f, int rows);
+/* Columns come in multiples of so many. */
+int cg_tile_unit(const cg *c);
 cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
-/* void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate, i64 runs): a is [runs][mr] addresses of k cells each, b's
- * vectors of the runs * k cells of k lie `column` cells apart. */
 cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows);
 /* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */
 cg_value cg_tile_blocks(cg *c, const char *name, const tile_form *f, int rows);
@@ -116,7 +121,7 @@ cg_value cg_tile_blocks_pointers(cg *c, const char *name, int rows);
  * `width` rows, panel after panel. A panel is [cells][width], or, with a `stride`, [width][stride]: then the rows lie
  * as they lie in memory, and packing is copying. A cell is an f32 at one position, or with `pairs` two bf16 at positions
  * next to each other: runs along the innermost dim of k start a cell, and an odd one ends in half a cell and a zero.
- * Rows past `limit` (all rows of the role) repeat the last one. `room`: cells between panels; zeros: address of as many
+ * Rows past `limit` (all rows of the role) are any numbers. `room`: cells between panels; zeros: address of as many
  * zeros as a run along k is long. With `pointers` nothing is copied: a panel is [runs][width] addresses, of where each
  * row's elements of each run along k lie. */
 typedef struct pack {

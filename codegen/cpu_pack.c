@@ -6,6 +6,9 @@
 
 enum { MOST_LANES = 16, MOST_WIDTH = 32 };
 
+/* How far ahead memory is asked for: cells of a sweep, whose rows processors do not see as a stream, and vectors of a row. */
+enum { CELLS_AHEAD = 8, VECTORS_AHEAD = 4 };
+
 typedef struct packing {
     const pack *p;
     contraction_point point; /* batch coordinates are set */
@@ -198,6 +201,14 @@ static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value 
     return LLVMBuildBitCast(c->b, cg_shuffle(c, v, next, count, lane), cells, "");
 }
 
+/* Row r, when it lies at row[r], some vectors behind `offset`. */
+static void prefetch_row(cg *c, const packing *k, const cg_value *row, int r, cg_value offset)
+{
+    if (!row) return;
+    cg_value ahead = cg_add(c, offset, cg_i64(c, (int64_t)VECTORS_AHEAD * c->lanes * cell_size(k->p)));
+    cg_prefetch(c, cg_memory_type(c, side_dtype(c, k->p->side)), row[r], ahead, false);
+}
+
 /* Rows r .. r + lanes - 1 in lanes consecutive cells. */
 static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
 {
@@ -209,6 +220,7 @@ static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *r
             continue;
         }
         v[i] = read_row(c, k, run, row, r + i, offset, left);
+        if (!left) prefetch_row(c, k, row, r + i, offset);
         if (k->p->stride) cg_store(c, v[i], cell_address(c, k, cell, r + i), 4);
     }
     if (k->p->stride) return;
@@ -293,20 +305,21 @@ static bool is_even(const pack *p)
     return !p->pairs || (count && !x->splits && !x->size[ROLE_K][count - 1].batch && x->size[ROLE_K][count - 1].count % 2 == 0);
 }
 
-/* The elements of the point's rows in cell `cell` of the run. */
-static cg_value read_cell(cg *c, const packing *k, const pack_run *run, cg_value cell, bool half, contraction_point *p)
+/* The elements of the point's rows in cell `cell` of the run; rows past `left` (NULL: none) are not read. */
+static cg_value read_cell(cg *c, const packing *k, const pack_run *run, cg_value cell, bool half, contraction_point *p,
+                          cg_value left)
 {
     cg_value position = cg_mul(c, cell, cg_i64(c, cell_size(k->p)));
     set_k(c, k, run, position, p);
-    if (!k->p->pairs) return contraction_element(c, k->p->side, p, NULL);
-    cg_value low = contraction_stored(c, k->p->side, p, NULL);
+    if (!k->p->pairs) return contraction_element(c, k->p->side, p, left);
+    cg_value low = contraction_stored(c, k->p->side, p, left);
     if (half) return cg_pair(c, low, LLVMConstNull(LLVMTypeOf(low)));
     set_k(c, k, run, cg_add(c, position, cg_i64(c, 1)), p);
-    return cg_pair(c, low, contraction_stored(c, k->p->side, p, NULL));
+    return cg_pair(c, low, contraction_stored(c, k->p->side, p, left));
 }
 
-/* One cell a turn; rows in vectors of `lanes` (1: element by element). */
-static void pack_by_position(cg *c, packing *k, int lanes)
+/* One cell a turn; rows in vectors of `lanes` (1: element by element), those past the limit left out when it is `cut`. */
+static void pack_by_position(cg *c, packing *k, int lanes, bool cut)
 {
     const contraction *x = k->p->x;
     int groups = (int)base_ceil_div(k->p->width, lanes);
@@ -327,12 +340,24 @@ static void pack_by_position(cg *c, packing *k, int lanes)
         cg_loop l;
         cells_begin(c, k, &run, half, &l);
         for (int g = 0; g < groups; g++) {
-            cg_value v = read_cell(c, k, &run, l.i, half, &point[g]);
+            cg_value left = cut ? cg_sub(c, k->p->limit, cg_add(c, k->first, cg_i64(c, g * lanes))) : NULL;
+            cg_value v = read_cell(c, k, &run, l.i, half, &point[g], left);
             cg_store(c, v, cell_address(c, k, cg_add(c, run.cell, l.i), g * lanes), 4);
         }
         cg_loop_end(c, &l, NULL);
     }
     run_end(c, k, &run);
+}
+
+/* The element of the point some cells behind `cell` of the run, when it lies in memory. */
+static void prefetch_cell(cg *c, const packing *k, const pack_run *run, cg_value cell, const contraction_point *p)
+{
+    const contraction_side *s = k->p->side;
+    if (!has_row_addresses(c, s)) return;
+    contraction_point ahead = *p;
+    set_k(c, k, run, cg_mul(c, cg_add(c, cell, cg_i64(c, CELLS_AHEAD)), cg_i64(c, cell_size(k->p))), &ahead);
+    const contraction_share of_k = contraction_share_of(c, s, &ahead, true), others = contraction_share_of(c, s, &ahead, false);
+    cg_prefetch(c, cg_memory_type(c, side_dtype(c, s)), c->binding[s->value].address, cg_add(c, of_k.linear, others.linear), false);
 }
 
 /* The first panels, cell by cell, all panels of a cell in turn: memory is read in order. Vectors of rows must not
@@ -353,7 +378,8 @@ static void pack_sweep(cg *c, packing *k, cg_value panels)
             contraction_point point = k->point;
             cg_value first = cg_add(c, p->row, cg_add(c, cg_mul(c, m.i, cg_i64(c, p->width)), cg_i64(c, r)));
             contraction_point_run(c, p->x, &point, p->role, first, 1, k->flat);
-            cg_store(c, read_cell(c, k, &run, l.i, half, &point), cell_address(c, k, cg_add(c, run.cell, l.i), r), 4);
+            prefetch_cell(c, k, &run, l.i, &point);
+            cg_store(c, read_cell(c, k, &run, l.i, half, &point, NULL), cell_address(c, k, cg_add(c, run.cell, l.i), r), 4);
         }
         cg_loop_end(c, &m, NULL);
         cg_loop_end(c, &l, NULL);
@@ -370,9 +396,9 @@ static void pack_along_rows(cg *c, packing *k)
     int64_t reach = base_ceil_div(k->p->width, lanes) * lanes;
     cg_value fits = cg_icmp(c, LLVMIntSLE, cg_add(c, k->first, cg_i64(c, reach)), k->p->limit);
     cg_if_begin(c, &whole, fits, 0, NULL);
-    pack_by_position(c, k, lanes);
+    pack_by_position(c, k, lanes, false);
     cg_if_other(c, &whole, NULL);
-    pack_by_position(c, k, 1);
+    pack_by_position(c, k, 1, false);
     cg_if_end(c, &whole, NULL);
 }
 
@@ -421,7 +447,9 @@ void cg_pack(cg *c, const pack *p)
         pack_groups_along_k(c, &k);
     else if (along_rows && count > 1)
         pack_along_rows(c, &k);
+    else if (along_rows && count == 1)
+        pack_by_position(c, &k, c->lanes, true);
     else
-        pack_by_position(c, &k, 1);
+        pack_by_position(c, &k, 1, false);
     cg_loop_end(c, &panels, NULL);
 }

@@ -1,56 +1,128 @@
 /* cpu_tile.c: the register tile, helper functions that all products of a program share. */
 #include "codegen/contraction.h"
 
-/* One cell of k: a broadcast from each row times nr / lanes vectors. */
-static void tile_step(cg *c, bool pairs, int rows, const cg_value *row, cg_value b, cg_value *acc)
+enum { MOST_VECTORS = 8, MOST_ROWS = 32, SMALLEST = 4 };
+
+/* The columns of a tile as vectors, the widest first. */
+typedef struct tile_shape {
+    int rows, vectors, columns;
+    int lanes[MOST_VECTORS], first[MOST_VECTORS];
+} tile_shape;
+
+int cg_tile_unit(const cg *c) { return (int)base_min(c->lanes, SMALLEST); }
+
+static tile_shape shape_of(const cg *c, const tile_form *f, int rows)
 {
-    int lanes = c->lanes, vectors = c->target->nr / lanes;
-    cg_value column[8];
-    for (int j = 0; j < vectors; j++) {
-        column[j] = cg_load(c, cg_vector(c->f32, lanes), cg_at(c, c->f32, b, cg_i64(c, j * lanes)), 4);
+    tile_shape s = {.rows = rows, .columns = f->columns ? f->columns : c->target->nr};
+    int lanes = c->lanes;
+    for (int at = 0; at < s.columns; at += lanes) {
+        while (lanes > s.columns - at) lanes /= 2;
+        s.lanes[s.vectors] = lanes;
+        s.first[s.vectors++] = at;
     }
-    for (int i = 0; i < rows; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), lanes);
-        for (int j = 0; j < vectors; j++) {
-            cg_value *sum = &acc[i * vectors + j];
-            *sum = pairs ? cg_dot_pairs(c, x, column[j], *sum) : cg_fma(c, x, column[j], *sum);
+    return s;
+}
+
+/* One cell of k: a broadcast from each row times the vectors of columns. */
+static void tile_step(cg *c, bool pairs, const tile_shape *s, const cg_value *row, cg_value b, cg_value *acc)
+{
+    cg_value column[MOST_VECTORS];
+    for (int j = 0; j < s->vectors; j++) {
+        column[j] = cg_load(c, cg_vector(c->f32, s->lanes[j]), cg_at(c, c->f32, b, cg_i64(c, s->first[j])), 4);
+    }
+    for (int i = 0; i < s->rows; i++) {
+        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), s->lanes[0]);
+        for (int j = 0; j < s->vectors; j++) {
+            cg_value *sum = &acc[i * s->vectors + j], part = x;
+            if (s->lanes[j] < s->lanes[0]) part = cg_extract(c, x, 0, s->lanes[j]);
+            *sum = pairs ? cg_dot_pairs(c, part, column[j], *sum) : cg_fma(c, part, column[j], *sum);
         }
     }
 }
 
-/* Accumulators at the start: zero, or the tile's elements when it accumulates. */
-static void begin_tile(cg *c, cg_value tile, cg_value accumulate, int count, cg_value *acc)
+/* Address of vector j of row i. */
+static cg_value place(cg *c, const tile_shape *s, cg_value tile, cg_value distance, int i, int j)
 {
-    LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
-    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(vector);
+    cg_value row = distance ? cg_mul(c, distance, cg_i64(c, i)) : cg_i64(c, (int64_t)i * c->target->nr);
+    return cg_at(c, c->f32, tile, cg_add(c, row, cg_i64(c, s->first[j])));
+}
+
+/* Accumulators at the start: zero, or the tile's elements when it accumulates. */
+static void begin_tile(cg *c, const tile_shape *s, cg_value tile, cg_value distance, cg_value accumulate, cg_value *acc)
+{
+    const int count = s->rows * s->vectors;
+    for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(cg_vector(c->f32, s->lanes[i % s->vectors]));
     cg_branch more;
     cg_if_begin(c, &more, cg_icmp(c, LLVMIntNE, accumulate, cg_i64(c, 0)), count, acc);
     for (int i = 0; i < count; i++) {
-        acc[i] = cg_load(c, vector, cg_at(c, c->f32, tile, cg_i64(c, i * c->lanes)), 4);
+        const int row = i / s->vectors, j = i % s->vectors;
+        acc[i] = cg_load(c, cg_vector(c->f32, s->lanes[j]), place(c, s, tile, distance, row, j), 4);
     }
     cg_if_end(c, &more, acc);
 }
 
+static void end_tile(cg *c, const tile_shape *s, cg_value tile, cg_value distance, const cg_value *acc)
+{
+    for (int i = 0; i < s->rows * s->vectors; i++) {
+        cg_store(c, acc[i], place(c, s, tile, distance, i / s->vectors, i % s->vectors), 4);
+    }
+}
+
+static void run_cells(cg *c, const tile_form *f, const tile_shape *s, cg_value a, cg_value b, cg_value k, cg_value *acc)
+{
+    cg_value at[MOST_ROWS];
+    cg_loop l;
+    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, s->rows * s->vectors, acc);
+    cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, f->position)));
+    for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * f->row));
+    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, f->column))), acc);
+    cg_loop_end(c, &l, acc);
+}
+
+static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, cg_value table, cg_value b, cg_value k, cg_value count,
+                         cg_value *acc)
+{
+    cg_value row[MOST_ROWS], at[MOST_ROWS];
+    cg_loop runs, l;
+    cg_loop_begin(c, &runs, cg_i64(c, 0), count, 1, s->rows * s->vectors, acc);
+    for (int i = 0; i < s->rows; i++) {
+        cg_value number = cg_add(c, cg_mul(c, runs.i, cg_i64(c, c->target->mr)), cg_i64(c, i));
+        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, number), 8);
+    }
+    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, s->rows * s->vectors, acc);
+    cg_value column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, f->column));
+    for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
+    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, b, column), acc);
+    cg_loop_end(c, &l, acc);
+    cg_loop_end(c, &runs, acc);
+}
+
+static const char *name_of(cg *c, const tile_form *f, int rows)
+{
+    const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
+    const char *form = arena_printf(&c->scratch, "%s%s%s_%d", f->apart ? "_apart" : "", columns, f->pairs ? "_pairs" : "", rows);
+    if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
+    return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
+}
+
 cg_value cg_tile(cg *c, const tile_form *f, int rows)
 {
-    const char *name = arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s_%d", (long long)f->row, (long long)f->position,
-                                    (long long)f->column, f->pairs ? "_pairs" : "", rows);
+    const char *name = name_of(c, f, rows);
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
-    if (f->pairs && c->target->blocks) return cg_tile_blocks(c, name, f, rows);
-    int lanes = c->lanes, count = rows * c->target->nr / lanes;
-    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
-    cg_helper h = cg_helper_begin(c, name, c->none, 5, param);
-    cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), tile = LLVMGetParam(h.fn, 3);
-    cg_value acc[CG_CARRIED], at[32];
-    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
-    cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), LLVMGetParam(h.fn, 2), 1, count, acc);
-    cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, f->position)));
-    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * f->row));
-    tile_step(c, f->pairs, rows, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, f->column))), acc);
-    cg_loop_end(c, &l, acc);
-    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
+    if (f->pairs && c->target->blocks) return f->pointers ? cg_tile_blocks_pointers(c, name, rows) : cg_tile_blocks(c, name, f, rows);
+    const tile_shape s = shape_of(c, f, rows);
+    LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64, c->i64};
+    const int count = 5 + f->pointers + f->apart;
+    cg_helper h = cg_helper_begin(c, name, c->none, count, param);
+    cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2), tile = LLVMGetParam(h.fn, 3);
+    cg_value distance = f->apart ? LLVMGetParam(h.fn, (unsigned)count - 1) : NULL, acc[CG_CARRIED];
+    begin_tile(c, &s, tile, distance, LLVMGetParam(h.fn, 4), acc);
+    if (f->pointers)
+        run_pointers(c, f, &s, a, b, k, LLVMGetParam(h.fn, 5), acc);
+    else
+        run_cells(c, f, &s, a, b, k, acc);
+    end_tile(c, &s, tile, distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);
     return h.fn;
@@ -64,30 +136,6 @@ cg_value cg_tile_positions(cg *c, int rows)
 
 cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows)
 {
-    const char *name = arena_printf(&c->scratch, "tile_pointers_%lld%s_%d", (long long)column, pairs ? "_pairs" : "", rows);
-    cg_value found = cg_helper_find(c, name);
-    if (found) return found;
-    if (pairs && c->target->blocks) return cg_tile_blocks_pointers(c, name, rows);
-    int lanes = c->lanes, mr = c->target->mr, count = rows * c->target->nr / lanes;
-    LLVMTypeRef param[] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64};
-    cg_helper h = cg_helper_begin(c, name, c->none, 6, param);
-    cg_value table = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2);
-    cg_value tile = LLVMGetParam(h.fn, 3), acc[CG_CARRIED], row[32];
-    begin_tile(c, tile, LLVMGetParam(h.fn, 4), count, acc);
-    cg_loop runs, l;
-    cg_loop_begin(c, &runs, cg_i64(c, 0), LLVMGetParam(h.fn, 5), 1, count, acc);
-    for (int i = 0; i < rows; i++) {
-        cg_value at = cg_add(c, cg_mul(c, runs.i, cg_i64(c, mr)), cg_i64(c, i));
-        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, at), 8);
-    }
-    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, count, acc);
-    cg_value at[32], cell = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, column));
-    for (int i = 0; i < rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
-    tile_step(c, pairs, rows, at, cg_at(c, c->f32, b, cell), acc);
-    cg_loop_end(c, &l, acc);
-    cg_loop_end(c, &runs, acc);
-    for (int i = 0; i < count; i++) cg_store(c, acc[i], cg_at(c, c->f32, tile, cg_i64(c, i * lanes)), 4);
-    LLVMBuildRetVoid(c->b);
-    cg_helper_end(c, &h);
-    return h.fn;
+    const tile_form form = {.pointers = true, .column = column, .pairs = pairs};
+    return cg_tile(c, &form, rows);
 }

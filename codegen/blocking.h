@@ -1,0 +1,35 @@
+/* blocking.h: how a matrix product is cut into tasks and blocks (cpu_dot_blocks.c); cpu_dot.c runs them. */
+#ifndef TFCC_BLOCKING_H
+#define TFCC_BLOCKING_H
+
+#include "codegen/contraction.h"
+
+enum { FLOATS_PER_LINE = 16 };
+
+typedef struct blocking {
+    const contraction *x;
+    ir_dim size[ROLE_COUNT];
+    int64_t mc, nc, kc;   /* rows, columns, positions of a block */
+    int64_t task_rows;    /* mc or a multiple of it */
+    int64_t cells;        /* that kc positions take at most */
+    bool pairs;           /* of bf16 in a cell */
+    bool one_pass;        /* kc covers all of k */
+    role rows;            /* whose linear positions the tasks are counted in */
+    int64_t grain, times;
+    bool flat;            /* out is linear along m: no division per row */
+    bool direct;          /* tiles are written where the results belong, rows `distance` elements apart */
+    cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
+    int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
+    int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
+    cg_value a, b, tile, zeros, distance;
+    int rest, rest_columns; /* of the last tile when that is known to be cut, else 0 */
+    cg_value tile_fn[2][2]; /* of all rows or the rest, all columns or the rest */
+} blocking;
+
+/* Decides everything that is known at compile time, by shapes only; q->x and q->pairs are set. */
+void blocking_choose(const cg *c, blocking *q);
+/* Blocks along a role that is no task's rows. */
+int64_t blocking_count(const blocking *q, role r);
+static inline int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
+
+#endif

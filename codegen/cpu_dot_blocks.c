@@ -1,0 +1,157 @@
+/* cpu_dot_blocks.c: the sizes of a matrix product's blocks and tasks, see blocking.h. */
+#include "codegen/blocking.h"
+
+/* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
+ * adds up the products of pairs. ROW_STRIDE: cells between the rows of a panel that is kept row by row: room for WHOLE_K
+ * of them and a vector, an odd number of cache lines, so that rows do not fall on the same sets. */
+enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 528 };
+
+/* A task does as many blocks of rows with the right panels it has packed as leave TASKS tasks (N counts as BATCH), and
+ * MOST_BLOCKS at most. */
+enum { TASKS = 32, BATCH = 32, MOST_BLOCKS = 8 };
+
+/* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN cells, unless rows are a
+ * multiple of SAME_SET cells apart: those fall on the same cache sets. */
+enum { SHORTEST_RUN = 16, SAME_SET = 512 };
+
+/* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
+enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
+
+/* Size of a block along a role: about `most`; a known whole is cut into equal parts. */
+static int64_t block_of(ir_dim size, int64_t most, int64_t unit)
+{
+    if (size.batch) return round_up(most, unit);
+    int64_t whole = base_max(size.count, 1), parts = base_ceil_div(whole, most + most / 4);
+    return round_up(base_ceil_div(whole, parts), unit);
+}
+
+int64_t blocking_count(const blocking *q, role r)
+{
+    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->nc, 1};
+    return base_max(base_ceil_div(q->size[r].count, block[r]), 1);
+}
+
+/* Elements between neighbouring rows of the left operand in memory; 0: not known. */
+static int64_t row_distance(const cg *c, const contraction *x)
+{
+    const ir_type *t = cg_type(c, x->lhs.value);
+    int64_t distance = 0, size = 1;
+    for (int d = x->lhs.rank - 1; d >= 0; d--) {
+        for (int i = 0; i < x->lhs.dim[d].count; i++) {
+            const contraction_term *term = &x->lhs.dim[d].term[i];
+            if (term->role == ROLE_M && term->dim == x->count[ROLE_M] - 1) distance += term->factor * size;
+        }
+        size = t->dim[d].batch ? 0 : size * t->dim[d].count;
+    }
+    return distance;
+}
+
+/* Decides whether the left operand is read where it lies, and cuts blocks of k into whole runs. */
+static void choose_run(const cg *c, blocking *q)
+{
+    const contraction *x = q->x;
+    const int64_t per_cell = q->pairs ? 2 : 1;
+    if (x->splits || !x->count[ROLE_K] || !cg_pack_has_rows(c, x, &x->lhs)) return;
+    if (cg_type(c, x->lhs.value)->dtype != (q->pairs ? DTYPE_bf16 : DTYPE_f32)) return;
+    const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
+    const bool one_run = x->count[ROLE_K] == 1;
+    if (inner.batch || inner.count < SHORTEST_RUN * per_cell) return;
+    const int64_t distance = row_distance(c, x);
+    if (distance && distance % (SAME_SET * per_cell) == 0) return;
+    const int64_t parts = base_ceil_div(inner.count, q->kc);
+    if (inner.count % per_cell != 0 || (!one_run && inner.count % (parts * per_cell) != 0)) return;
+    if (parts > 1)
+        q->run = one_run ? q->kc : inner.count / parts;
+    else
+        q->run = inner.count;
+    q->kc = q->one_pass || one_run ? q->kc : q->kc / q->run * q->run;
+}
+
+/* How many cells so many positions take at most, wherever they begin. */
+static int64_t cells_of(const blocking *q, int64_t positions)
+{
+    const contraction *x = q->x;
+    if (!q->pairs) return positions;
+    if (x->count[ROLE_K] < 2) return base_ceil_div(positions, 2);
+    const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
+    if (inner.batch) return positions;
+    const int64_t runs = inner.count % 2 == 0 && !x->splits ? 0 : positions / base_max(inner.count, 1) + 2;
+    return base_min(positions, base_ceil_div(positions + runs, 2));
+}
+
+static void choose_positions(blocking *q)
+{
+    const ir_dim k = q->size[ROLE_K];
+    q->one_pass = !k.batch && cells_of(q, k.count) <= WHOLE_K;
+    q->kc = q->pairs && cells_of(q, 2 * BLOCK_K) <= WHOLE_K ? 2 * BLOCK_K : BLOCK_K;
+    if (q->one_pass) q->kc = base_max(k.count, 1);
+    q->cells = cells_of(q, q->kc);
+}
+
+/* Panels that lie in memory cost a task nothing, so tasks may be as small as their dispatch allows. */
+static void choose_panel_blocks(const cg *c, blocking *q)
+{
+    const cg_target *t = c->target;
+    const int64_t k = base_max(q->size[ROLE_K].count, 1), rows = round_up(PANEL_ROWS, t->mr);
+    bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
+    q->nc = block_of(q->size[ROLE_N], base_max(PANEL_WORK / (2 * k * rows), 4 * t->nr), t->nr);
+    q->mc = base_min(q->mc, base_max(rows, PANEL_WORK / (2 * k * q->nc) / t->mr * t->mr));
+}
+
+/* Results are written by tiles: there is no epilogue, and they are row-major along m and n. */
+static bool is_direct(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    const cg_body *b = c->body;
+    if (b->root_count != 1 || b->root[0] != x->main || cg_type(c, x->main)->dtype != DTYPE_f32) return false;
+    if ((q->pairs && c->target->blocks) || !q->flat || !contraction_is_linear(c, x, &x->out, ROLE_N)) return false;
+    if (contraction_contiguous(&x->out, ROLE_N) != x->count[ROLE_N] - 1 || !x->count[ROLE_N]) return false;
+    const int unit = q->pairs ? c->lanes : cg_tile_unit(c);
+    return !q->size[ROLE_N].batch && q->size[ROLE_N].count % unit == 0;
+}
+
+/* The rows that tasks do with one right operand. */
+static int64_t choose_task_rows(const blocking *q)
+{
+    if (q->rows == ROLE_B || q->x->panels || (!q->one_pass && !q->direct)) return q->mc;
+    int64_t tasks = base_max(q->x->splits, 1), size[ROLE_COUNT];
+    for (int r = ROLE_B; r <= ROLE_N; r++) size[r] = q->size[r].count * (q->size[r].batch ? BATCH : 1);
+    tasks *= base_max(size[ROLE_B], 1) * base_ceil_div(size[ROLE_N], q->nc) * base_ceil_div(size[ROLE_M], q->mc);
+    return q->mc * base_max(1, base_min(tasks / TASKS, MOST_BLOCKS));
+}
+
+static void choose_tasks(blocking *q)
+{
+    const ir_dim k = q->size[ROLE_K];
+    q->rows = ROLE_M;
+    if (q->size[ROLE_B].batch) q->rows = ROLE_B;
+    if (q->size[ROLE_N].batch) q->rows = ROLE_N;
+    q->task_rows = choose_task_rows(q);
+    q->times = base_max(q->x->splits, 1);
+    for (int r = ROLE_B; r <= ROLE_N; r++) {
+        if (r != (int)q->rows) q->times *= blocking_count(q, (role)r);
+    }
+    q->grain = q->rows == ROLE_M ? q->task_rows : q->rows == ROLE_N ? q->nc : 1;
+    if (q->rows == ROLE_B) {
+        int64_t work = 2 * base_min(q->mc, q->size[ROLE_M].count) * q->nc * (k.batch ? BLOCK_K : k.count);
+        q->grain = base_max(1, (1 << 20) / base_max(work, 1));
+    }
+}
+
+void blocking_choose(const cg *c, blocking *q)
+{
+    const cg_target *t = c->target;
+    for (int r = 0; r < ROLE_COUNT; r++) q->size[r] = contraction_size(q->x, (role)r);
+    q->nc = block_of(q->size[ROLE_N], BLOCK_N, t->nr);
+    q->mc = block_of(q->size[ROLE_M], BLOCK_M + base_max(BLOCK_N - q->nc, 0), t->mr);
+    if (q->x->panels) choose_panel_blocks(c, q);
+    choose_positions(q);
+    q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
+    q->direct = is_direct(c, q);
+    choose_tasks(q);
+    choose_run(c, q);
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? ROW_STRIDE : 0;
+    /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
+    q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
+    if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
+}
