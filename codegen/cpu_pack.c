@@ -447,7 +447,7 @@ void cg_pack(cg *c, const pack *p)
         pack_groups_along_k(c, &k);
     else if (along_rows && count > 1)
         pack_along_rows(c, &k);
-    else if (along_rows && count == 1)
+    else if (along_rows && count == 1 && has_row_addresses(c, p->side))
         pack_by_position(c, &k, c->lanes, true);
     else
         pack_by_position(c, &k, 1, false);
