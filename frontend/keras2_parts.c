@@ -135,6 +135,45 @@ bool tf_build_slice(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_val
     return build_x(l, s->op, x, "key", (fe_value){.kind = FE_LIST, .count = t.rank, .item = key}, out);
 }
 
+static bool has_bit(const fe_args *args, const char *mask, int bit)
+{
+    const fe_value *v = find(args, mask);
+    return v && v->kind == FE_NUMBER && (v->integer >> bit & 1) != 0;
+}
+
+static const fe_value *find_bound(const fe_args *args, const char *name, int count, int index)
+{
+    const fe_value *v = find(args, name);
+    return v && v->kind == FE_LIST && v->count == count && v->item[index].kind == FE_NUMBER ? &v->item[index] : NULL;
+}
+
+/* As an index in brackets: each bit of the masks stands for one entry. */
+bool tf_build_strided_slice(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
+{
+    const fe_value *begins = find(args, "begin");
+    const int count = begins && begins->kind == FE_LIST ? begins->count : -1;
+    fe_value x, *key, *part;
+    ir_type t;
+    if (!get_tensor(l, args, "x", &x, &t)) return false;
+    if (count < 0 || count > 2 * IR_MAX_RANK) return fail(l, "expected a list of known integers as \"%s\"", "begin");
+    key = arena_array(l->fe->arena, fe_value, (size_t)count + 1);
+    part = arena_array(l->fe->arena, fe_value, 3 * (size_t)count + 1);
+    for (int i = 0; i < count; i++) {
+        const fe_value *begin = find_bound(args, "begin", count, i), *end = find_bound(args, "end", count, i);
+        const fe_value *stride = find_bound(args, "strides", count, i);
+        if (!begin || !end || (find(args, "strides") && !stride))
+            return fail(l, "expected as many known integers as \"begin\", \"end\" and \"%s\"", "strides");
+        key[i] = (fe_value){.kind = FE_SLICE, .count = 3, .item = part + 3 * (size_t)i};
+        if (!has_bit(args, "begin_mask", i)) key[i].item[0] = *begin;
+        if (!has_bit(args, "end_mask", i)) key[i].item[1] = *end;
+        if (stride) key[i].item[2] = *stride;
+        if (has_bit(args, "shrink_axis_mask", i)) key[i] = *begin;
+        if (has_bit(args, "new_axis_mask", i)) key[i] = (fe_value){.kind = FE_NULL};
+        if (has_bit(args, "ellipsis_mask", i)) key[i] = (fe_value){.kind = FE_ELLIPSIS};
+    }
+    return build_x(l, s->op, x, "key", (fe_value){.kind = FE_LIST, .count = count, .item = key}, out);
+}
+
 /* gather: along one axis, or from each row of the batch what its own indices say. */
 bool tf_build_gather(fe_lower *l, const tf_symbol *s, const fe_args *args, fe_value *out)
 {

@@ -11,16 +11,16 @@
 bool rnn_read_flags(fe_config *c, rnn_state *s)
 {
     const json_at major_at = fe_key(c, "time_major");
-    bool time_major = false;
     bool ok = fe_config_bool_or(c, "return_sequences", false, &s->return_sequences);
     ok = fe_config_bool_or(c, "return_state", false, &s->return_state) && ok;
     ok = fe_config_bool_or(c, "go_backwards", false, &s->go_backwards) && ok;
     ok = fe_config_bool_or(c, "stateful", false, &s->stateful) && ok;
     ok = fe_config_bool_or(c, "zero_output_for_mask", false, &s->zero_output) && ok;
-    ok = fe_config_bool_or(c, "time_major", false, &time_major) && ok;
+    ok = fe_config_bool_or(c, "time_major", false, &s->time_major) && ok;
     fe_config_ignore(c, "unroll use_cudnn");
+    if (s->time_major && !c->fe->keras2)
+        ok = fe_error(c->fe, &major_at, "expected false, found true: only Keras 2 has layers that take steps before rows");
     if (ok && s->stateful) ok = rnn_rows_read(c, s);
-    if (time_major) ok = fe_error(c->fe, &major_at, "time-major inputs are not supported");
     return ok;
 }
 
@@ -152,6 +152,9 @@ static ir_value swap_first_dims(fe_lower *l, ir_value x)
     return ir_build_transpose(l->g, x, order);
 }
 
+/* Between what the layer takes or gives and [steps, rows, ...]. */
+static ir_value by_time(const rnn_run *r, ir_value x) { return r->s->time_major ? x : swap_first_dims(r->l, x); }
+
 static ir_value reorder(const rnn_run *r, ir_value x, ir_ragged_part index, ir_ragged_part inverse)
 {
     fe_lower *l = r->l;
@@ -185,18 +188,19 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
         return fe_layer_error(l->fe, r->layer, "expected one sequence as input");
     r->ragged = IR_NONE;
     if (fe_ragged_is(l, v->tensor.value)) return get_ragged(r, v->tensor);
+    const int rows = r->s->time_major, steps = !rows;
     const ir_type t = fe_type(l, v->tensor.value);
     if (t.rank != r->s->rank) {
         return fe_layer_error(l->fe, r->layer, "expected an input of rank %d, found %s", r->s->rank,
                               fe_shape_show(l->fe, &t));
     }
-    if (!fe_size_check(l, r->layer, &t) || !fe_dim_get(l, r->layer, &t, 1, &r->length)) return false;
-    if (!t.dim[0].batch || r->length < 1) {
+    if (!fe_size_check(l, r->layer, &t) || !fe_dim_get(l, r->layer, &t, steps, &r->length)) return false;
+    if (!t.dim[rows].batch || r->length < 1) {
         return fe_layer_error(l->fe, r->layer, "expected a batch of sequences of at least one step, found %s",
                               fe_shape_show(l->fe, &t));
     }
     const ir_value x = ir_build_convert(l->g, v->tensor.value, r->layer->compute_dtype);
-    r->x = swap_first_dims(l, x);
+    r->x = by_time(r, x);
     r->mask = r->result_mask = IR_NONE;
     if (v->tensor.mask == IR_NONE) return true;
     const ir_type m = fe_type(l, v->tensor.mask);
@@ -210,7 +214,7 @@ static bool get_sequence(rnn_run *r, const fe_args *args)
     fe_tensor other;
     const fe_value *initial = fe_args_find(args, 1, "initial_state");
     const bool alone = initial == NULL || fe_value_tensors(initial, 1, &other) == 0;
-    if (alone || fe_args_find(args, -1, "mask") != NULL) r->mask = swap_first_dims(l, v->tensor.mask);
+    if (alone || fe_args_find(args, -1, "mask") != NULL) r->mask = by_time(r, v->tensor.mask);
     return true;
 }
 
@@ -378,7 +382,7 @@ static ir_value make_sequence(rnn_run *r)
                                                     : reorder(r, all, RAGGED_pack, RAGGED_unpack);
     }
     if (r->s->go_backwards && !r->s->in_place) all = ir_build_reverse(g, all, 1, &time);
-    return swap_first_dims(r->l, all);
+    return by_time(r, all);
 }
 
 bool fe_call_recurrent(fe_lower *l, fe_layer *layer, const fe_args *args, fe_value *out)

@@ -311,8 +311,9 @@ bool op_build_ctc_loss(op_use *u, fe_value *out)
     if (!op_find_int(u, "mask_index", 0, &c.blank)) return false;
     const ir_type y = op_type(u, c.labels), p = op_type(u, c.logits);
     if (y.rank != 2 || p.rank != 3 || !ir_dim_equal(y.dim[0], p.dim[0]) || y.dim[1].batch || p.dim[1].batch ||
-        p.dim[2].batch || p.dim[1].count > 1 << 12 || y.dim[1].count > p.dim[1].count)
-        return op_fail_shape(u, "labels that fit an output [batch, steps, classes]", &y);
+        p.dim[2].batch || p.dim[1].count > 1 << 12 || y.dim[1].count < 1 || y.dim[1].count > 1 << 12)
+        return op_fail_shape(u, "labels [batch, length] of an output [batch, steps, classes]", &y);
+    if (c.blank < 0) c.blank += p.dim[2].count;
     if (c.blank < 0 || c.blank >= p.dim[2].count) return op_error(u, "expected a class as \"mask_index\"");
     if (!find_lengths(u, "target_length", &y, &c.label_length)) return false;
     if (!find_lengths(u, "output_length", &y, &c.logit_length)) return false;

@@ -100,6 +100,7 @@ bool rnn_cell_place(rnn_cell_call *c, const ir_type *input, ir_type *out_state);
 
 typedef struct rnn_state {
     bool return_sequences, return_state, go_backwards, zero_output, stateful;
+    bool time_major; /* Keras 2: [steps, rows, ...] in and out */
     bool in_place; /* set by Bidirectional: outputs of a backward run stay where their inputs are */
     int rank;      /* of the input */
     int64_t rows;  /* stateful: the fixed batch size */

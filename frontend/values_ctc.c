@@ -2,10 +2,12 @@
  * [N,T,C], read along T with repeats and blanks dropped, spell the labels [N,L].
  *
  * States are blank, label 1, blank, label 2, ... blank; log probabilities of the states move one step of T at
- * a time. */
+ * a time. Labels that do not fit into the steps cost what they cost in TensorFlow; its gradient of them, which also
+ * starts in other states, is no derivative of that and not repeated. */
 #include "frontend/train.h"
 
 static const double impossible = -1e30;
+static const double unlikely = -706.893623549172; /* log 1e-307: what it costs in TensorFlow to end in another state */
 
 typedef struct ctc {
     ir_graph *g;
@@ -35,8 +37,9 @@ static void prepare(ctc *c, ir_value y, int64_t blank_class)
     ir_value front = ir_build_slice_dim(g, c->labels, 1, 0, c->states - 2);
     ir_value before = ir_build_pad(g, front, blank, skip, zero, zero);
     ir_value differs = ir_build_compare(g, "NE", c->labels, before);
-    c->can_skip =
-        ir_build_binary(g, OP_and, differs, fe_math_compare(g, "NE", c->labels, (double)blank_class));
+    ir_value is_label = ir_build_pad(g, ir_build_fill(g, ir_type_with_dtype(t, DTYPE_i1), 1), ir_build_scalar(g, DTYPE_i1, 0),
+                                     low, high, interior);
+    c->can_skip = ir_build_binary(g, OP_and, differs, is_label);
     ir_type two = ir_type_with_dtype(t, DTYPE_f32);
     two.dim[1] = ir_fixed(2);
     c->floor = ir_build_fill(g, two, impossible);
@@ -102,7 +105,8 @@ ir_value fe_ctc_build(ir_graph *g, const fe_ctc *in)
         }
         alpha = next;
     }
-    ir_value ends = ir_build_select(g, find_ends(&c, in->label_length), alpha, nothing);
+    ir_value elsewhere = ir_build_binary_scalar(g, OP_add, alpha, unlikely);
+    ir_value ends = ir_build_select(g, find_ends(&c, in->label_length), alpha, elsewhere);
     return ir_build_unary(g, OP_negate, fe_math_log_sum_exp(g, ends, 1));
 }
 

@@ -399,6 +399,16 @@ def _(d):
     return m, d.f(4), {"a": d.i(3), "b": d.i(2)}
 
 
+@case("coverage", "ctc_lengths", n=6, batch=3, jax=False, note="labels that do not fit into the steps")
+def _(d):
+    i, t = I((5, 3), name="x"), I((4,), dtype="int32", name="t")
+    x, n = L.Dense(6)(i), t[:, 0]
+    fits = ops.ctc_loss(t[:, :2], x, n % 3, 3 + n % 3, mask_index=-1)
+    cut = ops.stop_gradient(ops.ctc_loss(t, x, ops.zeros_like(n) + 4, n % 2 + 2, mask_index=0))
+    y = ops.stack([fits, cut * 0.01], axis=-1)
+    return make([i, t], L.Dense(2)(y), O.SGD(0.01)), {"x": d.f(5, 3), "t": d.i(4, 4) + 1}, d.f(2)
+
+
 # ------------------------------------------------------------------ training
 
 def compiled(name, loss, y, metrics=(), act=None, out=3, opt=lambda: O.SGD(0.1), **kw):

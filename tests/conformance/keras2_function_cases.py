@@ -100,6 +100,19 @@ def _(d):
     p = tf.nn.softplus(x) + 0.3
     return fin(i, l.Dense(2)(l.Concatenate()([tf.math.lgamma(p), tf.math.digamma(p), tf.math.digamma(tf.tanh(x) * 0.3 - 3.5) * 0.1]))), d.f(4), d.f(2)
 
+@C("steps_first", n=5, batch=2)
+def _(d):
+    i = k.Input((6, 3))
+    x, kw = tf.transpose(i, [1, 0, 2]), dict(time_major=True)
+    y = l.LSTM(3, return_sequences=True, **kw)(x)
+    z, h = l.GRU(2, return_state=True, go_backwards=True, reset_after=False, **kw)(y)
+    b = l.Bidirectional(l.SimpleRNN(2, return_sequences=True, **kw))(x)
+    r = l.RNN([l.GRUCell(2), l.LSTMCell(3)], return_sequences=True, **kw)(x)
+    back = [tf.transpose(t, [1, 0, 2]) for t in (y, b, r)]
+    cut = [tf.strided_slice(back[0], [0, 1, 0], [0, 5, 3], [1, 2, 1], begin_mask=1, end_mask=1), tf.strided_slice(back[1], [0, -1, 3], [0, 0, 0], [1, -2, -1], begin_mask=1, end_mask=3),
+           tf.strided_slice(back[2], [0, 0, 1], [0, 0, 2], [1, 1, 1], ellipsis_mask=1, new_axis_mask=2, shrink_axis_mask=4)]
+    return fin(i, l.Dense(2)(l.Concatenate()([l.Flatten()(t) for t in cut] + [z, h]))), d.f(6, 3), d.f(2)
+
 @C("opt_leg_nadam", n=6, batch=3)
 def _(d):
     tf.config.run_functions_eagerly(True)  # this optimizer trains in no tf.function of today's TensorFlow
