@@ -6,6 +6,8 @@
 
 enum { FLOATS_PER_LINE = 16 };
 
+enum { SMALL_TILES = 3 };
+
 typedef struct blocking {
     const contraction *x;
     ir_dim size[ROLE_COUNT];
@@ -22,8 +24,9 @@ typedef struct blocking {
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
     cg_value a, b, tile, zeros, distance;
-    int rest, rest_columns; /* of the last tile when that is known to be cut, else 0 */
-    cg_value tile_fn[2][2]; /* of all rows or the rest, all columns or the rest */
+    int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */
+    int rest_columns;                    /* of the last tile when that is known to be cut, else 0 */
+    cg_value tile_fn[1 + SMALL_TILES][2]; /* of all rows or small[i - 1], all columns or the rest */
 } blocking;
 
 /* Decides everything that is known at compile time, by shapes only; q->x and q->pairs are set. */

@@ -70,20 +70,19 @@ static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value
     cg_loop_end(c, &l, NULL);
 }
 
-/* Calls the function for so many rows; `cut`: for the rest of the columns. */
+/* Calls the function for so many rows, the first small one that has them or the whole one; `cut`: for the rest of the
+ * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
 {
     const int count = 5 + (q->run > 0) + q->direct;
-    if (!q->rest) {
-        cg_helper_call(c, q->tile_fn[0][cut], count, arg);
-        return;
+    cg_branch few[SMALL_TILES];
+    for (int i = 0; i < q->small_count; i++) {
+        cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);
+        cg_helper_call(c, q->tile_fn[1 + i][cut], count, arg);
+        cg_if_other(c, &few[i], NULL);
     }
-    cg_branch whole;
-    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, rows, cg_i64(c, c->target->mr)), 0, NULL);
     cg_helper_call(c, q->tile_fn[0][cut], count, arg);
-    cg_if_other(c, &whole, NULL);
-    cg_helper_call(c, q->tile_fn[1][cut], count, arg);
-    cg_if_end(c, &whole, NULL);
+    for (int i = q->small_count - 1; i >= 0; i--) cg_if_end(c, &few[i], NULL);
 }
 
 static void call_tile(cg *c, const blocking *q, cg_value rows, cg_value columns, cg_value *arg)
@@ -226,17 +225,28 @@ static cg_value tile_of(cg *c, const blocking *q, int rows, int columns)
     return cg_tile(c, &form, rows);
 }
 
+/* The last rows of a known number need one tile more; where rows are the batch alone, as in steps of a scan, several sizes
+ * pay. */
+static void choose_small_tiles(const cg *c, blocking *q)
+{
+    const ir_dim m = q->size[ROLE_M];
+    const int mr = c->target->mr, known = m.batch ? 0 : (int)(m.count % mr);
+    if (known) q->small[q->small_count++] = known;
+    if (!m.batch || !q->x->panels) return;
+    for (int rows = 2; rows < mr && q->small_count < SMALL_TILES; rows *= 2) q->small[q->small_count++] = rows;
+}
+
 /* The tiles for whole and cut rows and columns. */
 static void find_tiles(cg *c, blocking *q)
 {
-    const int mr = c->target->mr, nr = c->target->nr, unit = q->pairs ? c->lanes : cg_tile_unit(c);
-    q->rest = q->size[ROLE_M].batch ? 0 : (int)(q->size[ROLE_M].count % mr);
+    const int nr = c->target->nr, unit = q->pairs ? c->lanes : cg_tile_unit(c);
+    choose_small_tiles(c, q);
     if (!q->size[ROLE_N].batch && !(q->pairs && c->target->blocks)) q->rest_columns = (int)round_up(q->size[ROLE_N].count % nr, unit);
     if (q->rest_columns == nr) q->rest_columns = 0;
-    for (int cut = 0; cut < 4; cut++) {
-        const int rows = cut & 1 ? q->rest : mr, columns = cut & 2 ? q->rest_columns : 0;
-        const bool one = cut & 2 ? !columns : q->rest_columns && q->size[ROLE_N].count < nr;
-        if (rows && !one) q->tile_fn[cut & 1][cut >> 1] = tile_of(c, q, rows, columns);
+    for (int i = 0; i <= q->small_count; i++) {
+        const int rows = i ? q->small[i - 1] : c->target->mr;
+        if (!q->rest_columns || q->size[ROLE_N].count >= nr) q->tile_fn[i][0] = tile_of(c, q, rows, 0);
+        if (q->rest_columns) q->tile_fn[i][1] = tile_of(c, q, rows, q->rest_columns);
     }
 }
 
