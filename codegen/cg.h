@@ -292,8 +292,8 @@ cg_value cg_load(cg *c, LLVMTypeRef type, cg_value address, int align); /* any t
 cg_value cg_store(cg *c, cg_value v, cg_value address, int align);      /* the instruction */
 cg_value cg_load_masked(cg *c, LLVMTypeRef type, cg_value address, int align, cg_value mask); /* others: 0 */
 void cg_store_masked(cg *c, cg_value v, cg_value address, int align, cg_value mask);
-/* Asks for the line of element `index` of an array to be read, or with `write` owned, soon; it need not exist. */
-void cg_prefetch(cg *c, LLVMTypeRef element, cg_value address, cg_value index, bool write);
+/* Asks for the line of element `index` of an array, which need not exist, in the cache of a level, 1 or 2. */
+void cg_prefetch(cg *c, LLVMTypeRef element, cg_value address, cg_value index, int level);
 /* Elements of an array at <W x i64> indices; lanes outside `mask` (NULL: all inside) are not read and give 0.
  */
 cg_value cg_gather(cg *c, LLVMTypeRef element, cg_value address, cg_value index, cg_value mask);

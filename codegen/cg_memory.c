@@ -54,11 +54,11 @@ void cg_store_masked(cg *c, cg_value v, cg_value address, int align, cg_value ma
     mark_spared(c, call_typed(c, "llvm.masked.store", 2, overload, 4, arg));
 }
 
-void cg_prefetch(cg *c, LLVMTypeRef element, cg_value address, cg_value index, bool write)
+void cg_prefetch(cg *c, LLVMTypeRef element, cg_value address, cg_value index, int level)
 {
-    enum { NEAR = 3, DATA = 1 };
+    enum { READ = 0, NEAREST = 4, DATA = 1 };
     cg_value at = LLVMBuildGEP2(c->b, element, address, &index, 1, "");
-    cg_value arg[] = {at, cg_i32(c, write), cg_i32(c, NEAR), cg_i32(c, DATA)};
+    cg_value arg[] = {at, cg_i32(c, READ), cg_i32(c, NEAREST - level), cg_i32(c, DATA)};
     call_typed(c, "llvm.prefetch", 1, &c->ptr, 4, arg);
 }
 

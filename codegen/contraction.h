@@ -142,6 +142,8 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
 /* The cells that positions k .. k + length - 1 take (i64). */
 cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
+/* Asks for part `index` of `count` of the memory that packing will read, as far as it lies there row by row. */
+void cg_pack_prefetch(cg *c, const pack *p, cg_value index, cg_value count);
 /* Exchanges lanes and vectors: v[i] lane j becomes v[j] lane i. */
 void cg_transpose(cg *c, int lanes, cg_value *v);
 

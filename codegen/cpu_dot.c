@@ -149,6 +149,45 @@ static cg_value panel_at(cg *c, const blocking *q, cg_value n, cg_value j, cg_va
     return cg_at(c, c->f32, c->binding[x->rhs.value].address, at);
 }
 
+static pack pack_of_columns(cg *c, const blocking *q, cg_value batch, cg_value k, cg_value length)
+{
+    return (pack){.x = q->x, .side = &q->x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
+                  .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = k, .length = length, .address = q->b,
+                  .room = q->cells * c->target->nr, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
+}
+
+static pack pack_of_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
+{
+    return (pack){.x = q->x, .side = &q->x->lhs, .role = ROLE_M, .width = c->target->mr, .row = m, .row_end = end,
+                  .limit = cg_dim(c, q->size[ROLE_M]), .k = k, .length = length, .address = q->a, .room = q->a_room,
+                  .stride = q->stride, .pointers = q->run > 0, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
+}
+
+static cg_value length_at(cg *c, const blocking *q, cg_value k)
+{
+    return cg_max(c, cg_i64(c, 0), cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], k)));
+}
+
+/* While tile i, j of rows up to `end` is done: asks for its share of what is packed next, so that packing does not wait for
+ * memory. */
+static void prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j)
+{
+    if (q->x->panels) return;
+    const int64_t columns = q->nc / c->target->nr, tiles = q->mc / c->target->mr * columns;
+    cg_value number = cg_add(c, cg_mul(c, i, cg_i64(c, columns)), j), count = cg_i64(c, tiles);
+    if (q->task_rows > q->mc) {
+        cg_value behind = cg_min(c, cg_add(c, end, cg_i64(c, q->mc)), q->end[ROLE_M]);
+        const pack a = pack_of_rows(c, q, batch, end, behind, k, length_at(c, q, k));
+        cg_pack_prefetch(c, &a, number, count);
+    } else if (!q->one_pass) {
+        cg_value next = cg_add(c, k, cg_i64(c, q->kc)), length = length_at(c, q, next);
+        const pack a = pack_of_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], next, length);
+        const pack b = pack_of_columns(c, q, batch, next, length);
+        cg_pack_prefetch(c, &a, number, count);
+        cg_pack_prefetch(c, &b, number, count);
+    }
+}
+
 /* All tiles of rows m .. end - 1, for positions k .. k + length - 1: row by row, the order in which results lie. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
@@ -168,6 +207,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
                                     panel_at(c, q, columns.i, j, k), cells, tile.address, more};
     if (q->run) arg[5] = runs;
     if (q->direct) arg[q->run ? 6 : 5] = tile.distance;
+    prefetch_next(c, q, batch, end, k, i, j);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
     if (q->tile) {
         cg_branch done;
@@ -182,9 +222,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 /* Rows m .. end - 1 of the task: packs them and runs their tiles. */
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
-    pack a = {.x = q->x, .side = &q->x->lhs, .role = ROLE_M, .width = c->target->mr, .row = m, .row_end = end,
-              .limit = cg_dim(c, q->size[ROLE_M]), .k = k, .length = length, .address = q->a, .room = q->a_room,
-              .stride = q->stride, .pointers = q->run > 0, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
+    const pack a = pack_of_rows(c, q, batch, m, end, k, length);
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, cg_i64(c, 0)), 0, NULL);
     cg_pack(c, &a);
@@ -194,18 +232,15 @@ static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value en
 
 static void run_block(cg *c, blocking *q, cg_value batch)
 {
-    const contraction *x = q->x;
     cg_value zero = cg_i64(c, 0);
     cg_value end = cg_max(c, q->end[ROLE_K], cg_add(c, q->begin[ROLE_K], cg_i64(c, 1)));
     cg_loop l, m;
     cg_loop_begin(c, &l, q->begin[ROLE_K], end, q->kc, 0, NULL);
-    cg_value length = cg_max(c, zero, cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], l.i)));
-    pack p = {.x = x, .side = &x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
-              .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = l.i, .length = length,
-              .address = q->b, .room = q->cells * c->target->nr, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
+    cg_value length = length_at(c, q, l.i);
+    const pack p = pack_of_columns(c, q, batch, l.i, length);
     cg_branch some;
     cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
-    if (!x->panels) cg_pack(c, &p);
+    if (!q->x->panels) cg_pack(c, &p);
     cg_if_end(c, &some, NULL);
     if (q->task_rows == q->mc) {
         run_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], l.i, length);

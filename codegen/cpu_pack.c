@@ -6,9 +6,6 @@
 
 enum { MOST_LANES = 16, MOST_WIDTH = 32 };
 
-/* How far ahead memory is asked for: cells of a sweep, whose rows processors do not see as a stream, and vectors of a row. */
-enum { CELLS_AHEAD = 8, VECTORS_AHEAD = 4 };
-
 typedef struct packing {
     const pack *p;
     contraction_point point; /* batch coordinates are set */
@@ -201,14 +198,6 @@ static cg_value read_row(cg *c, packing *k, const pack_run *run, const cg_value 
     return LLVMBuildBitCast(c->b, cg_shuffle(c, v, next, count, lane), cells, "");
 }
 
-/* Row r, when it lies at row[r], some vectors behind `offset`. */
-static void prefetch_row(cg *c, const packing *k, const cg_value *row, int r, cg_value offset)
-{
-    if (!row) return;
-    cg_value ahead = cg_add(c, offset, cg_i64(c, (int64_t)VECTORS_AHEAD * c->lanes * cell_size(k->p)));
-    cg_prefetch(c, cg_memory_type(c, side_dtype(c, k->p->side)), row[r], ahead, false);
-}
-
 /* Rows r .. r + lanes - 1 in lanes consecutive cells. */
 static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *row, int r, cg_value offset, cg_value left)
 {
@@ -220,7 +209,6 @@ static void pack_block(cg *c, packing *k, const pack_run *run, const cg_value *r
             continue;
         }
         v[i] = read_row(c, k, run, row, r + i, offset, left);
-        if (!left) prefetch_row(c, k, row, r + i, offset);
         if (k->p->stride) cg_store(c, v[i], cell_address(c, k, cell, r + i), 4);
     }
     if (k->p->stride) return;
@@ -349,17 +337,6 @@ static void pack_by_position(cg *c, packing *k, int lanes, bool cut)
     run_end(c, k, &run);
 }
 
-/* The element of the point some cells behind `cell` of the run, when it lies in memory. */
-static void prefetch_cell(cg *c, const packing *k, const pack_run *run, cg_value cell, const contraction_point *p)
-{
-    const contraction_side *s = k->p->side;
-    if (!has_row_addresses(c, s)) return;
-    contraction_point ahead = *p;
-    set_k(c, k, run, cg_mul(c, cg_add(c, cell, cg_i64(c, CELLS_AHEAD)), cg_i64(c, cell_size(k->p))), &ahead);
-    const contraction_share of_k = contraction_share_of(c, s, &ahead, true), others = contraction_share_of(c, s, &ahead, false);
-    cg_prefetch(c, cg_memory_type(c, side_dtype(c, s)), c->binding[s->value].address, cg_add(c, of_k.linear, others.linear), false);
-}
-
 /* The first panels, cell by cell, all panels of a cell in turn: memory is read in order. Vectors of rows must not
  * straddle dims: for one dim of rows only. */
 static void pack_sweep(cg *c, packing *k, cg_value panels)
@@ -378,7 +355,6 @@ static void pack_sweep(cg *c, packing *k, cg_value panels)
             contraction_point point = k->point;
             cg_value first = cg_add(c, p->row, cg_add(c, cg_mul(c, m.i, cg_i64(c, p->width)), cg_i64(c, r)));
             contraction_point_run(c, p->x, &point, p->role, first, 1, k->flat);
-            prefetch_cell(c, k, &run, l.i, &point);
             cg_store(c, read_cell(c, k, &run, l.i, half, &point, NULL), cell_address(c, k, cg_add(c, run.cell, l.i), r), 4);
         }
         cg_loop_end(c, &m, NULL);
@@ -452,4 +428,39 @@ void cg_pack(cg *c, const pack *p)
     else
         pack_by_position(c, &k, 1, false);
     cg_loop_end(c, &panels, NULL);
+}
+
+/* ---- ahead ---------------------------------------------------------------------------------------------------- */
+
+/* Asks for the line of the element at position `at` of one role and `line` of the other. */
+static void prefetch_line(cg *c, const pack *p, role outer, cg_value at, role inner, cg_value line)
+{
+    contraction_point point = {.lanes = 1};
+    contraction_point_set(c, p->x, &point, ROLE_B, p->batch, false);
+    contraction_point_set(c, p->x, &point, outer, at, contraction_is_linear(c, p->x, p->side, outer));
+    contraction_point_set(c, p->x, &point, inner, line, true);
+    const contraction_share of_k = contraction_share_of(c, p->side, &point, true);
+    const contraction_share others = contraction_share_of(c, p->side, &point, false);
+    LLVMTypeRef element = cg_memory_type(c, side_dtype(c, p->side));
+    cg_prefetch(c, element, c->binding[p->side->value].address, cg_add(c, of_k.linear, others.linear), 2);
+}
+
+void cg_pack_prefetch(cg *c, const pack *p, cg_value index, cg_value count)
+{
+    enum { LINE_BYTES = 64 };
+    const bool along_k = cg_pack_is_along_k(p->x, p->side);
+    const role inner = along_k ? ROLE_K : p->role, outer = along_k ? p->role : ROLE_K;
+    const int rows = contraction_contiguous(p->side, inner);
+    if (!has_row_addresses(c, p->side) || rows < 0 || rows != p->x->count[inner] - 1) return;
+    if (!contraction_is_linear(c, p->x, p->side, inner)) return;
+    const int64_t line = LINE_BYTES / (int64_t)ir_dtype_size(side_dtype(c, p->side));
+    cg_value k_end = cg_add(c, p->k, p->length), begin = along_k ? p->row : p->k, end = along_k ? p->row_end : k_end;
+    cg_value size = cg_max(c, cg_sub(c, end, begin), cg_i64(c, 0)), next = cg_add(c, index, cg_i64(c, 1));
+    cg_loop l, m;
+    cg_loop_begin(c, &l, cg_add(c, begin, cg_div(c, cg_mul(c, size, index), count)),
+                  cg_add(c, begin, cg_div(c, cg_mul(c, size, next), count)), 1, 0, NULL);
+    cg_loop_begin(c, &m, along_k ? p->k : p->row, along_k ? k_end : p->row_end, line, 0, NULL);
+    prefetch_line(c, p, outer, l.i, inner, m.i);
+    cg_loop_end(c, &m, NULL);
+    cg_loop_end(c, &l, NULL);
 }
