@@ -46,10 +46,14 @@ typedef struct matcher {
 
 static const ir_node *node_of(const matcher *m, ir_value v) { return &m->r.from->node[v]; }
 
+/* Products of 16 bits are done in float32, and their results rounded. */
+static bool is_narrow(ir_dtype t) { return t == DTYPE_f16 || t == DTYPE_bf16; }
+
 static bool read_product(const matcher *m, ir_value v, product *p)
 {
     const ir_node *n = node_of(m, v);
-    if (n->op != OP_dot_general || ir_attr_find(n, ATTR_splits) || n->type.dtype != DTYPE_f32) return false;
+    const ir_dtype dtype = n->type.dtype;
+    if (n->op != OP_dot_general || ir_attr_find(n, ATTR_splits) || (dtype != DTYPE_f32 && !is_narrow(dtype))) return false;
     static const ir_attr_name batch[] = {ATTR_lhs_batch, ATTR_rhs_batch};
     static const ir_attr_name contracting[] = {ATTR_lhs_contracting, ATTR_rhs_contracting};
     for (int i = 0; i < 2; i++) {
@@ -57,7 +61,7 @@ static bool read_product(const matcher *m, ir_value v, product *p)
         int count;
         const int rank = node_of(m, n->in[i])->type.rank;
         const int64_t *b = ir_attr_ints(n, batch[i], &p->batch_count), *k = ir_attr_ints(n, contracting[i], &count);
-        if (count != 1 || rank != p->batch_count + 2 || node_of(m, n->in[i])->type.dtype != DTYPE_f32) return false;
+        if (count != 1 || rank != p->batch_count + 2 || node_of(m, n->in[i])->type.dtype != dtype) return false;
         s->value = n->in[i];
         s->contracting = k[0];
         s->free = (int64_t)rank * (rank - 1) / 2 - k[0];
@@ -186,7 +190,8 @@ static bool parse_select(matcher *m, const ir_node *n, scores *s)
 static bool parse_scores(matcher *m, ir_value v, scores *s)
 {
     const ir_node *n = node_of(m, v);
-    if (m->steps++ > MOST_STEPS || n->type.dtype != DTYPE_f32) return false;
+    const bool is_product = n->op == OP_dot_general || n->op == OP_transpose;
+    if (m->steps++ > MOST_STEPS || (n->type.dtype != DTYPE_f32 && !(is_narrow(n->type.dtype) && is_product))) return false;
     switch (n->op) {
     case OP_dot_general:
     case OP_transpose:
@@ -212,6 +217,7 @@ static bool parse_scores(matcher *m, ir_value v, scores *s)
 
 static ir_value join_factor(matcher *m, ir_value keep, ir_value by)
 {
+    by = ir_build_convert(m->r.to, by, DTYPE_f32);
     return keep == IR_NONE ? by : ir_build_binary(m->r.to, OP_multiply, keep, by);
 }
 
@@ -347,6 +353,7 @@ static ir_value place_chain(matcher *m, ir_value v, const ir_type *shape, const 
 }
 
 typedef struct found {
+    ir_value product;
     product first, second;
     int weights, query; /* which side of the second product the probabilities are, of the first the query is */
     scores scores;
@@ -376,6 +383,7 @@ static ir_value build_attention(matcher *m, const found *x)
     ir_graph *g = m->r.to;
     ir_value in[6] = {place_operand(m, q->value, rank, dims[0]), place_operand(m, k->value, rank, dims[1]),
                       place_operand(m, v->value, rank, dims[2])};
+    for (int i = 0; i < 3; i++) in[i] = ir_build_convert(g, in[i], DTYPE_f32);
     if (x->scores.factor != IR_NONE) in[0] = ir_build_binary(g, OP_multiply, in[0], x->scores.factor);
     ir_type shape = ir_type_transposed(ir_type_of(g, in[0]), dims[0]);
     shape.dim[rank - 1] = ir_type_of(g, in[1])->dim[dims[1][rank - 2]];
@@ -392,7 +400,8 @@ static ir_value build_attention(matcher *m, const found *x)
                             {.name = ATTR_scale, .f = x->scores.scale},
                             {.name = ATTR_fill, .f = fill},
                             {.name = ATTR_causal, .i = causal}};
-    const ir_value y = ir_build_get(g, ir_build(g, OP_attention, 6, in, (int)countof(attr), attr, NULL), 0);
+    const ir_value got = ir_build_get(g, ir_build(g, OP_attention, 6, in, (int)countof(attr), attr, NULL), 0);
+    const ir_value y = ir_build_convert(g, got, node_of(m, x->product)->type.dtype);
     if (x->weights == 0) return y;
     int64_t turned[IR_MAX_RANK];
     for (int d = 0; d < rank; d++) turned[d] = d < batches ? d : d == batches ? rank - 1 : batches;
@@ -426,7 +435,7 @@ static bool match_side(matcher *m, int weights, found *x)
 
 static ir_value match(matcher *m, ir_value v)
 {
-    found x;
+    found x = {.product = v};
     if (!read_product(m, v, &x.second)) return IR_NONE;
     for (int weights = 0; weights < 2; weights++)
         if (match_side(m, weights, &x)) return build_attention(m, &x);
