@@ -191,6 +191,23 @@ static ir_value divide_sum(ir_graph *g, bool never_empty, ir_value sum, ir_value
     return never_empty ? ir_build_binary(g, OP_divide, sum, divisor) : fe_math_divide_no_nan(g, sum, divisor);
 }
 
+/* As Keras multiplies losses with their mask: a last dim of size 1 that the mask lacks goes, else they are broadcast. */
+static bool align_mask(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value mask, ir_value *values, ir_value *weight)
+{
+    ir_type t = *ir_type_of(l->g, *values), both;
+    const ir_type m = *ir_type_of(l->g, mask), found = t;
+    const ir_dim one = ir_fixed(1);
+    if (ir_type_same_shape(&t, &m)) return true;
+    if (t.rank == m.rank + 1 && m.rank > 1 && ir_dim_equal(t.dim[t.rank - 1], one)) {
+        t.rank--;
+        *values = ir_build_reshape(l->g, *values, t.rank, t.dim);
+        if (*weight != IR_NONE) *weight = ir_build_reshape(l->g, *weight, t.rank, t.dim);
+    }
+    if (v->add_gradient == NULL && t.rank == m.rank && ir_broadcast_shapes(&t, &m, &both)) return true;
+    return fe_error(l->fe, loss->at, "expected a mask of the losses' shape %s, found %s", fe_shape_show(l->fe, &found),
+                    fe_shape_show(l->fe, &m));
+}
+
 bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_value values, ir_value mask,
                     ir_value weight, ir_value *out)
 {
@@ -198,10 +215,7 @@ bool fe_loss_reduce(fe_lower *l, const fe_loss *loss, const fe_values *v, ir_val
     bool mean = loss->reduction == REDUCTION_mean;
     if (!merge_masks(l, loss, v, mask, &mask)) return false;
     if (mask != IR_NONE) {
-        if (!ir_type_same_shape(ir_type_of(g, mask), ir_type_of(g, values)))
-            return fe_error(l->fe, loss->at, "expected a mask of the losses' shape %s, found %s",
-                            fe_shape_show(l->fe, ir_type_of(g, values)),
-                            fe_shape_show(l->fe, ir_type_of(g, mask)));
+        if (!align_mask(l, loss, v, mask, &values, &weight)) return false;
         ir_value by_mask = weigh_mask(l, mask, mean);
         weight = weight == IR_NONE ? by_mask : ir_build_binary(g, OP_multiply, weight, by_mask);
     }

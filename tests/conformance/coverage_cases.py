@@ -399,6 +399,18 @@ def _(d):
     return m, d.f(4), {"a": d.i(3), "b": d.i(2)}
 
 
+@case("coverage", "mask_of_another_shape", n=5, batch=3, jax=False)
+def _(d):
+    p, m = I((5, 3, 4), name="p"), I((5,), dtype="bool", name="m")
+    x = L.Dense(4)(L.Masking()(p))
+    a = L.TimeDistributed(L.MaxPooling1D(2), name="a")(x)                           # losses [N,5,1], mask [N,5,3]
+    b = L.TimeDistributed(L.MaxPooling1D(2), name="b")(L.Dense(4)(p), mask=m)       # losses [N,5,1], mask [N,5]
+    i = d.f(5, 3, 4)
+    i[np.random.default_rng(1).integers(0, 3, i.shape[:3]) == 0] = 0
+    return (make([p, m], [a, b], O.SGD(0.1), {"a": LS.MeanSquaredError(), "b": LS.MeanAbsoluteError(reduction="sum")}),
+            {"p": i, "m": d.bin(5).astype(bool)}, {"a": d.f(5, 1, 4), "b": d.f(5, 1, 4)})
+
+
 @case("coverage", "ctc_lengths", n=6, batch=3, jax=False, note="labels that do not fit into the steps")
 def _(d):
     i, t = I((5, 3), name="x"), I((4,), dtype="int32", name="t")
