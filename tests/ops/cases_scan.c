@@ -36,7 +36,8 @@ static ir_value time_first(ir_graph *g, ir_value x)
 
 static ir_value gate(loop *p, ir_op op, ir_value z, int at)
 {
-    return ir_build_unary(p->body, op, ir_build_slice_dim(p->body, z, 1, at * 2, at * 2 + 2));
+    const int64_t size = ir_type_of(p->body, z)->dim[1].count / 4;
+    return ir_build_unary(p->body, op, ir_build_slice_dim(p->body, z, 1, at * size, (at + 1) * size));
 }
 
 /* All outputs and the last carry in one value. */
@@ -138,6 +139,21 @@ static ir_value build_by_rows(ir_graph *g, const ir_value *in)
     return ir_build_get(g, ir_build(g, OP_scan, p.count, p.in, 4, attr, NULL), 1);
 }
 
+/* in: c [N,U], x [N,T,U]. What a step keeps lies side by side and is stored in parts while the state changes in place. */
+static ir_value build_parts(ir_graph *g, const ir_value *in)
+{
+    loop p = begin(g);
+    const ir_value c = add(&p, in[0], false);
+    p.carried = 1;
+    ir_graph *b = p.body;
+    const ir_value x = add(&p, time_first(g, in[1]), true), a = ir_build_unary(b, OP_tanh, x);
+    const ir_value d = ir_build_unary(b, OP_logistic, c), e = ir_build_binary(b, OP_multiply, a, d);
+    const ir_value kept[] = {a, e, c, d};
+    ir_graph_add_output(b, "c", ir_build_binary(b, OP_add, c, e));
+    ir_graph_add_output(b, "kept", ir_build_concatenate(b, 4, kept, 1));
+    return time_first(g, ir_build_get(g, finish(&p, false), 1));
+}
+
 #define LSTM_OPERANDS                                                                                        \
     {                                                                                                        \
         {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,2]", -1, 1, 0, NULL}, {"f32[N,4,8]", -1, 1, 0, NULL},          \
@@ -150,6 +166,22 @@ static ir_value build_by_rows(ir_graph *g, const ir_value *in)
 static const ops_case cases[] = {
     {.name = "scan_lstm", .op = OP_scan, .n = 3, .build = build_lstm_forward, .in = LSTM_OPERANDS},
     {.name = "scan_lstm_reverse", .op = OP_scan, .n = 3, .build = build_lstm_reverse, .in = LSTM_OPERANDS},
+    {.name = "scan_lstm_wide",
+     .op = OP_scan,
+     .n = 17,
+     .build = build_lstm_forward,
+     .in = {{"f32[N,20]", -1, 1, 0, NULL},
+            {"f32[N,20]", -1, 1, 0, NULL},
+            {"f32[N,3,80]", -1, 1, 0, NULL},
+            {"f32[20,80]", -1, 1, 0, NULL},
+            {"f32[N,3]", -1, 2, 0, NULL}},
+     .no_gradient = true},
+    {.name = "scan_parts",
+     .op = OP_scan,
+     .n = 3,
+     .build = build_parts,
+     .in = {{"f32[N,20]", -1, 1, 0, NULL}, {"f32[N,4,20]", -1, 1, 0, NULL}},
+     .no_gradient = true},
     {.name = "scan_simple",
      .op = OP_scan,
      .n = 3,
