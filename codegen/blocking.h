@@ -27,6 +27,7 @@ typedef struct blocking {
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */
     int rest_columns;                    /* of the last tile when that is known to be cut, else 0 */
     cg_value tile_fn[1 + SMALL_TILES][2]; /* of all rows or small[i - 1], all columns or the rest */
+    cg_value streams, stream_fn[2];       /* i1 (NULL: never): results go past the caches, and the tiles that do it */
 } blocking;
 
 /* Decides everything that is known at compile time, by shapes only; q->x and q->pairs are set. */

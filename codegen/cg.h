@@ -290,6 +290,8 @@ cg_value cg_shuffle(cg *c, cg_value a, cg_value b, int count, const int *lane);
 cg_value cg_at(cg *c, LLVMTypeRef element, cg_value address, cg_value index);
 cg_value cg_load(cg *c, LLVMTypeRef type, cg_value address, int align); /* any type, plain */
 cg_value cg_store(cg *c, cg_value v, cg_value address, int align);      /* the instruction */
+/* The same past the caches; pays for whole lines that nobody reads soon. The address is a multiple of the vector's size. */
+void cg_store_past_caches(cg *c, cg_value v, cg_value address);
 cg_value cg_load_masked(cg *c, LLVMTypeRef type, cg_value address, int align, cg_value mask); /* others: 0 */
 void cg_store_masked(cg *c, cg_value v, cg_value address, int align, cg_value mask);
 /* Asks for the line of element `index` of an array, which need not exist, in the cache of a level, 1 or 2. */

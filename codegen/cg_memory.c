@@ -30,6 +30,13 @@ cg_value cg_store(cg *c, cg_value v, cg_value address, int align)
     return mark_spared(c, s);
 }
 
+void cg_store_past_caches(cg *c, cg_value v, cg_value address)
+{
+    cg_value s = cg_store(c, v, address, 4 * cg_lanes_of(v)), one = cg_i32(c, 1);
+    LLVMMetadataRef node = LLVMMDNodeInContext2(c->context, (LLVMMetadataRef[]){LLVMValueAsMetadata(one)}, 1);
+    LLVMSetMetadata(s, LLVMGetMDKindIDInContext(c->context, "nontemporal", 11), LLVMMetadataAsValue(c->context, node));
+}
+
 /* A call of an intrinsic that is overloaded on `count` types. */
 static cg_value call_typed(cg *c, const char *name, int types, LLVMTypeRef *type, int count, cg_value *arg)
 {

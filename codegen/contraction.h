@@ -105,6 +105,7 @@ void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of r
 typedef struct tile_form {
     int64_t row, position, column;
     bool pairs, pointers, apart;
+    bool streams; /* results are written past the caches: lines of memory are whole in each row */
     int columns; /* 0: nr */
 } tile_form;
 enum { TILE_ARGUMENTS = 7 };

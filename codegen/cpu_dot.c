@@ -81,7 +81,15 @@ static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_v
         cg_helper_call(c, q->tile_fn[1 + i][cut], count, arg);
         cg_if_other(c, &few[i], NULL);
     }
+    cg_branch past;
+    if (q->streams) {
+        cg_value whole = cg_icmp(c, LLVMIntSGE, rows, cg_i64(c, c->target->mr));
+        cg_if_begin(c, &past, cg_and(c, q->streams, whole), 0, NULL);
+        cg_helper_call(c, q->stream_fn[cut], count, arg);
+        cg_if_other(c, &past, NULL);
+    }
     cg_helper_call(c, q->tile_fn[0][cut], count, arg);
+    if (q->streams) cg_if_end(c, &past, NULL);
     for (int i = q->small_count - 1; i >= 0; i--) cg_if_end(c, &few[i], NULL);
 }
 
@@ -252,11 +260,12 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_loop_end(c, &l, NULL);
 }
 
-static cg_value tile_of(cg *c, const blocking *q, int rows, int columns)
+static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool streams)
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
-    const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr, .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs,
-                            .pointers = q->run > 0, .apart = q->direct, .columns = columns};
+    const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
+                            .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
+                            .apart = q->direct, .columns = columns, .streams = streams};
     return cg_tile(c, &form, rows);
 }
 
@@ -271,6 +280,22 @@ static void choose_small_tiles(const cg *c, blocking *q)
     for (int rows = 2; rows < mr && q->small_count < SMALL_TILES; rows *= 2) q->small[q->small_count++] = rows;
 }
 
+/* A result that is larger than caches is written past them: what it would displace is of more use, and its lines need not
+ * be read first. Rows of tiles must be whole lines of memory, written once. */
+static void choose_stream(cg *c, blocking *q)
+{
+    enum { LARGE_BYTES = 24 << 20, LINE_BYTES = 4 * FLOATS_PER_LINE };
+    const int64_t nr = c->target->nr, n = q->size[ROLE_N].count;
+    if (!q->direct || !q->one_pass || q->x->panels || !q->size[ROLE_M].batch) return;
+    if (nr % FLOATS_PER_LINE != 0 || n % FLOATS_PER_LINE != 0) return;
+    const ir_type *t = cg_type(c, q->x->main);
+    cg_value large = cg_icmp(c, LLVMIntSGE, cg_elements(c, t, 0, t->rank), cg_i64(c, LARGE_BYTES / 4));
+    cg_value address = LLVMBuildPtrToInt(c->b, c->arg[cg_body_root_arg(c->body, 0)], c->i64, "");
+    q->streams = cg_and(c, large, cg_icmp(c, LLVMIntEQ, cg_rem(c, address, cg_i64(c, LINE_BYTES)), cg_i64(c, 0)));
+    if (!q->rest_columns || n >= nr) q->stream_fn[0] = tile_of(c, q, c->target->mr, 0, true);
+    if (q->rest_columns) q->stream_fn[1] = tile_of(c, q, c->target->mr, q->rest_columns, true);
+}
+
 /* The tiles for whole and cut rows and columns. */
 static void find_tiles(cg *c, blocking *q)
 {
@@ -280,8 +305,8 @@ static void find_tiles(cg *c, blocking *q)
     if (q->rest_columns == nr) q->rest_columns = 0;
     for (int i = 0; i <= q->small_count; i++) {
         const int rows = i ? q->small[i - 1] : c->target->mr;
-        if (!q->rest_columns || q->size[ROLE_N].count >= nr) q->tile_fn[i][0] = tile_of(c, q, rows, 0);
-        if (q->rest_columns) q->tile_fn[i][1] = tile_of(c, q, rows, q->rest_columns);
+        if (!q->rest_columns || q->size[ROLE_N].count >= nr) q->tile_fn[i][0] = tile_of(c, q, rows, 0, false);
+        if (q->rest_columns) q->tile_fn[i][1] = tile_of(c, q, rows, q->rest_columns, false);
     }
 }
 
@@ -350,6 +375,7 @@ void cg_dot_blocked(cg *c, const contraction *given)
     const int64_t staged_rows = q.direct ? mr : q.mc;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));
     find_tiles(c, &q);
+    choose_stream(c, &q);
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);
     cg_value zero = cg_i64(c, 0);

@@ -61,10 +61,14 @@ static void begin_tile(cg *c, const tile_shape *s, cg_value tile, cg_value dista
     cg_if_end(c, &more, acc);
 }
 
-static void end_tile(cg *c, const tile_shape *s, cg_value tile, cg_value distance, const cg_value *acc)
+static void end_tile(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc)
 {
     for (int i = 0; i < s->rows * s->vectors; i++) {
-        cg_store(c, acc[i], place(c, s, tile, distance, i / s->vectors, i % s->vectors), 4);
+        cg_value at = place(c, s, tile, distance, i / s->vectors, i % s->vectors);
+        if (streams)
+            cg_store_past_caches(c, acc[i], at);
+        else
+            cg_store(c, acc[i], at, 4);
     }
 }
 
@@ -100,7 +104,7 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, cg_valu
 static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
-    const char *form = arena_printf(&c->scratch, "%s%s%s_%d", f->apart ? "_apart" : "", columns, f->pairs ? "_pairs" : "", rows);
+    const char *form = arena_printf(&c->scratch, "%s%s%s%s_%d", f->apart ? "_apart" : "", f->streams ? "_streams" : "", columns, f->pairs ? "_pairs" : "", rows);
     if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }
@@ -122,7 +126,7 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
         run_pointers(c, f, &s, a, b, k, LLVMGetParam(h.fn, 5), acc);
     else
         run_cells(c, f, &s, a, b, k, acc);
-    end_tile(c, &s, tile, distance, acc);
+    end_tile(c, &s, f->streams, tile, distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);
     return h.fn;
