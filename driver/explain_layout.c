@@ -79,7 +79,7 @@ static void explain_ragged(FILE *to, const ir_graph *g, const ir_port *port)
 static void explain_all_ragged(FILE *to, const ir_module *m, const ir_graph *g)
 {
     for (size_t i = 0; i < m->port_count; i++) {
-        if (m->port[i].ragged > 0 && m->port[i].part == RAGGED_values) explain_ragged(to, g, &m->port[i]);
+        if (m->port[i].kind == PORT_x && m->port[i].ragged > 0) explain_ragged(to, g, &m->port[i]);
     }
 }
 
