@@ -12,6 +12,7 @@ typedef struct blocking {
     const contraction *x;
     ir_dim size[ROLE_COUNT];
     int64_t mc, nc, kc;   /* rows, columns, positions of a block */
+    cg_tiles most;        /* what blocks are cut by; the register tile is the target's */
     int64_t task_rows;    /* mc or a multiple of it */
     int64_t cells;        /* that kc positions take at most */
     bool pairs;           /* of bf16 in a cell */

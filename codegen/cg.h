@@ -30,6 +30,18 @@ typedef struct cg_target { /* a row of targets.def */
 /* The row for a triple and LLVM's feature string ("+avx2,-avx512f,..."). */
 const cg_target *cg_target_find(const char *triple, const char *features);
 
+/* Attribute `tiles` of a product overrides what the target's row and the nest's own rules say: register tile; rows, columns
+ * and positions of a block, at most, as the nest counts them. mr 0: no panels, a vector of results at a time. It changes
+ * who computes a result when, never the order in which one result is summed. */
+typedef struct cg_tiles {
+    int64_t mr, nr, m, n, k;
+} cg_tiles;
+enum { CG_TILE_ROWS = 32, CG_TILE_COLUMNS = 64, CG_TILE_VECTORS = 8 }; /* at most */
+/* What a nest takes without the attribute, or something like it (winograd: the step of its tiles, or 0). */
+cg_tiles cg_tiles_usual(const cg_target *t, int winograd, const ir_node *n);
+/* False when n, which may be NULL, has none. */
+bool cg_tiles_find(const ir_node *n, cg_tiles *out);
+
 /* ---- the context ---------------------------------------------------------------------------- */
 
 enum { CG_CARRIED = 80, CG_LAUNCHES = 16 };

@@ -116,8 +116,22 @@ static bool collect_kernels(compilation *c, const ir_graph *g, const bool *forwa
 
 /* ---- modules -------------------------------------------------------------------------------- */
 
-static void build_kernel(cg *c, cg_kernel *k)
+/* The target as the kernel's own tiles have it. */
+static const cg_target *target_of(cg *c, const cg_body *b)
 {
+    cg_tiles tiles;
+    if (b->main == IR_NONE || !cg_tiles_find(&b->graph->node[b->main], &tiles) || !tiles.mr) return c->target;
+    cg_target *t = arena_new(&c->scratch, cg_target);
+    *t = *c->target;
+    t->mr = (int)tiles.mr;
+    t->nr = (int)tiles.nr;
+    return t;
+}
+
+void cg_kernel_build(cg *c, cg_kernel *k)
+{
+    const cg_target *all = c->target;
+    c->target = target_of(c, k->body);
     c->body = k->body;
     c->kernel = k;
     c->memo = NULL;
@@ -129,6 +143,7 @@ static void build_kernel(cg *c, cg_kernel *k)
     c->body = NULL;
     c->memo = NULL;
     c->binding = NULL;
+    c->target = all;
     arena_done(&c->scratch);
 }
 
@@ -155,7 +170,7 @@ static void build_kernels(compilation *c, size_t modules)
             if (c->work[p] < c->work[best]) best = p;
         }
         cg_value last = LLVMGetLastFunction(c->part[best].module);
-        build_kernel(&c->part[best], k);
+        cg_kernel_build(&c->part[best], k);
         c->work[best] += count_instructions(&c->part[best], last);
         c->plan.scratch = base_max(c->plan.scratch, k->scratch);
     }

@@ -33,6 +33,28 @@ bool codegen_describe(const codegen_options *options, arena *a, codegen_family *
 /* Multiply-adds per element of a contraction's result (with splits: of all parts together). */
 ir_dim codegen_products(const ir_graph *g, const ir_node *n);
 
+/* Products and convolutions done as was measured to be fastest (docs/tuning.md). */
+typedef struct codegen_tune_options {
+    const char *cache; /* file of what was measured */
+    double seconds;    /* to measure at most what the file lacks; 0: nothing is measured */
+    int64_t rows;      /* of the batch that counts */
+    /* Values of attribute `winograd` that are allowed for a convolution: at most 3 (0: none); their number. */
+    int (*winograd)(const ir_graph *g, const ir_node *n, const void *context, int *out_step);
+    const void *context;
+} codegen_tune_options;
+typedef struct codegen_tuned { /* a kernel, or all equal ones */
+    const char *name, *planned, *chosen, *trouble; /* trouble: why it was not measured, or NULL */
+    double planned_us, chosen_us; /* one run; 0: not known */
+    size_t uses;
+} codegen_tuned;
+typedef struct codegen_tune_report {
+    codegen_tuned *item; /* the ones with most work first */
+    size_t count, missing; /* missing: neither in the cache nor measured, with no trouble */
+} codegen_tune_report;
+/* Adds attributes to nodes of the planned module. False with an error in d. */
+bool codegen_tune(ir_module *m, const codegen_options *options, const codegen_tune_options *tune, arena *a,
+                  codegen_tune_report *out, diag *d);
+
 /* Writes `path` (through a temporary name): one file with everything. False with an error in d. */
 bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path, diag *d);
 

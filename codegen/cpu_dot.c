@@ -8,8 +8,6 @@
 #include "codegen/depthwise.h"
 #include "codegen/winograd.h"
 
-#include <string.h>
-
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
 static void find_block(cg *c, blocking *q)
 {
@@ -391,8 +389,10 @@ void cg_dot_blocked(cg *c, const contraction *given)
 static bool is_blocked(const cg *c, const contraction *x)
 {
     ir_dtype t = cg_type(c, x->main)->dtype;
+    cg_tiles tiles;
     if (!ir_dtype_is_float(t) || t == DTYPE_f64) return false;
     if (x->panels) return true;
+    if (cg_tiles_find(cg_node(c, x->main), &tiles)) return tiles.mr > 0;
     ir_dim m = contraction_size(x, ROLE_M), n = contraction_size(x, ROLE_N), k = contraction_size(x, ROLE_K);
     if (!m.batch && m.count * 4 < c->target->mr) return n.batch || n.count >= 2 * c->target->nr;
     if (!n.batch && n.count * 8 < c->target->nr) return !k.batch && k.count >= 64 && n.count > 2;
@@ -418,7 +418,7 @@ void cg_kernel_convolution(cg *c)
 {
     const ir_node *n = cg_node(c, c->body->main);
     if (ir_attr_find(n, ATTR_winograd)) {
-        if (strcmp(ir_attr_text(n, ATTR_lhs_layout), "b01f") == 0)
+        if (winograd_is_taps(n))
             cg_winograd_taps(c);
         else
             cg_winograd_weights(c);

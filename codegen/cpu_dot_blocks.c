@@ -1,10 +1,10 @@
 /* cpu_dot_blocks.c: the sizes of a matrix product's blocks and tasks, see blocking.h. */
 #include "codegen/blocking.h"
+#include "codegen/winograd.h"
 
 /* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
- * adds up the products of pairs. ROW_STRIDE: cells between the rows of a panel that is kept row by row: room for WHOLE_K
- * of them and a vector, an odd number of cache lines, so that rows do not fall on the same sets. */
-enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512, ROW_STRIDE = 528 };
+ * adds up the products of pairs. WHOLE_K: so many are not cut into blocks. */
+enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512 };
 
 /* A task does as many blocks of rows with the right panels it has packed as leave TASKS tasks (N counts as BATCH), and
  * MOST_BLOCKS at most. */
@@ -16,6 +16,15 @@ enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
+
+static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, BLOCK_K}; }
+
+cg_tiles cg_tiles_usual(const cg_target *t, int winograd, const ir_node *n)
+{
+    if (winograd) return winograd_tiles_usual(t, winograd, n);
+    if (ir_attr_find(n, ATTR_panels)) return (cg_tiles){t->mr, t->nr, round_up(base_max(PANEL_ROWS, 16), t->mr), 4 * t->nr, BLOCK_K};
+    return usual_blocks(t);
+}
 
 /* Size of a block along a role: about `most`; a known whole is cut into equal parts. */
 static int64_t block_of(ir_dim size, int64_t most, int64_t unit)
@@ -79,11 +88,17 @@ static int64_t cells_of(const blocking *q, int64_t positions)
     return base_min(positions, base_ceil_div(positions + runs, 2));
 }
 
+/* Of a row of a panel that is kept row by row: room for `cells` of them and a vector, an odd number of cache lines, so that
+ * rows do not fall on the same sets. */
+static int64_t row_stride(int64_t cells) { return (base_ceil_div(cells, FLOATS_PER_LINE) | 1) * FLOATS_PER_LINE; }
+
+static int64_t whole_k(const blocking *q) { return q->most.k * WHOLE_K / BLOCK_K; }
+
 static void choose_positions(blocking *q)
 {
     const ir_dim k = q->size[ROLE_K];
-    q->one_pass = !k.batch && cells_of(q, k.count) <= WHOLE_K;
-    q->kc = q->pairs && cells_of(q, 2 * BLOCK_K) <= WHOLE_K ? 2 * BLOCK_K : BLOCK_K;
+    q->one_pass = !k.batch && cells_of(q, k.count) <= whole_k(q);
+    q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= whole_k(q) ? 2 * q->most.k : q->most.k;
     if (q->one_pass) q->kc = base_max(k.count, 1);
     q->cells = cells_of(q, q->kc);
 }
@@ -93,7 +108,6 @@ static void choose_panel_blocks(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
     const int64_t k = base_max(q->size[ROLE_K].count, 1), rows = round_up(PANEL_ROWS, t->mr);
-    bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
     q->nc = block_of(q->size[ROLE_N], base_max(PANEL_WORK / (2 * k * rows), 4 * t->nr), t->nr);
     q->mc = base_min(q->mc, base_max(rows, PANEL_WORK / (2 * k * q->nc) / t->mr * t->mr));
 }
@@ -133,7 +147,7 @@ static void choose_tasks(blocking *q)
     }
     q->grain = q->rows == ROLE_M ? q->task_rows : q->rows == ROLE_N ? q->nc : 1;
     if (q->rows == ROLE_B) {
-        int64_t work = 2 * base_min(q->mc, q->size[ROLE_M].count) * q->nc * (k.batch ? BLOCK_K : k.count);
+        int64_t work = 2 * base_min(q->mc, q->size[ROLE_M].count) * q->nc * (k.batch ? q->most.k : k.count);
         q->grain = base_max(1, (1 << 20) / base_max(work, 1));
     }
 }
@@ -142,15 +156,18 @@ void blocking_choose(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
     for (int r = 0; r < ROLE_COUNT; r++) q->size[r] = contraction_size(q->x, (role)r);
-    q->nc = block_of(q->size[ROLE_N], BLOCK_N, t->nr);
-    q->mc = block_of(q->size[ROLE_M], BLOCK_M + base_max(BLOCK_N - q->nc, 0), t->mr);
-    if (q->x->panels) choose_panel_blocks(c, q);
+    q->most = usual_blocks(t);
+    const bool tiled = cg_tiles_find(cg_node(c, q->x->main), &q->most);
+    q->nc = block_of(q->size[ROLE_N], q->most.n, t->nr);
+    q->mc = block_of(q->size[ROLE_M], q->most.m + base_max(q->most.n - q->nc, 0), t->mr);
+    bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
+    if (q->x->panels && !tiled) choose_panel_blocks(c, q);
     choose_positions(q);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);
     choose_tasks(q);
     choose_run(c, q);
-    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? ROW_STRIDE : 0;
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));

@@ -4,7 +4,7 @@
  * overwrites that, and cg_dot_blocked leaves room behind the last panel. */
 #include "codegen/contraction.h"
 
-enum { MOST_LANES = 16, MOST_WIDTH = 32 };
+enum { MOST_LANES = 16, MOST_WIDTH = CG_TILE_COLUMNS };
 
 typedef struct packing {
     const pack *p;

@@ -1,7 +1,7 @@
 /* cpu_tile.c: the register tile, helper functions that all products of a program share. */
 #include "codegen/contraction.h"
 
-enum { MOST_VECTORS = 8, MOST_ROWS = 32, SMALLEST = 4 };
+enum { MOST_VECTORS = CG_TILE_VECTORS, MOST_ROWS = CG_TILE_ROWS, SMALLEST = 4 };
 
 /* The columns of a tile as vectors, the widest first. */
 typedef struct tile_shape {
@@ -104,7 +104,8 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, cg_valu
 static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
-    const char *form = arena_printf(&c->scratch, "%s%s%s%s_%d", f->apart ? "_apart" : "", f->streams ? "_streams" : "", columns, f->pairs ? "_pairs" : "", rows);
+    const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
+                                    f->streams ? "_streams" : "", columns, f->pairs ? "_pairs" : "", rows);
     if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }

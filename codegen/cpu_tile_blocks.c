@@ -3,7 +3,7 @@
  * the sums of 2 x 2 results; rows of results are put together at the end. */
 #include "codegen/contraction.h"
 
-enum { MOST_ROWS = 32, LANES = 4, BLOCK = 2 };
+enum { MOST_ROWS = CG_TILE_ROWS, LANES = 4, BLOCK = 2 };
 
 typedef struct blocks {
     int rows, pairs, columns; /* of results; registers along the rows and the columns */

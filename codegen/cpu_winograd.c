@@ -4,10 +4,6 @@
  * into the epilogue. No array of tiles goes through memory, and what a task does depends on shapes only. */
 #include "codegen/winograd.h"
 
-/* Of a block: places of all its tiles, results, channels. Products and transformed operands fill two to three MiB, of
- * which those of one place are in use at a time. */
-enum { BLOCK_PLACES = 2400, BLOCK_RESULTS = 128, BLOCK_CHANNELS = 64 };
-
 typedef struct taps {
     const winograd_form *form;
     ir_value kernel;
@@ -251,11 +247,12 @@ void cg_winograd_taps(cg *c)
     const int64_t mr = c->target->mr, nr = c->target->nr;
     taps q;
     describe(c, &q);
+    const cg_tiles most = winograd_tiles(c);
     cg_kernel_begin(c);
     q.products.places = q.form->places;
-    q.products.rows = winograd_round_up(BLOCK_PLACES / q.form->places, mr);
-    q.products.columns = winograd_block(q.results, BLOCK_RESULTS, nr);
-    q.kc = winograd_block(q.channels, BLOCK_CHANNELS, c->lanes);
+    q.products.rows = winograd_round_up(most.m, mr);
+    q.products.columns = winograd_block(q.results, most.n, nr);
+    q.kc = winograd_block(q.channels, most.k, c->lanes);
     q.row = winograd_stride(q.kc);
     const int64_t blocks = base_ceil_div(q.results, q.products.columns);
     q.u = cg_scratch(c, 4 * q.form->places * q.products.columns * q.kc);

@@ -4,12 +4,10 @@
  * the end. */
 #include "codegen/winograd.h"
 
-/* Of a block: channels, results, tiles. */
-enum { BLOCK_CHANNELS = 128, BLOCK_RESULTS = 128, BLOCK_TILES = 64 };
-
 typedef struct weights {
     const winograd_form *form;
     winograd_matrix matrix[2], back; /* of image and gradient; of the sums */
+    int64_t block;               /* tiles of a block */
     int64_t splits, size[2];     /* partial sums or 0; channels, results */
     int64_t low[2], tiles[2];    /* padding; tiles of an image */
     ir_dim all;                  /* tiles in all */
@@ -53,7 +51,7 @@ static void transform_pixels(cg *c, cg_value channel, cg_value left, void *conte
     winograd_transform(c, &q->matrix[q->which], d, v);
     cg_value at = cg_add(c, cg_mul(c, q->tile, cg_i64(c, width)), cg_sub(c, channel, q->begin[q->which]));
     for (int i = 0; i < q->form->places; i++) {
-        cg_store(c, v[i], cg_at(c, c->f32, q->v[q->which], cg_add(c, at, cg_i64(c, i * BLOCK_TILES * width))), 4);
+        cg_store(c, v[i], cg_at(c, c->f32, q->v[q->which], cg_add(c, at, cg_i64(c, i * q->block * width))), 4);
     }
 }
 
@@ -108,8 +106,8 @@ static void multiply(cg *c, const weights *q, cg_value count, cg_value more)
     cg_value zero = cg_i64(c, 0), channels = cg_sub(c, q->end[0], q->begin[0]);
     cg_loop place, n, m;
     cg_loop_begin(c, &place, zero, cg_i64(c, q->form->places), 1, 0, NULL);
-    cg_value a = cg_at(c, c->f32, q->v[0], cg_mul(c, place.i, cg_i64(c, BLOCK_TILES * q->width[0])));
-    cg_value b = cg_at(c, c->f32, q->v[1], cg_mul(c, place.i, cg_i64(c, BLOCK_TILES * q->width[1])));
+    cg_value a = cg_at(c, c->f32, q->v[0], cg_mul(c, place.i, cg_i64(c, q->block * q->width[0])));
+    cg_value b = cg_at(c, c->f32, q->v[1], cg_mul(c, place.i, cg_i64(c, q->block * q->width[1])));
     cg_loop_begin(c, &n, zero, cg_sub(c, q->end[1], q->begin[1]), nr, 0, NULL);
     cg_loop_begin(c, &m, zero, channels, mr, 0, NULL);
     cg_value arg[] = {cg_at(c, c->f32, a, m.i), cg_at(c, c->f32, b, n.i), count,
@@ -124,8 +122,8 @@ static void multiply(cg *c, const weights *q, cg_value count, cg_value more)
 static void sum_tiles(cg *c, weights *q)
 {
     cg_loop l;
-    cg_loop_begin(c, &l, q->from, cg_max(c, q->to, cg_add(c, q->from, cg_i64(c, 1))), BLOCK_TILES, 0, NULL);
-    cg_value count = cg_min(c, cg_i64(c, BLOCK_TILES), cg_sub(c, q->to, l.i));
+    cg_loop_begin(c, &l, q->from, cg_max(c, q->to, cg_add(c, q->from, cg_i64(c, 1))), q->block, 0, NULL);
+    cg_value count = cg_min(c, cg_i64(c, q->block), cg_sub(c, q->to, l.i));
     transform(c, q, l.i, count);
     multiply(c, q, count, LLVMBuildZExt(c->b, cg_icmp(c, LLVMIntSGT, l.i, q->from), c->i64, ""));
     cg_loop_end(c, &l, NULL);
@@ -179,12 +177,14 @@ void cg_winograd_weights(cg *c)
     describe(c, &q);
     cg_kernel_begin(c);
     q.products.places = q.form->places;
-    q.products.rows = winograd_block(q.size[0], BLOCK_CHANNELS, mr);
-    q.products.columns = winograd_block(q.size[1], BLOCK_RESULTS, nr);
+    const cg_tiles most = winograd_tiles(c);
+    q.block = most.k;
+    q.products.rows = winograd_block(q.size[0], most.m, mr);
+    q.products.columns = winograd_block(q.size[1], most.n, nr);
     q.rest = q.size[0] % mr;
     for (int i = 0; i < 2; i++) {
         q.width[i] = winograd_stride(i ? q.products.columns : q.products.rows);
-        q.v[i] = cg_scratch(c, 4 * q.form->places * BLOCK_TILES * q.width[i]);
+        q.v[i] = cg_scratch(c, 4 * q.form->places * q.block * q.width[i]);
         winograd_window_begin(c, &q.window[i], n->in[i], i ? q.form->step : q.form->tile);
     }
     winograd_products_begin(c, &q.products);

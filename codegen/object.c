@@ -133,15 +133,29 @@ static LLVMTargetMachineRef make_known_machine(const cg_platform *p)
     return NULL;
 }
 
+/* Processors by name that a machine with such a feature is one of. */
+static bool is_known_to_run(const char *cpu, const char *host, const char *features)
+{
+    static const struct { const char *cpu, *feature; } levels[] = {
+        {"x86-64", "+sse2,"}, {"x86-64-v2", "+sse4.2,"}, {"x86-64-v3", "+avx2,"}, {"x86-64-v4", "+avx512vl,"}};
+    bool runs = strcmp(cpu, host) == 0;
+    for (size_t i = 0; i < countof(levels); i++)
+        runs = runs || (strcmp(cpu, levels[i].cpu) == 0 && strstr(features, levels[i].feature));
+    return runs;
+}
+
 static void choose_cpu(cg_platform *p, const codegen_options *options, bool host)
 {
     const bool native = !options->cpu || strcmp(options->cpu, "native") == 0;
     p->cpu = native ? "generic" : options->cpu;
     p->features = strncmp(p->triple, "aarch64", 7) == 0 ? "+neon" : "";
-    if (!native || !host) return;
+    if (!host) return;
     char *cpu = LLVMGetHostCPUName(), *features = LLVMGetHostCPUFeatures();
-    p->cpu = arena_strdup(p->arena, cpu);
-    p->features = arena_strdup(p->arena, features);
+    p->runs_here = native || is_known_to_run(p->cpu, cpu, features);
+    if (native) {
+        p->cpu = arena_strdup(p->arena, cpu);
+        p->features = arena_strdup(p->arena, features);
+    }
     LLVMDisposeMessage(cpu);
     LLVMDisposeMessage(features);
 }
@@ -264,6 +278,8 @@ static bool emit_code(cg *c, LLVMCodeGenFileType type, text *out)
     LLVMDisposeMemoryBuffer(bytes);
     return true;
 }
+
+bool cg_write_object(cg *c, text *out) { return run_passes(c) && emit_code(c, LLVMObjectFile, out); }
 
 void cg_write(cg *c, codegen_kind kind, const char *path)
 {

@@ -27,6 +27,7 @@ typedef struct cg_plan {
 /* object.c: what is compiled for, found once. */
 typedef struct cg_platform {
     const char *triple, *cpu, *features, *prefix;
+    bool runs_here; /* this machine can run the code, for all that is known */
     int level;
     LLVMTargetRef llvm;
     const cg_target *target;
@@ -42,7 +43,10 @@ void cg_close(cg *c);
 void cg_verify(cg *c, cg_value fn); /* a function just written; a mistake in it is a bug of tfcc */
 /* Modules may be written at the same time. On failure c->problem says why. */
 void cg_write(cg *c, codegen_kind kind, const char *path);
+bool cg_write_object(cg *c, text *out); /* the same to memory */
 
+/* codegen.c: writes the functions of k->body. */
+void cg_kernel_build(cg *c, cg_kernel *k);
 void cg_program_emit(cg *c, const cg_plan *p);       /* program.c: the constant tables */
 void cg_run_estimate(const cg_body *b, cg_run *run); /* cost.c: flops and bytes */
 /* watch.c: per value of g, whether it is forward of the loss (in a body: that its scan is); NULL: nothing is watched. */

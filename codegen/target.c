@@ -32,3 +32,12 @@ const cg_target *cg_target_find(const char *triple, const char *features)
     }
     bug("no target row for %s", triple);
 }
+
+bool cg_tiles_find(const ir_node *n, cg_tiles *out)
+{
+    int count = 0;
+    const int64_t *item = n ? ir_attr_ints(n, ATTR_tiles, &count) : NULL;
+    if (!item || count != 5) return false;
+    *out = (cg_tiles){item[0], item[1], item[2], item[3], item[4]};
+    return true;
+}

@@ -2,6 +2,7 @@
 #include "codegen/winograd.h"
 
 #include <math.h>
+#include <string.h>
 
 /* The polynomials are taken at 0, +-1 and infinity, or at 0, +-3/4, +-3/2 and infinity: for the larger tile these
  * points leave a sixth of the rounding error that 0, +-1, +-2 do (Barabasz et al., "Error analysis and improving the
@@ -36,6 +37,26 @@ const winograd_form *winograd_form_of(const ir_node *n)
         if (forms[i].step == step) return &forms[i];
     }
     bug("no tiles of %lld results", (long long)step);
+}
+
+bool winograd_is_taps(const ir_node *n) { return strcmp(ir_attr_text(n, ATTR_lhs_layout), "b01f") == 0; }
+
+/* Taps: products and transformed operands fill two to three MiB, of which those of one place are in use at a time. */
+cg_tiles winograd_tiles_usual(const cg_target *t, int step, const ir_node *n)
+{
+    enum { PLACES = 2400, RESULTS = 128, CHANNELS = 64 };       /* of all tiles of a block of taps */
+    enum { OF_CHANNELS = 128, OF_RESULTS = 128, OF_TILES = 64 }; /* of a block of weights */
+    const int64_t places = (step + WINOGRAD_KERNEL - 1) * (step + WINOGRAD_KERNEL - 1);
+    if (winograd_is_taps(n)) return (cg_tiles){t->mr, t->nr, PLACES / places, RESULTS, CHANNELS};
+    return (cg_tiles){t->mr, t->nr, OF_CHANNELS, OF_RESULTS, OF_TILES};
+}
+
+cg_tiles winograd_tiles(const cg *c)
+{
+    const ir_node *n = cg_node(c, c->body->main);
+    cg_tiles tiles = winograd_tiles_usual(c->target, winograd_form_of(n)->step, n);
+    cg_tiles_find(n, &tiles);
+    return tiles;
 }
 
 /* ---- transforms --------------------------------------------------------------------------------------- */

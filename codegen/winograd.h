@@ -15,6 +15,11 @@
 
 enum { WINOGRAD_KERNEL = 3, WINOGRAD_MOST = 36 }; /* MOST: places of a tile */
 
+/* Results or the gradient of an image, rather than of the kernel. */
+bool winograd_is_taps(const ir_node *n);
+/* cg_tiles of both: tiles, results, channels of a block of taps; channels, results, tiles of weights. */
+cg_tiles winograd_tiles_usual(const cg_target *t, int step, const ir_node *n);
+cg_tiles winograd_tiles(const cg *c); /* of the kernel that is written */
 void cg_winograd_taps(cg *c);    /* cpu_winograd.c: results, and the gradient of the image */
 void cg_winograd_weights(cg *c); /* cpu_winograd_weights.c: the gradient of the kernel */
 

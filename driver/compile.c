@@ -3,6 +3,7 @@
 #include "library.h"
 #include "explain.h"
 #include "link.h"
+#include "tune.h"
 #include "base/text.h"
 #include "codegen/codegen.h"
 #include "frontend/frontend.h"
@@ -23,6 +24,7 @@ typedef struct compilation {
     const options *options;
     frontend_model *model;
     library library; /* of --emit lib */
+    tune tune;       /* what was asked for, then what was found */
 } compilation;
 
 typedef enum emit_kind { EMIT_EXE, EMIT_LIB, EMIT_OBJ, EMIT_IR, EMIT_LLVM, EMIT_ASM, EMIT_COUNT } emit_kind;
@@ -189,7 +191,7 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
-static const char *const topics[] = {"precision", "layout", "winograd", "memory"};
+static const char *const topics[] = {"precision", "layout", "winograd", "memory", "tune"};
 
 /* The model anew with --policy float32, planned; NULL when it cannot be. */
 static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
@@ -218,6 +220,10 @@ static bool explain(compilation *c, const passes_options *p)
         explain_winograd(stdout, c->model->module);
         return true;
     }
+    if (strcmp(o->explain, topics[4]) == 0) {
+        explain_tune(stdout, &c->tune.report, c->tune.cache);
+        return true;
+    }
     if (p->memory && p->memory->report) {
         const text *said = p->memory->report;
         fputs(said->length > 0 ? text_get(said) : "no training step whose memory the batch alone decides\n", stdout);
@@ -228,16 +234,40 @@ static bool explain(compilation *c, const passes_options *p)
     return true;
 }
 
+/* What is compiled for, and how. */
+static codegen_options target_of(const options *o)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return (codegen_options){.cpu = o->cpu, .triple = o->triple, .level = o->level, .threads = cores > 0 ? (int)cores : 1,
+                             .time = o->time_passes};
+}
+
+static bool tune_code(compilation *c, const passes_options *p)
+{
+    const options *o = c->options;
+    const codegen_options g = target_of(o);
+    if (!c->tune.cache) return true;
+    const double start = now_ms();
+    c->tune.when = p->level >= 2 ? p->winograd : PASSES_WINOGRAD_OFF;
+    const bool ok = tune_module(&c->arena, &c->tune, c->model->module, &g, &c->diag);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  tune\n", now_ms() - start);
+    if (ok && c->tune.report.missing && c->tune.seconds > 0) {
+        fprintf(stderr, "%s: note: --tune: %zu of %zu products were not reached within %g seconds and stay as they are; the next time "
+                "goes on with them\n", o->output, c->tune.report.missing, c->tune.report.count, c->tune.seconds);
+    }
+    return ok;
+}
+
 /* Code generation and linking. */
 static bool write_code(compilation *c, emit_kind kind)
 {
     const options *o = c->options;
     const ir_module *m = c->model->module;
     const ir_graph *predict = ir_module_find_graph(m, "predict");
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    const codegen_options target = target_of(o);
     codegen_options g = {
-        .cpu = o->cpu, .triple = o->triple, .level = o->level, .threads = cores > 0 ? (int)cores : 1,
-        .time = o->time_passes, .summary = c->model->summary,
+        .cpu = target.cpu, .triple = target.triple, .level = target.level, .threads = target.threads,
+        .time = target.time, .summary = c->model->summary,
         .prefix = c->library.name, .config = c->model->config, .metadata = c->model->metadata,
         .weights = c->model->weights, .weights_size = c->model->weights_size,
         .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
@@ -269,8 +299,12 @@ static bool check_options(const options *o, emit_kind *out_kind)
     bool is_topic = !o->explain;
     for (size_t i = 0; i < countof(topics); i++) is_topic = is_topic || strcmp(o->explain, topics[i]) == 0;
     if (!is_topic) {
-        fprintf(stderr, "tfcc: --explain: expected %s, %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2],
-                topics[3], o->explain);
+        fprintf(stderr, "tfcc: --explain: expected %s, %s, %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2],
+                topics[3], topics[4], o->explain);
+        return false;
+    }
+    if (o->explain && strcmp(o->explain, topics[4]) == 0 && !o->tune && !o->tune_cache) {
+        fprintf(stderr, "tfcc: --explain tune: expected --tune or --tune-cache, found neither\n");
         return false;
     }
     const char *const passes[] = {o->stop_after, o->print_after};
@@ -333,6 +367,7 @@ static int compile_with(const options *o, emit_kind kind, passes_winograd winogr
 {
     compilation c;
     begin(&c, o);
+    if (!tune_read(&c.arena, o, &c.tune)) return finish(&c, false);
     if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
     const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
     codegen_family target;
@@ -341,7 +376,7 @@ static int compile_with(const options *o, emit_kind kind, passes_winograd winogr
     const passes_options p = {.level = o->level, .verify = o->verify, .print_after = o->print_after,
                               .stop_after = o->stop_after, .time = o->time_passes, .winograd = winograd, .columns = target.columns,
                               .memory = memory->limit > 0 || memory->report ? memory : NULL};
-    if (!passes_run(c.model->module, &p, &c.diag)) return finish(&c, false);
+    if (!passes_run(c.model->module, &p, &c.diag) || !tune_code(&c, &p)) return finish(&c, false);
     if (!explain(&c, &p)) return finish(&c, false);
     bool ok = kind == EMIT_IR ? write_ir(&c) : write_code(&c, kind);
     return finish(&c, ok && write_dependencies(&c));

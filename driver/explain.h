@@ -11,5 +11,7 @@ void explain_precision(FILE *to, const frontend_model *model, const ir_module *i
 void explain_layout(FILE *to, const ir_module *m);
 /* Which convolutions of 3 x 3 positions are done with fewer products. */
 void explain_winograd(FILE *to, const ir_module *m);
+/* What codegen_tune found; cache: its file. */
+void explain_tune(FILE *to, const codegen_tune_report *report, const char *cache);
 
 #endif

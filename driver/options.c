@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum option_kind { OPTION_TEXT, OPTION_LINES, OPTION_FLAG, OPTION_INT, OPTION_LEVEL, OPTION_LIST } option_kind;
+typedef enum option_kind { OPTION_TEXT, OPTION_MAYBE, OPTION_LINES, OPTION_FLAG, OPTION_INT, OPTION_LEVEL, OPTION_LIST } option_kind;
 
 typedef struct option {
     const char *name;
@@ -85,6 +85,7 @@ static bool set(options *o, const option *p, const char *value)
     char *field = (char *)o + p->field;
     switch (p->kind) {
     case OPTION_TEXT: memcpy(field, &value, sizeof value); return true;
+    case OPTION_MAYBE: memcpy(field, &(const char *){value ? value : ""}, sizeof value); return true;
     case OPTION_LINES: return append(field, value);
     case OPTION_FLAG: memcpy(field, &(bool){true}, sizeof(bool)); return true;
     case OPTION_LEVEL: memcpy(field, &(int){p->name[2] - '0'}, sizeof(int)); return true;
@@ -117,7 +118,7 @@ static bool read_one(options *o, char verb, int argc, char **argv, int *i)
     const option *p = find(verb, name);
     if (!p) return refuse_unknown(verb, name);
     bool takes = p->kind == OPTION_TEXT || p->kind == OPTION_LINES || p->kind == OPTION_INT;
-    if (value && !takes) {
+    if (value && !takes && p->kind != OPTION_MAYBE) {
         fprintf(stderr, "tfcc: %s: expected no argument, found \"%s\"\n", name, value + 1);
         return false;
     }
@@ -150,7 +151,8 @@ void options_print(char verb, FILE *to)
     for (size_t i = 0; i < countof(table); i++) {
         if (!strchr(table[i].verbs, verb)) continue;
         char left[64];
-        snprintf(left, sizeof left, "%s %s", table[i].name, table[i].argument ? table[i].argument : "");
+        const char *gap = table[i].kind == OPTION_MAYBE ? "" : " ";
+        snprintf(left, sizeof left, "%s%s%s", table[i].name, gap, table[i].argument ? table[i].argument : "");
         fprintf(to, "  %-24s %s\n", left, table[i].help);
     }
 }

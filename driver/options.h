@@ -10,7 +10,7 @@ typedef struct options {
     const char *model, *output, *emit, *compile_config, *optimizer, *loss, *metrics, *weights;
     const char *gradient_transforms, *gradient_aggregator;
     const char *policy, *loss_scale, *explain, *dim, *cpu, *triple, *cc, *winograd, *print_after, *stop_after, *depend_file;
-    const char *memory_limit;
+    const char *memory_limit, *tune, *tune_cache;
     const char *list; /* what to list: the option without "--list-" */
     int level, verify;
     bool shared, predict_only, lazy_embeddings;

@@ -36,6 +36,9 @@ bool passes_run(ir_module *m, const passes_options *options, diag *d);
 bool passes_is_known(const char *name);
 void passes_list(FILE *to); /* a line per pass: name, level, what it does */
 
+/* The steps of tiles that `when` allows for n (0: done as always), the pass's own choice aside: at most 3; their number. */
+int passes_winograd_steps(const ir_graph *g, const ir_node *n, passes_winograd when, int *out_step);
+
 /* Gradients of a scalar `loss` with respect to `count` values of g, appended to g (IR_NONE: no path). */
 void passes_gradient(ir_graph *g, ir_value loss, int count, const ir_value *of, ir_value *out_gradient);
 

@@ -57,7 +57,7 @@ static bool describe(const ir_graph *g, const ir_node *n, window *out)
 {
     if (n->op != OP_convolution) return false;
     const ir_type *lhs = ir_type_of(g, n->in[0]), *rhs = ir_type_of(g, n->in[1]);
-    if (lhs->rank != 4 || n->type.dtype != DTYPE_f32 || ir_attr_find(n, ATTR_winograd)) return false;
+    if (lhs->rank != 4 || n->type.dtype != DTYPE_f32) return false;
     if (is_widened(g, n->in[0]) || is_widened(g, n->in[1])) return false;
     if (!is_all(n, ATTR_window_strides, 1) || !is_all(n, ATTR_base_dilation, 1) || !is_all(n, ATTR_window_dilation, 1))
         return false;
@@ -101,6 +101,19 @@ static int choose(const window *w, passes_winograd when)
     return step;
 }
 
+int passes_winograd_steps(const ir_graph *g, const ir_node *n, passes_winograd when, int *out_step)
+{
+    window w;
+    int count = 0;
+    const bool can = when != PASSES_WINOGRAD_OFF && describe(g, n, &w), any = when == PASSES_WINOGRAD_ON;
+    const bool may = can && (any || (w.in >= LEAST_CHANNELS && w.out >= LEAST_CHANNELS));
+    if (!may || !any) out_step[count++] = 0;
+    for (size_t i = 1; may && i < countof(costs); i++) {
+        if (when != PASSES_WINOGRAD_SMALL || costs[i].step == 2) out_step[count++] = costs[i].step;
+    }
+    return count;
+}
+
 static ir_value add_mark(rewrite *r, const ir_node *n, int64_t step, arena *scratch)
 {
     const ir_value in[] = {r->map[n->in[0]], r->map[n->in[1]]};
@@ -121,7 +134,7 @@ bool pass_winograd(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
     for (size_t i = 0; i < g->count; i++) {
         const ir_node n = g->node[i];
         window w;
-        const int step = describe(g, &n, &w) ? choose(&w, o->winograd) : 1;
+        const int step = !ir_attr_find(&n, ATTR_winograd) && describe(g, &n, &w) ? choose(&w, o->winograd) : 1;
         if (step > 1)
             r.map[i] = add_mark(&r, &n, step, &scratch);
         else
