@@ -43,11 +43,12 @@ typedef struct codegen_tune_options {
     const void *context;
 } codegen_tune_options;
 typedef struct codegen_tuned { /* a kernel, or all equal ones */
-    const char *name, *planned, *chosen, *trouble; /* trouble: why it was not measured, or NULL */
+    const char *id, *name, *planned, *chosen, *trouble; /* id: in the cache; trouble: why it was not measured, or NULL */
     double planned_us, chosen_us; /* one run; 0: not known */
     size_t uses;
 } codegen_tuned;
 typedef struct codegen_tune_report {
+    const char *machine; /* its line in the cache */
     codegen_tuned *item; /* the ones with most work first */
     size_t count, missing; /* missing: neither in the cache nor measured, with no trouble */
 } codegen_tune_report;

@@ -266,11 +266,12 @@ static const char *print_choice(tuning *t, const tune_kernel *k, const tune_choi
 /* Writes the choices into the nodes. */
 static void apply(tuning *t, codegen_tune_report *out)
 {
-    *out = (codegen_tune_report){.item = arena_array(t->arena, codegen_tuned, t->kernels.count + 1), .missing = count_open(t)};
+    *out = (codegen_tune_report){.item = arena_array(t->arena, codegen_tuned, t->kernels.count + 1), .missing = count_open(t),
+                                 .machine = arena_printf(t->arena, "machine %016" PRIx64 " %s", tune_cache_id(t->machine), t->machine)};
     for (size_t i = 0; i < t->kernels.count; i++) {
         const tune_kernel *k = t->order[i];
         out->item[out->count++] = (codegen_tuned){
-            .name = k->name, .planned = print_choice(t, k, &k->planned), .chosen = print_choice(t, k, &k->chosen), .trouble = k->trouble,
+            .id = arena_printf(t->arena, "%016" PRIx64, k->id), .name = k->name, .planned = print_choice(t, k, &k->planned), .chosen = print_choice(t, k, &k->chosen), .trouble = k->trouble,
             .planned_us = k->planned_us, .chosen_us = k->chosen_us, .uses = k->use_count};
         if (tune_equal(&k->planned, &k->chosen)) continue;
         for (size_t u = 0; u < k->use_count; u++) {

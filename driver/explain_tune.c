@@ -5,10 +5,10 @@
 void explain_tune(FILE *to, const codegen_tune_report *report, const char *cache)
 {
     double planned = 0, chosen = 0;
-    fprintf(to, "%zu distinct products; choices in %s\n", report->count, cache);
+    fprintf(to, "%zu distinct products; choices in %s for\n%s\n", report->count, cache, report->machine);
     for (size_t i = 0; i < report->count; i++) {
         const codegen_tuned *k = &report->item[i];
-        fprintf(to, "%s, in %zu places: %s", k->name, k->uses, k->planned);
+        fprintf(to, "%s %s, in %zu places: %s", k->id, k->name, k->uses, k->planned);
         if (k->trouble) {
             fprintf(to, "; not measured: %s\n", k->trouble);
         } else if (k->planned_us == 0) {
