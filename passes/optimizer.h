@@ -22,6 +22,7 @@ typedef struct optimizer_state {
     bool has_schedule;
     ir_value rate;      /* f32[] */
     ir_value u_product; /* nadam's, after this step; IR_NONE: not built yet */
+    int u_weights; /* that had the product */
 } optimizer_state;
 
 size_t optimizer_part_count(const ir_module *m); /* 0: the module is not trained */

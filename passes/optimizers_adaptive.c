@@ -57,12 +57,16 @@ static ir_value warm_momentum(optimizer_step *t, ir_value step)
     return opt_scale(g, opt_from(g, 1, opt_scale(g, decay, 0.5)), optimizer_number(t, "beta_1"));
 }
 
-/* The product of the momenta so far, this step's included; all weights share it. */
+/* The product of the momenta so far, this step's included; all weights share it. Keras 2 means that too, but its test of
+ * whether the step's factor is in the product compares the step with a number of TensorFlow's second tracing, all weights and
+ * those before: each weight but one of a late step multiplies by it once more. */
 static ir_value get_product(optimizer_step *t)
 {
     optimizer_state *s = t->s;
     ir_graph *g = t->g;
-    if (s->u_product != IR_NONE) return s->u_product;
+    const bool keras2 = ir_record_number(s->record, "keras2", 0) != 0 && optimizer_number(t, "schedule_decay") == 0;
+    const ir_value before = s->u_product;
+    if (before != IR_NONE && !keras2) return before;
     int product = optimizer_variable_find(s->m, arena_printf(s->m->arena, "%s/variable", s->name));
     bug_if(product < 0, "no product of momenta");
     ir_value step = ir_build_convert(g, ir_build_binary_scalar(g, OP_add, s->updates, 1), DTYPE_f32);
@@ -70,8 +74,14 @@ static ir_value get_product(optimizer_step *t)
     if (pace != 0) step = opt_scale(g, step, pace);
     ir_value decay = ir_build_binary(g, OP_power, ir_build_scalar(g, DTYPE_f32, 0.96), step);
     ir_value factor = opt_from(g, 1, opt_scale(g, decay, 0.5));
-    s->u_product =
-        opt_mul(g, opt_scale(g, ir_build_variable(g, product), optimizer_number(t, "beta_1")), factor);
+    const ir_value old = before == IR_NONE ? ir_build_variable(g, product) : before;
+    s->u_product = opt_mul(g, opt_scale(g, old, optimizer_number(t, "beta_1")), factor);
+    if (keras2) {
+        int64_t weights = s->u_weights++ - 1;
+        for (size_t i = 0; i < s->m->variable_count; i++) weights += optimizer_owns(s, i);
+        const ir_value own = ir_build_scalar(g, ir_type_of(g, s->updates)->dtype, (double)weights);
+        s->u_product = ir_build_select(g, ir_build_compare(g, "EQ", s->updates, own), old, s->u_product);
+    }
     optimizer_assign(s, product, s->u_product);
     return s->u_product;
 }

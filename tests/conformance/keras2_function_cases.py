@@ -113,6 +113,13 @@ def _(d):
            tf.strided_slice(back[2], [0, 0, 1], [0, 0, 2], [1, 1, 1], ellipsis_mask=1, new_axis_mask=2, shrink_axis_mask=4)]
     return fin(i, l.Dense(2)(l.Concatenate()([l.Flatten()(t) for t in cut] + [z, h]))), d.f(6, 3), d.f(2)
 
+@C("opt_nadam", n=10, batch=2)
+def _(d):
+    i = k.Input((3,))
+    m = k.Model(i, l.Dense(2)(l.Dense(3, "tanh")(l.Dense(4, "tanh")(i))))
+    m.compile(O.Nadam(0.05), "mse", metrics=["mae"])
+    return m, d.f(3), d.f(2)
+
 @C("opt_leg_nadam", n=6, batch=3)
 def _(d):
     tf.config.run_functions_eagerly(True)  # this optimizer trains in no tf.function of today's TensorFlow
