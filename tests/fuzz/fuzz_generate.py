@@ -2,7 +2,7 @@
 import numpy as np
 
 import fuzz_model
-from fuzz_layers import COLORS, IMAGES, INTEGERS, LAYERS, MERGES, STRINGS, Choice, attention_config, group_query, multi_head, recurrent, tensor, tensors_in
+from fuzz_layers import COLORS, IMAGES, INTEGERS, LAYERS, MERGES, STRINGS, WARPS, Choice, attention_config, group_query, multi_head, recurrent, tensor, tensors_in
 from fuzz_ops import random_op
 from fuzz_train import random_head, random_training
 
@@ -181,8 +181,10 @@ class Generator:
             return None
         t = self.recent(found)
         kind, config = c.one(IMAGES + (2 * COLORS if self.shape(t)[-1] == 3 else []))
-        squeezed = self.layer("Activation", {"activation": "sigmoid"}, [tensor(t)])
-        return squeezed and self.layer(kind, config(c, self.shape(t)), [tensor(squeezed[0])])
+        made = self.layer("Activation", {"activation": "sigmoid"}, [tensor(t)])
+        if made and kind in WARPS:
+            made = self.op("stop_gradient", [tensor(made[0])])
+        return made and self.layer(kind, config(c, self.shape(t)), [tensor(made[0])])
 
     def add_recurrent(self):
         """With a mask and first states that are tensors."""

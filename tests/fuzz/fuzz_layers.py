@@ -310,7 +310,8 @@ IMAGES = [
     ("RandomPosterization", augmentation(factor=lambda c: c.int(2, 7), **RANGE)), ("RandomGaussianBlur", augmentation(factor=lambda c: 1.0, kernel_size=lambda c: 3, sigma=lambda c: 1.0, **RANGE)),
 ]
 COLORS = [(name, augmentation(factor=factor, **RANGE)) for name in ("RandomHue", "RandomSaturation", "RandomColorDegeneration", "RandomSharpness", "RandomGrayscale")]
-COLORS[-1] = ("RandomGrayscale", augmentation(factor=factor))
+COLORS[-1] = ("RandomGrayscale", augmentation(factor=lambda c: c.one([0.0, 1.0])))  # its configuration leaves the seed out
+WARPS = {"RandomRotation", "RandomTranslation", "RandomZoom", "RandomShear"}  # refused between layers that are trained
 
 # of integers below `high`
 INTEGERS = [
