@@ -94,10 +94,11 @@ ir_value ops_case_build(ir_graph *g, const ops_case *c, bool wide, ir_value *out
     return ir_type_of(g, v)->rank < 0 ? ir_build_get(g, v, c->get) : v;
 }
 
-/* A number in [0, 1) that depends on nothing but its place. */
+/* A number in [0, 1) that depends on nothing but the operation and its place. */
 static double random_unit(const ops_case *c, int operand, int64_t i)
 {
-    uint64_t hash = (uint64_t)c->op * 1000003u + (uint64_t)operand * 7919u + (uint64_t)i + 1;
+    uint64_t hash = (uint64_t)operand * 7919u + (uint64_t)i + 1;
+    for (const char *p = ir_op_name(c->op); *p; p++) hash = hash * 31 + (unsigned char)*p;
     for (int round = 0; round < 3; round++) {
         hash ^= hash >> 31;
         hash *= 0x9e3779b97f4a7c15u;

@@ -7,9 +7,10 @@ static ir_value rounded(ir_graph *g, ir_value x)
     return ir_build_convert(g, ir_build_convert(g, x, DTYPE_bf16), DTYPE_f32);
 }
 
+/* Exact but for its rounding, which an approximation could turn the other way; not 0 at 0. */
 static ir_value wave(ir_graph *g, ir_value x)
 {
-    return rounded(g, ir_build_unary(g, OP_exponential, ir_build_unary(g, OP_negate, x)));
+    return rounded(g, ir_build_binary_scalar(g, OP_add, ir_build_unary(g, OP_abs, x), 1));
 }
 
 /* Operands that are computed where the kernel reads them, never 0 where they end. */
