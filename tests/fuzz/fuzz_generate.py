@@ -170,8 +170,10 @@ class Generator:
         one = c.one(words)
         kind, _, config = c.one([row for row in STRINGS if one["shape"][-1] in row[1]])
         made = self.layer(kind, config(c, one["shape"]), [tensor(one["id"])])
-        if not made or self.dtype(made[0]) == "float32":
-            return made
+        if made and self.dtype(made[0]) == "float32":  # so Keras says, but some of these give int64
+            return self.op("cast", [tensor(made[0]), "float32"])
+        if not made:
+            return None
         return self.layer("Embedding", {"input_dim": 12, "output_dim": c.int(1, 4), "mask_zero": c.chance(0.5)}, [tensor(made[0])])
 
     def add_augmentation(self):
@@ -257,7 +259,10 @@ class Generator:
     def finish(self):
         """Outputs and training."""
         c, heads = self.choice, []
-        for t in self.leaves()[-3:]:
+        late = self.leaves()[-3:]
+        for i, t in enumerate(late):
+            if base(t) in map(base, late[:i]):  # outputs of one layer have one name, and losses are told by name
+                continue
             if self.dtype(t) != "float32":
                 made = self.op("cast", [tensor(t), "float32"])
                 if not made:
