@@ -55,7 +55,12 @@ static part get_child(const part *whole, int index)
     return child;
 }
 
-/* The part under a key, or the output of that name. */
+static bool has_name(const fe_target *target, const char *key)
+{
+    return strcmp(target->name, key) == 0 || (target->prefix && strcmp(target->prefix, key) == 0);
+}
+
+/* The part under a key, or the output of that name. Its count says how many outputs have it: in Keras 3 those of one layer do. */
 static bool find_part(const reader *r, const part *whole, const char *key, part *out)
 {
     for (int i = 0; whole->value->kind == FE_DICT && i < whole->value->count; i++) {
@@ -63,12 +68,12 @@ static bool find_part(const reader *r, const part *whole, const char *key, part 
         *out = get_child(whole, i);
         return true;
     }
+    *out = (part){.value = NULL, .first = whole->first, .count = 0};
     for (size_t i = whole->first; i < whole->first + whole->count; i++) {
-        if (strcmp(r->train->target[i].name, key) != 0) continue;
-        *out = (part){.value = NULL, .first = i, .count = 1};
-        return true;
+        if (!has_name(&r->train->target[i], key)) continue;
+        if (out->count++ == 0) out->first = i;
     }
-    return false;
+    return out->count > 0;
 }
 
 /* A list with an entry for each output or each part, or a dict by names, of parts' parts and so on. */
@@ -86,6 +91,9 @@ static bool read_part(reader *r, const part *whole, const cJSON *j, const json_a
         if (!is_dict(j) && by_parts) child = get_child(whole, i);
         if (is_dict(j) && !find_part(r, whole, item->string, &child))
             good = report_output(r, item, &item_at);
+        else if (child.value == NULL && child.count > 1)
+            good = fe_error(r->fe, &item_at, "expected the name of one output, found one that %zu outputs have: give a list",
+                            child.count);
         else if (cJSON_IsNull(item))
             continue;
         else if (child.value == NULL || !is_structure(child.value))
