@@ -95,6 +95,10 @@ cg_index contraction_out_index(cg *c, const contraction *x, const contraction_po
 /* The nests. */
 void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 and shorter */
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
+/* cpu_direct.c: a block of results without panels, for few rows: ranges by role, columns in multiples of `vectors` vectors, at
+ * most cg_rows_vectors. */
+void cg_dot_rows(cg *c, const contraction *x, int vectors, const cg_value *begin, const cg_value *end);
+int cg_rows_vectors(const cg *c);
 
 /* cpu_tile.c: the register tile, a function that is written when it is first asked for:
  *   void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate)   tile[rows][nr] (+)= the sum over k of a(i, k) * b(k)[nr]

@@ -1,7 +1,9 @@
-/* cpu_direct.c: contractions a vector of results at a time, straight from the operands: depthwise convolutions, narrow
- * products, and types other than f32. Rows are b x m, columns are n; in a grouped convolution columns are all
- * features, b x n, so that a depthwise one runs along the channels. */
+/* cpu_direct.c: contractions some vectors of results at a time, straight from the operands: depthwise convolutions, narrow
+ * products, products of few rows, and types other than f32. Rows are b x m, columns are n; in a grouped convolution columns are
+ * all features, b x n, so that a depthwise one runs along the channels. */
 #include "codegen/contraction.h"
+
+enum { MOST_VECTORS = 16 }; /* of results that are summed at a time */
 
 typedef struct direct {
     const contraction *x;
@@ -52,34 +54,45 @@ static cg_value multiply_add(cg *c, ir_dtype t, cg_value a, cg_value b, cg_value
     return cg_add(c, cg_mul(c, a, b), sum);
 }
 
-/* The sums of one vector of results. */
-static cg_value sum_products(cg *c, const direct *q, contraction_point *p, cg_value left)
+/* The sums of `vectors` vectors of results at points p, into out_sum. */
+static void sum_products(cg *c, const direct *q, contraction_point *p, int vectors, cg_value left, cg_value *out_sum)
 {
     const contraction *x = q->x;
     ir_dtype t = sum_type(cg_type(c, x->main)->dtype);
     int count = x->count[ROLE_K];
     contraction_point start = {.lanes = 1};
     contraction_point_set(c, x, &start, ROLE_K, q->k, false);
-    cg_value carried[IR_MAX_RANK + 1];
+    cg_value carried[IR_MAX_RANK + MOST_VECTORS];
     for (int d = 0; d < count; d++) carried[d] = start.at[ROLE_K][d].base;
-    carried[count] = cg_number(c, t, 0, p->lanes);
+    for (int i = 0; i < vectors; i++) carried[count + i] = cg_number(c, t, 0, p->lanes);
     cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), q->length, 1, count + 1, carried);
-    for (int d = 0; d < count; d++) p->at[ROLE_K][d] = (cg_coord){.base = carried[d], .align = 1};
-    cg_value a = contraction_element(c, &x->lhs, p, left), b = contraction_element(c, &x->rhs, p, left);
-    carried[count] = multiply_add(c, t, a, b, carried[count]);
+    cg_loop_begin(c, &l, cg_i64(c, 0), q->length, 1, count + vectors, carried);
+    for (int i = 0; i < vectors; i++) {
+        for (int d = 0; d < count; d++) p[i].at[ROLE_K][d] = (cg_coord){.base = carried[d], .align = 1};
+        cg_value a = contraction_element(c, &x->lhs, &p[i], left), b = contraction_element(c, &x->rhs, &p[i], left);
+        out_sum[i] = multiply_add(c, t, a, b, carried[count + i]);
+    }
+    for (int i = 0; i < vectors; i++) carried[count + i] = out_sum[i];
     contraction_next(c, x, ROLE_K, carried);
     cg_loop_end(c, &l, carried);
-    return carried[count];
+    for (int i = 0; i < vectors; i++) out_sum[i] = carried[count + i];
 }
 
-static void write_columns(cg *c, const direct *q, contraction_point *p, cg_value column, cg_value left)
+/* `vectors` vectors of results from a column on, at the row of p. */
+static void write_columns(cg *c, const direct *q, const contraction_point *p, int vectors, cg_value column, cg_value left)
 {
-    set_columns(c, q, p, column);
-    cg_value sum = sum_products(c, q, p, left);
-    cg_index index = contraction_out_index(c, q->x, p, q->split);
-    if (left) index.mask = cg_mask_first(c, p->lanes, left);
-    cg_main_store(c, &index, cg_narrow(c, cg_type(c, q->x->main)->dtype, sum));
+    contraction_point at[MOST_VECTORS];
+    cg_value sum[MOST_VECTORS];
+    for (int i = 0; i < vectors; i++) {
+        at[i] = *p;
+        set_columns(c, q, &at[i], cg_add(c, column, cg_i64(c, (int64_t)i * p->lanes)));
+    }
+    sum_products(c, q, at, vectors, left, sum);
+    for (int i = 0; i < vectors; i++) {
+        cg_index index = contraction_out_index(c, q->x, &at[i], q->split);
+        if (left) index.mask = cg_mask_first(c, p->lanes, left);
+        cg_main_store(c, &index, cg_narrow(c, cg_type(c, q->x->main)->dtype, sum[i]));
+    }
 }
 
 static void write_row(cg *c, const direct *q, cg_value row)
@@ -91,12 +104,34 @@ static void write_row(cg *c, const direct *q, cg_value row)
     cg_value whole = cg_sub(c, columns, cg_rem(c, columns, cg_i64(c, q->lanes)));
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), whole, q->lanes, 0, NULL);
-    write_columns(c, q, &p, l.i, NULL);
+    write_columns(c, q, &p, 1, l.i, NULL);
     cg_loop_end(c, &l, NULL);
     if (q->lanes == 1 || (!q->columns.batch && q->columns.count % q->lanes == 0)) return;
     cg_loop_begin(c, &l, whole, columns, q->lanes, 0, NULL);
-    write_columns(c, q, &p, l.i, cg_sub(c, columns, l.i));
+    write_columns(c, q, &p, 1, l.i, cg_sub(c, columns, l.i));
     cg_loop_end(c, &l, NULL);
+}
+
+int cg_rows_vectors(const cg *c)
+{
+    int vectors = 1;
+    while (2 * vectors <= base_min(c->target->mr * c->target->nr / c->lanes, MOST_VECTORS)) vectors *= 2;
+    return vectors;
+}
+
+void cg_dot_rows(cg *c, const contraction *x, int vectors, const cg_value *begin, const cg_value *end)
+{
+    const direct q = {.x = x, .columns = contraction_size(x, ROLE_N), .lanes = c->lanes, .k = begin[ROLE_K],
+                      .length = cg_sub(c, end[ROLE_K], begin[ROLE_K])};
+    contraction_point p = {.lanes = c->lanes};
+    cg_loop rows, columns;
+    contraction_point_set(c, x, &p, ROLE_B, begin[ROLE_B], false);
+    cg_loop_begin(c, &rows, begin[ROLE_M], end[ROLE_M], 1, 0, NULL);
+    contraction_point_set(c, x, &p, ROLE_M, rows.i, false);
+    cg_loop_begin(c, &columns, begin[ROLE_N], end[ROLE_N], (int64_t)vectors * c->lanes, 0, NULL);
+    write_columns(c, &q, &p, vectors, columns.i, NULL);
+    cg_loop_end(c, &columns, NULL);
+    cg_loop_end(c, &rows, NULL);
 }
 
 static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }

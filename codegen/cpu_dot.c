@@ -8,6 +8,8 @@
 #include "codegen/depthwise.h"
 #include "codegen/winograd.h"
 
+enum { FEW_ROWS_PART = 4 }; /* rows are few up to this part of a tile's */
+
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
 static void find_block(cg *c, blocking *q)
 {
@@ -358,6 +360,37 @@ static bool take_pairs(const cg *c, contraction *x)
     return true;
 }
 
+/* How many vectors of columns a product of few rows does at a time without panels; 0: never. Rows must be the batch alone,
+ * and the right operand lie along n: panels of it cost more than the sums of a few rows. */
+static int choose_row_vectors(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], b = q->size[ROLE_B], k = q->size[ROLE_K];
+    if (!m.batch || m.count != 1 || n.batch || b.batch || b.count != 1 || k.batch || q->pairs || x->panels || x->splits > 1) return 0;
+    if (contraction_contiguous(&x->rhs, ROLE_N) < 0 || has_padding(x)) return 0;
+    int vectors = cg_rows_vectors(c);
+    while (vectors > 1 && (q->nc % (vectors * c->lanes) || n.count % (vectors * c->lanes))) vectors /= 2;
+    return vectors > 1 ? vectors : 0;
+}
+
+/* The whole task, or what is left of it where rows are not so few. */
+static void run_task(cg *c, blocking *q)
+{
+    const int vectors = choose_row_vectors(c, q);
+    cg_branch few;
+    cg_loop batches;
+    if (vectors) {
+        cg_value most = cg_i64(c, base_max(c->target->mr / FEW_ROWS_PART, 1));
+        cg_if_begin(c, &few, cg_icmp(c, LLVMIntSLE, cg_dim(c, q->size[ROLE_M]), most), 0, NULL);
+        cg_dot_rows(c, q->x, vectors, q->begin, q->end);
+        cg_if_other(c, &few, NULL);
+    }
+    cg_loop_begin(c, &batches, q->begin[ROLE_B], q->end[ROLE_B], 1, 0, NULL);
+    run_block(c, q, batches.i);
+    cg_loop_end(c, &batches, NULL);
+    if (vectors) cg_if_end(c, &few, NULL);
+}
+
 void cg_dot_blocked(cg *c, const contraction *given)
 {
     contraction x = *given;
@@ -378,10 +411,7 @@ void cg_dot_blocked(cg *c, const contraction *given)
     find_block(c, &q);
     cg_value zero = cg_i64(c, 0);
     if (q.direct) q.distance = cg_sub(c, number_of(c, &q, zero, cg_i64(c, 1), zero), number_of(c, &q, zero, zero, zero));
-    cg_loop batches;
-    cg_loop_begin(c, &batches, q.begin[ROLE_B], q.end[ROLE_B], 1, 0, NULL);
-    run_block(c, &q, batches.i);
-    cg_loop_end(c, &batches, NULL);
+    run_task(c, &q);
     cg_kernel_end(c, q.size[q.rows], q.grain, q.times);
 }
 

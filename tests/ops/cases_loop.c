@@ -242,6 +242,13 @@ static const ops_case cases[] = {
     {.name = "dot_weights_30_by_24", .op = OP_dot_general,
      .in = {{"f32[N,11,30]", -2, 2, 0, NULL}, {"f32[N,11,24]", -2, 2, 0, NULL}},
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 0, 1), INTS(rhs_contracting, 0, 1))},
+    /* Few rows (N = 1, 2, 3) are done without panels. */
+    {.name = "dot_few_rows", .op = OP_dot_general,
+     .in = {{"f32[N,70]", -2, 2, 0, NULL}, {"f32[70,512]", -2, 2, 0, NULL}},
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1), INTS(rhs_contracting, 0))},
+    {.name = "dot_few_rows_96_deep", .op = OP_dot_general,
+     .in = {{"f32[N,3,300]", -2, 2, 0, NULL}, {"f32[3,300,96]", -2, 2, 0, NULL}},
+     .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1, 2), INTS(rhs_contracting, 0, 1))},
     {.name = "dot_splits", .no_gradient = true, .op = OP_dot_general,
      .in = {
          {"f32[1,5]", -2, 2, VALUES(1, 2, 3, 4, 5)},
