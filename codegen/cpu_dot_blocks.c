@@ -6,6 +6,10 @@
  * adds up the products of pairs. WHOLE_K: so many are not cut into blocks. */
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512 };
 
+/* Rows that are the batch alone are often one block: then columns are cut into COLUMN_TASKS, of LEAST_COLUMNS and COLUMN_WORK
+ * operations at least (N counts as BATCH). */
+enum { COLUMN_TASKS = 4, LEAST_COLUMNS = 64, COLUMN_WORK = 1 << 19 };
+
 /* A task does as many blocks of rows with the right panels it has packed as leave TASKS tasks (N counts as BATCH), and
  * MOST_BLOCKS at most. */
 enum { TASKS = 32, BATCH = 32, MOST_BLOCKS = 8 };
@@ -152,12 +156,21 @@ static void choose_tasks(blocking *q)
     }
 }
 
+static int64_t most_columns(const blocking *q)
+{
+    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], k = q->size[ROLE_K];
+    if (!m.batch || m.count != 1 || n.batch || k.batch || q->size[ROLE_B].batch || q->size[ROLE_B].count != 1) return q->most.n;
+    const int64_t least = base_max(LEAST_COLUMNS, COLUMN_WORK / (2 * BATCH * base_max(k.count, 1)));
+    return base_min(q->most.n, base_max(least, base_ceil_div(n.count, COLUMN_TASKS)));
+}
+
 void blocking_choose(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
     for (int r = 0; r < ROLE_COUNT; r++) q->size[r] = contraction_size(q->x, (role)r);
     q->most = usual_blocks(t);
     const bool tiled = cg_tiles_find(cg_node(c, q->x->main), &q->most);
+    if (!tiled && !q->x->panels) q->most.n = most_columns(q);
     q->nc = block_of(q->size[ROLE_N], q->most.n, t->nr);
     q->mc = block_of(q->size[ROLE_M], q->most.m + base_max(q->most.n - q->nc, 0), t->mr);
     bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
