@@ -260,47 +260,51 @@ cg_value cg_math_tan(cg *c, cg_value x) /* 4 ulp while |x| < 1e9 */
 
 /* ---- digamma, trigamma ---------------------------------------------------------------------- */
 
-/* Reflected to x > 0, moved above 10 by the recurrence, then the asymptotic series. Poles give NaN. */
-cg_value cg_math_digamma(cg *c, cg_value x)
+/* Where the asymptotic series of x holds: reflected to x > 0, then moved above 10 by the recurrence. */
+typedef struct raised {
+    cg_value y, terms, negative; /* terms: the sum of the recurrence's 1 / y^power */
+} raised;
+
+static raised raise_above_ten(cg *c, cg_value x, int power)
+{
+    cg_value one = number(c, x, 1), zero = number(c, x, 0);
+    raised r = {.negative = cg_fcmp(c, LLVMRealOLT, x, zero), .terms = zero};
+    r.y = cg_select(c, r.negative, cg_fsub(c, one, x), x);
+    for (int i = 0; i < 10; i++) {
+        cg_value low = cg_fcmp(c, LLVMRealOLT, r.y, number(c, x, 10));
+        cg_value below = power == 1 ? r.y : cg_fmul(c, r.y, r.y);
+        r.terms = cg_select(c, low, cg_fadd(c, r.terms, cg_fdiv(c, one, below)), r.terms);
+        r.y = cg_select(c, low, cg_fadd(c, r.y, one), r.y);
+    }
+    return r;
+}
+
+cg_value cg_math_digamma(cg *c, cg_value x) /* poles give NaN */
 {
     static const double series[] = {1.0 / 132, -1.0 / 240, 1.0 / 252, -1.0 / 120, 1.0 / 12};
     const double pi = 3.14159265358979323846;
+    const raised s = raise_above_ten(c, x, 1);
     cg_value one = number(c, x, 1), zero = number(c, x, 0);
-    cg_value negative = cg_fcmp(c, LLVMRealOLT, x, zero);
-    cg_value y = cg_select(c, negative, cg_fsub(c, one, x), x), sum = zero;
-    for (int i = 0; i < 10; i++) {
-        cg_value low = cg_fcmp(c, LLVMRealOLT, y, number(c, x, 10));
-        sum = cg_select(c, low, cg_fsub(c, sum, cg_fdiv(c, one, y)), sum);
-        y = cg_select(c, low, cg_fadd(c, y, one), y);
-    }
-    cg_value r = cg_fdiv(c, one, cg_fmul(c, y, y));
+    cg_value r = cg_fdiv(c, one, cg_fmul(c, s.y, s.y));
     cg_value tail = cg_fmul(c, r, polynomial(c, r, countof(series), series));
-    cg_value value = cg_fsub(c, cg_math_log(c, y), cg_fdiv(c, number(c, x, 0.5), y));
-    value = cg_fadd(c, sum, cg_fsub(c, value, tail));
+    cg_value value = cg_fsub(c, cg_math_log(c, s.y), cg_fdiv(c, number(c, x, 0.5), s.y));
+    value = cg_fsub(c, cg_fsub(c, value, tail), s.terms);
     cg_value turn = cg_fsub(c, x, unary(c, "llvm.floor", x));
     cg_value mirrored = cg_fdiv(c, number(c, x, pi), cg_math_tan(c, cg_fmul(c, turn, number(c, x, pi))));
-    value = cg_select(c, negative, cg_fsub(c, value, mirrored), value);
+    value = cg_select(c, s.negative, cg_fsub(c, value, mirrored), value);
     cg_value pole = cg_and(c, cg_fcmp(c, LLVMRealOLE, x, zero), cg_fcmp(c, LLVMRealOEQ, turn, zero));
     return cg_select(c, pole, number(c, x, NAN), value);
 }
 
-/* As digamma; poles give infinity. */
-cg_value cg_math_trigamma(cg *c, cg_value x)
+cg_value cg_math_trigamma(cg *c, cg_value x) /* poles give infinity */
 {
     static const double series[] = {5.0 / 66, -1.0 / 30, 1.0 / 42, -1.0 / 30, 1.0 / 6};
     const double pi = 3.14159265358979323846;
-    cg_value one = number(c, x, 1), zero = number(c, x, 0);
-    cg_value negative = cg_fcmp(c, LLVMRealOLT, x, zero);
-    cg_value y = cg_select(c, negative, cg_fsub(c, one, x), x), sum = zero;
-    for (int i = 0; i < 10; i++) {
-        cg_value low = cg_fcmp(c, LLVMRealOLT, y, number(c, x, 10));
-        sum = cg_select(c, low, cg_fadd(c, sum, cg_fdiv(c, one, cg_fmul(c, y, y))), sum);
-        y = cg_select(c, low, cg_fadd(c, y, one), y);
-    }
-    cg_value inverse = cg_fdiv(c, one, y), r = cg_fmul(c, inverse, inverse);
+    const raised s = raise_above_ten(c, x, 2);
+    cg_value inverse = cg_fdiv(c, number(c, x, 1), s.y), r = cg_fmul(c, inverse, inverse);
     cg_value tail = cg_fmul(c, cg_fmul(c, r, inverse), polynomial(c, r, countof(series), series));
-    cg_value value = cg_fadd(c, sum, cg_fadd(c, cg_fma(c, r, number(c, x, 0.5), inverse), tail));
+    cg_value value = cg_fadd(c, s.terms, cg_fadd(c, cg_fma(c, r, number(c, x, 0.5), inverse), tail));
     cg_value turn = cg_fsub(c, x, unary(c, "llvm.floor", x));
     cg_value root = cg_fdiv(c, number(c, x, pi), cg_math_sin(c, cg_fmul(c, turn, number(c, x, pi))));
-    return cg_select(c, negative, cg_fsub(c, cg_fmul(c, root, root), value), value);
+    return cg_select(c, s.negative, cg_fsub(c, cg_fmul(c, root, root), value), value);
 }
