@@ -117,7 +117,7 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows);
 /* Columns come in multiples of so many. */
 int cg_tile_unit(const cg *c);
 cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
-cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows);
+cg_value cg_tile_pointers(cg *c, int rows);  /* of rows where they lie, and such b */
 /* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */
 cg_value cg_tile_blocks(cg *c, const char *name, const tile_form *f, int rows);
 cg_value cg_tile_blocks_pointers(cg *c, const char *name, int rows);

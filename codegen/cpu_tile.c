@@ -139,8 +139,8 @@ cg_value cg_tile_positions(cg *c, int rows)
     return cg_tile(c, &form, rows);
 }
 
-cg_value cg_tile_pointers(cg *c, int64_t column, bool pairs, int rows)
+cg_value cg_tile_pointers(cg *c, int rows)
 {
-    const tile_form form = {.pointers = true, .column = column, .pairs = pairs};
+    const tile_form form = {.pointers = true, .column = c->target->nr};
     return cg_tile(c, &form, rows);
 }

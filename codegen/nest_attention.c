@@ -274,8 +274,8 @@ static void run_forward(cg *c)
     choose(c, &f);
     cg_kernel_begin(c);
     const int rest = (int)(a->rows % a->mr);
-    a->tile[0] = cg_tile_pointers(c, c->target->nr, false, (int)a->mr);
-    a->tile[1] = rest ? cg_tile_pointers(c, c->target->nr, false, rest) : NULL;
+    a->tile[0] = cg_tile_pointers(c, (int)a->mr);
+    a->tile[1] = rest ? cg_tile_pointers(c, rest) : NULL;
     a->query = attend_operand(c, ATTENTION_QUERY, a, a->of.query_dims);
     a->key = attend_operand(c, ATTENTION_KEY, a, a->of.key_dims);
     a->value = attend_operand(c, ATTENTION_VALUE, a, a->of.value_dims);

@@ -377,8 +377,8 @@ static void find_tiles(cg *c, backward *b)
     attend *a = &b->a;
     const int mr = (int)a->mr, rest = (int)(a->rows % mr);
     const int columns = (int)(a->width % mr), values = (int)(a->value_width % mr);
-    a->tile[0] = cg_tile_pointers(c, c->target->nr, false, mr);
-    a->tile[1] = rest ? cg_tile_pointers(c, c->target->nr, false, rest) : NULL;
+    a->tile[0] = cg_tile_pointers(c, mr);
+    a->tile[1] = rest ? cg_tile_pointers(c, rest) : NULL;
     b->column_tile[0] = b->value_column_tile[0] = cg_tile_positions(c, mr);
     b->column_tile[1] = columns ? cg_tile_positions(c, columns) : NULL;
     b->value_column_tile[1] = values ? cg_tile_positions(c, values) : NULL;
