@@ -1,9 +1,10 @@
-/* base.c: the two ways in which the compiler gives up. */
+/* base.c: the two ways in which the compiler gives up, and its clock. */
 #include "base/base.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 void base_bug(const char *file, int line, const char *format, ...)
 {
@@ -25,4 +26,11 @@ void base_fatal(const char *format, ...)
     fputc('\n', stderr);
     va_end(args);
     exit(2);
+}
+
+double base_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }

@@ -34,4 +34,7 @@ static inline int64_t base_ceil_div(int64_t a, int64_t b) { return (a + b - 1) /
 static inline int64_t base_min(int64_t a, int64_t b) { return a < b ? a : b; }
 static inline int64_t base_max(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* Of a clock that only goes forward; the difference of two counts. */
+double base_seconds(void);
+
 #endif

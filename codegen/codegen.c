@@ -6,14 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
 
 static void emit_kind(cg *c, ir_kernel_kind kind)
 {
@@ -56,15 +48,14 @@ typedef struct compilation {
 
 /* ---- which kernels there are ---------------------------------------------------------------- */
 
-/* `Dense "dense_1": dot f32[N,10]`; a nest by its operation's name. */
-static const char *describe(arena *a, const ir_graph *g, const ir_kernel *k)
+char *cg_kernel_describe(arena *a, const ir_graph *g, const ir_kernel *k)
 {
     const ir_node *n = &g->node[k->main != IR_NONE ? k->main : k->root[0]];
     const char *layer = g->module && n->origin ? g->module->origin[n->origin].layer : NULL;
     text type = {0};
     ir_type_print(&n->type, &type);
     const char *kind = k->kind == KERNEL_nest ? ir_op_name(n->op) : ir_kernel_kind_name(k->kind);
-    const char *name = arena_printf(a, "%s: %s %s", layer ? layer : g->name, kind, type.data);
+    char *name = arena_printf(a, "%s: %s %s", layer ? layer : g->name, kind, type.data);
     text_done(&type);
     return name;
 }
@@ -90,7 +81,7 @@ static bool collect_kernels(compilation *c, const ir_graph *g, const bool *forwa
     for (size_t i = 0; i < g->kernel_count; i++) {
         const ir_kernel *k = &g->kernel[i];
         cg_run *run = &all[i];
-        run->name = describe(&c->arena, g, k);
+        run->name = cg_kernel_describe(&c->arena, g, k);
         if (k->main != IR_NONE && g->node[k->main].op == OP_scan) {
             run->scan = &g->node[k->main];
             const ir_graph *body = ir_attr_find(run->scan, ATTR_body)->graph;
@@ -239,11 +230,11 @@ static void finish(compilation *c)
 
 static bool write_parts(compilation *c, double start, diag *d)
 {
-    const double built = now();
+    const double built = base_seconds();
     cg_jobs_run(c->plan.options->threads, c->part_count, write_part, c);
     if (c->plan.options->time) {
         fprintf(stderr, "codegen: %zu kernels, %zu modules, %.1f ms build, %.1f ms emit\n", c->kernels.count,
-                c->part_count, built - start, now() - built);
+                c->part_count, 1e3 * (built - start), 1e3 * (base_seconds() - built));
     }
     return report_problems(c, d);
 }
@@ -251,7 +242,7 @@ static bool write_parts(compilation *c, double start, diag *d)
 bool codegen_write(const ir_module *m, const codegen_options *options, codegen_kind kind, const char *path,
                    diag *d)
 {
-    const double start = now();
+    const double start = base_seconds();
     compilation c;
     bool ok = begin(&c, m, options, d);
     if (ok) {
@@ -268,7 +259,7 @@ bool codegen_write_objects(const ir_module *m, const codegen_options *options, a
                            codegen_objects *out, diag *d)
 {
     enum { KERNELS = 6, MODULES = 32 }; /* kernels of a module, about; modules, at most */
-    const double start = now();
+    const double start = base_seconds();
     compilation c;
     *out = (codegen_objects){0};
     bool ok = begin(&c, m, options, d);

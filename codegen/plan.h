@@ -45,6 +45,8 @@ void cg_verify(cg *c, cg_value fn); /* a function just written; a mistake in it 
 void cg_write(cg *c, codegen_kind kind, const char *path);
 bool cg_write_object(cg *c, text *out); /* the same to memory */
 
+/* codegen.c: `Dense "dense_1": dot f32[N,10]`; a nest by its operation's name. In arena a. */
+char *cg_kernel_describe(arena *a, const ir_graph *g, const ir_kernel *k);
 /* codegen.c: writes the functions of k->body. */
 void cg_kernel_build(cg *c, cg_kernel *k);
 void cg_program_emit(cg *c, const cg_plan *p);       /* program.c: the constant tables */

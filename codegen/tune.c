@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 typedef struct tuning {
@@ -22,13 +21,6 @@ typedef struct tuning {
     tune_cache cache;
     double end; /* of measuring */
 } tuning;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 /* What code and times depend on; behind the bar what times alone depend on. */
 static const char *describe_machine(const tuning *t)
@@ -56,17 +48,13 @@ static const char *plain_key(tuning *t, const cg_body *b)
     return cg_body_key(t->arena, &plain);
 }
 
-/* `Dense "dense_1": dot f32[N,10]`, by the first place it stands in. */
-static const char *name_kernel(tuning *t, const ir_graph *g, const ir_node *n, ir_kernel_kind kind)
+/* By the first place it stands in, for a line of the file. */
+static const char *name_kernel(tuning *t, const ir_graph *g, const ir_kernel *of)
 {
-    const char *layer = g->module && n->origin ? g->module->origin[n->origin].layer : NULL;
-    text type = {0};
-    ir_type_print(&n->type, &type);
-    char *name = arena_printf(t->arena, "%s: %s %s", layer ? layer : g->name, ir_kernel_kind_name(kind), text_get(&type));
+    char *name = cg_kernel_describe(t->arena, g, of);
     for (char *at = name; *at; at++) {
-        if ((unsigned char)*at < ' ') *at = ' '; /* a line of the file */
+        if ((unsigned char)*at < ' ') *at = ' ';
     }
-    text_done(&type);
     return name;
 }
 
@@ -77,7 +65,7 @@ static tune_kernel *add_kernel(tuning *t, const ir_graph *g, const ir_kernel *of
     if (k) return k;
     const ir_node *n = &g->node[of->main];
     k = arena_new(t->arena, tune_kernel);
-    *k = (tune_kernel){.body = *b, .key = key, .name = name_kernel(t, g, n, of->kind), .planned = {.winograd = (int)ir_attr_int(n, ATTR_winograd, 0)}};
+    *k = (tune_kernel){.body = *b, .key = key, .name = name_kernel(t, g, of), .planned = {.winograd = (int)ir_attr_int(n, ATTR_winograd, 0)}};
     k->steps = n->op == OP_convolution ? t->tune->winograd(g, n, t->tune->context, k->step) : 1;
     text id = {0};
     text_add(&id, "%s%lld rows", key, (long long)t->tune->rows);
@@ -197,7 +185,7 @@ static size_t measure_some(tuning *t, size_t from)
     for (size_t i = 0; i < taken; i++) {
         double seconds[TUNE_CANDIDATES];
         int best;
-        if (now() > t->end)
+        if (base_seconds() > t->end)
             tune_code_free(code[i]);
         else if (measure(t, kernel[i], code[i], count[i], seconds, &best))
             refine(t, kernel[i], choice[i], seconds, best);
@@ -221,8 +209,8 @@ static bool measure_all(tuning *t, diag *d)
                           "measured on such ones, found %s for %s, and %zu of %zu products not in %s", t->platform.cpu,
                           t->platform.triple, open, t->kernels.count, t->tune->cache);
     }
-    t->end = now() + t->tune->seconds;
-    for (size_t i = 0; i < t->kernels.count && now() < t->end;) i = measure_some(t, i);
+    t->end = base_seconds() + t->tune->seconds;
+    for (size_t i = 0; i < t->kernels.count && base_seconds() < t->end;) i = measure_some(t, i);
     for (size_t i = 0; i < t->kernels.count; i++) {
         const tune_kernel *k = t->order[i];
         if (k->chosen_us == 0 || k->cached) continue;

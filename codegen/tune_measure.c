@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 struct tune_code {
@@ -228,22 +227,15 @@ static bool find_launches(tune_code *c, tune_kernel *k, LLVMOrcLLJITRef jit, int
     return true;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* Round after round; those that are far behind the best are given up, but for the first. The first round, which finds its
  * memory untouched and its caches cold, counts like the others: it is never the least. */
 static void run_rounds(tune_crew *crew, int count, const tune_run *run, int threads, double *seconds)
 {
     enum { ROUNDS = 12, LEAST_ROUNDS = 4 };
-    const double most = 1, far = 1.25, start = now();
+    const double most = 1, far = 1.25, start = base_seconds();
     double best = INFINITY;
     for (int i = 0; i < count; i++) seconds[i] = INFINITY;
-    for (int round = 0; round < ROUNDS && (round < LEAST_ROUNDS || now() - start < most); round++) {
+    for (int round = 0; round < ROUNDS && (round < LEAST_ROUNDS || base_seconds() - start < most); round++) {
         for (int i = 0; i < count; i++) {
             if (!run[i].count || (i > 0 && round > 1 && seconds[i] > far * best)) continue;
             tune_crew_run(crew, &run[i]);

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { OK = 0, WRONG_INPUT = 1, MACHINE_FAILED = 2 };
@@ -37,13 +36,6 @@ static const struct {
     [EMIT_OBJ] = {"obj", CODEGEN_OBJECT}, [EMIT_IR] = {"ir", CODEGEN_LLVM},
     [EMIT_LLVM] = {"llvm", CODEGEN_LLVM}, [EMIT_ASM] = {"asm", CODEGEN_ASSEMBLY},
 };
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
 
 static void begin(compilation *c, const options *o)
 {
@@ -72,9 +64,9 @@ static bool read_model(compilation *c)
                                 .lazy_embeddings = o->lazy_embeddings,
                                 .metrics = o->metrics, .library = c->library.name != NULL, .predict_only = o->predict_only, .policy = o->policy,
                                 .loss_scale = o->loss_scale, .dim = o->dim};
-    double start = now_ms();
+    double start = base_seconds();
     c->model = frontend_read(&c->arena, o->model, &f, &c->diag);
-    if (o->time_passes) fprintf(stderr, "%8.2f ms  frontend\n", now_ms() - start);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  frontend\n", 1e3 * (base_seconds() - start));
     return c->model && !diag_has_errors(&c->diag);
 }
 
@@ -172,9 +164,9 @@ static bool write_linked(compilation *c, emit_kind kind, const codegen_options *
         rmdir(folder);
         return false;
     }
-    double start = now_ms();
+    double start = base_seconds();
     bool ok = link_objects(c, kind, &objects);
-    if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", now_ms() - start);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  link\n", 1e3 * (base_seconds() - start));
     codegen_remove_objects(&objects);
     rmdir(folder);
     return ok;
@@ -247,10 +239,10 @@ static bool tune_code(compilation *c, const passes_options *p)
     const options *o = c->options;
     const codegen_options g = target_of(o);
     if (!c->tune.cache) return true;
-    const double start = now_ms();
+    const double start = base_seconds();
     c->tune.when = p->level >= 2 ? p->winograd : PASSES_WINOGRAD_OFF;
     const bool ok = tune_module(&c->arena, &c->tune, c->model->module, &g, &c->diag);
-    if (o->time_passes) fprintf(stderr, "%8.2f ms  tune\n", now_ms() - start);
+    if (o->time_passes) fprintf(stderr, "%8.2f ms  tune\n", 1e3 * (base_seconds() - start));
     if (ok && c->tune.report.missing && c->tune.seconds > 0) {
         fprintf(stderr, "%s: note: --tune: %zu of %zu products were not reached within %g seconds and stay as they are; the next time "
                 "goes on with them\n", o->output, c->tune.report.missing, c->tune.report.count, c->tune.seconds);
