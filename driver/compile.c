@@ -17,10 +17,26 @@
 
 enum { OK = 0, WRONG_INPUT = 1, MACHINE_FAILED = 2 };
 
+typedef enum explain_topic {
+    EXPLAIN_NOTHING,
+    EXPLAIN_PRECISION,
+    EXPLAIN_LAYOUT,
+    EXPLAIN_WINOGRAD,
+    EXPLAIN_MEMORY,
+    EXPLAIN_TUNE,
+    EXPLAIN_COUNT
+} explain_topic;
+
+static const char *const explain_topics[EXPLAIN_COUNT] = {
+    [EXPLAIN_NOTHING] = "", [EXPLAIN_PRECISION] = "precision", [EXPLAIN_LAYOUT] = "layout",
+    [EXPLAIN_WINOGRAD] = "winograd", [EXPLAIN_MEMORY] = "memory", [EXPLAIN_TUNE] = "tune",
+};
+
 typedef struct compilation {
     arena arena;
     diag diag;
     const options *options;
+    explain_topic explain;
     frontend_model *model;
     library library; /* of --emit lib */
     tune tune;       /* what was asked for, then what was found */
@@ -183,8 +199,6 @@ static bool note_libraries(compilation *c, emit_kind kind)
     return true;
 }
 
-static const char *const topics[] = {"precision", "layout", "winograd", "memory", "tune"};
-
 /* The model anew with --policy float32, planned; NULL when it cannot be. */
 static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
 {
@@ -198,32 +212,29 @@ static const ir_module *plan_in_float32(compilation *c, const passes_options *p)
     return model && passes_run(model->module, &unlimited, &silent) ? model->module : NULL;
 }
 
+static bool explain_precisions(compilation *c, const passes_options *p)
+{
+    const codegen_options g = {.cpu = c->options->cpu, .triple = c->options->triple};
+    codegen_family target;
+    if (!codegen_describe(&g, &c->arena, &target, &c->diag)) return false;
+    explain_precision(stdout, c->model, plan_in_float32(c, p), &target);
+    return true;
+}
+
 static bool explain(compilation *c, const passes_options *p)
 {
-    const options *o = c->options;
-    const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
-    codegen_family target;
-    if (!o->explain) return true;
-    if (strcmp(o->explain, topics[1]) == 0) {
-        explain_layout(stdout, c->model->module);
-        return true;
-    }
-    if (strcmp(o->explain, topics[2]) == 0) {
-        explain_winograd(stdout, c->model->module);
-        return true;
-    }
-    if (strcmp(o->explain, topics[4]) == 0) {
-        explain_tune(stdout, &c->tune.report, c->tune.cache);
-        return true;
-    }
-    if (p->memory && p->memory->report) {
+    switch (c->explain) {
+    case EXPLAIN_LAYOUT: explain_layout(stdout, c->model->module); return true;
+    case EXPLAIN_WINOGRAD: explain_winograd(stdout, c->model->module); return true;
+    case EXPLAIN_TUNE: explain_tune(stdout, &c->tune.report, c->tune.cache); return true;
+    case EXPLAIN_PRECISION: return explain_precisions(c, p);
+    case EXPLAIN_MEMORY: {
         const text *said = p->memory->report;
         fputs(said->length > 0 ? text_get(said) : "no training step whose memory the batch alone decides\n", stdout);
         return true;
     }
-    if (!codegen_describe(&g, &c->arena, &target, &c->diag)) return false;
-    explain_precision(stdout, c->model, plan_in_float32(c, p), &target);
-    return true;
+    default: return true;
+    }
 }
 
 /* What is compiled for, and how. */
@@ -256,15 +267,17 @@ static bool write_code(compilation *c, emit_kind kind)
     const options *o = c->options;
     const ir_module *m = c->model->module;
     const ir_graph *predict = ir_module_find_graph(m, "predict");
-    const codegen_options target = target_of(o);
-    codegen_options g = {
-        .cpu = target.cpu, .triple = target.triple, .level = target.level, .threads = target.threads,
-        .time = target.time, .summary = c->model->summary,
-        .prefix = c->library.name, .config = c->model->config, .metadata = c->model->metadata,
-        .weights = c->model->weights, .weights_size = c->model->weights_size,
-        .single_input = count_ports(m, PORT_x) == 1, .single_output = predict && predict->output_count == 1};
-    if (kind == EMIT_LIB) g.summary = NULL;
-    if (o->predict_only) g.config = g.metadata = NULL;
+    codegen_options g = target_of(o);
+    g.prefix = c->library.name;
+    if (kind != EMIT_LIB) g.summary = c->model->summary;
+    if (!o->predict_only) {
+        g.config = c->model->config;
+        g.metadata = c->model->metadata;
+    }
+    g.weights = c->model->weights;
+    g.weights_size = c->model->weights_size;
+    g.single_input = count_ports(m, PORT_x) == 1;
+    g.single_output = predict && predict->output_count == 1;
     if (!note_libraries(c, kind)) return false;
     if (kind == EMIT_EXE || kind == EMIT_LIB) return write_linked(c, kind, &g);
     return codegen_write(m, &g, emits[kind].codegen, o->output, &c->diag);
@@ -282,20 +295,29 @@ static bool read_winograd(const char *word, passes_winograd *out)
     return false;
 }
 
-static bool check_options(const options *o, emit_kind *out_kind)
+static bool read_topic(const char *word, explain_topic *out)
+{
+    *out = EXPLAIN_NOTHING;
+    if (!word) return true;
+    for (int i = EXPLAIN_NOTHING + 1; i < EXPLAIN_COUNT; i++) {
+        if (strcmp(word, explain_topics[i]) == 0) *out = (explain_topic)i;
+    }
+    if (*out != EXPLAIN_NOTHING) return true;
+    fprintf(stderr, "tfcc: --explain: expected");
+    for (int i = EXPLAIN_NOTHING + 1; i < EXPLAIN_COUNT; i++) {
+        fprintf(stderr, "%s%s", i == 1 ? " " : i == EXPLAIN_COUNT - 1 ? " or " : ", ", explain_topics[i]);
+    }
+    fprintf(stderr, ", found \"%s\"\n", word);
+    return false;
+}
+
+static bool check_options(const options *o, explain_topic topic, emit_kind *out_kind)
 {
     if (!o->output) {
         fprintf(stderr, "tfcc: compile: expected -o FILE, found none\n");
         return false;
     }
-    bool is_topic = !o->explain;
-    for (size_t i = 0; i < countof(topics); i++) is_topic = is_topic || strcmp(o->explain, topics[i]) == 0;
-    if (!is_topic) {
-        fprintf(stderr, "tfcc: --explain: expected %s, %s, %s, %s or %s, found \"%s\"\n", topics[0], topics[1], topics[2],
-                topics[3], topics[4], o->explain);
-        return false;
-    }
-    if (o->explain && strcmp(o->explain, topics[4]) == 0 && !o->tune && !o->tune_cache) {
+    if (topic == EXPLAIN_TUNE && !o->tune && !o->tune_cache) {
         fprintf(stderr, "tfcc: --explain tune: expected --tune or --tune-cache, found neither\n");
         return false;
     }
@@ -355,10 +377,12 @@ static bool read_memory_limit(const char *given, passes_memory *out)
     return false;
 }
 
-static int compile_with(const options *o, emit_kind kind, passes_winograd winograd, const passes_memory *memory)
+static int compile_with(const options *o, explain_topic topic, emit_kind kind, passes_winograd winograd,
+                        const passes_memory *memory)
 {
     compilation c;
     begin(&c, o);
+    c.explain = topic;
     if (!tune_read(&c.arena, o, &c.tune)) return finish(&c, false);
     if (kind == EMIT_LIB) c.library = library_name(&c.arena, o->output, o->shared);
     const codegen_options g = {.cpu = o->cpu, .triple = o->triple};
@@ -378,13 +402,14 @@ int compile_model(const options *o)
 {
     if (o->list) return list(o->list);
     emit_kind kind = EMIT_EXE;
-    if (!check_options(o, &kind)) return WRONG_INPUT;
+    explain_topic topic;
+    if (!read_topic(o->explain, &topic) || !check_options(o, topic, &kind)) return WRONG_INPUT;
     text report = {0};
     passes_memory memory = {0};
     passes_winograd winograd;
     if (!read_winograd(o->winograd, &winograd) || !read_memory_limit(o->memory_limit, &memory)) return WRONG_INPUT;
-    if (o->explain && strcmp(o->explain, topics[3]) == 0) memory.report = &report;
-    const int status = compile_with(o, kind, winograd, &memory);
+    if (topic == EXPLAIN_MEMORY) memory.report = &report;
+    const int status = compile_with(o, topic, kind, winograd, &memory);
     text_done(&report);
     return status;
 }
