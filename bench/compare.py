@@ -2,11 +2,13 @@
 """Step time of tfcc beside its peers: the same models, interleaved in one run, reported as ratios.
 
     python3 bench/compare.py [--models mlp,cnn] [--peers all] [--mode train|infer] [--threads T] [--batch-size B] [--rounds N]
-                             [--seconds S] [--tfcc PATH] [--json OUT] [--against BEFORE.json] [--profile FOLDER]
+                             [--seconds S] [--isa native|avx2] [--tfcc PATH] [--json OUT] [--against BEFORE.json] [--profile FOLDER]
 
 Sets up its own Python environment under build/bench-venv with the peers. A ratio is the peer's time divided by tfcc's: above 1,
 tfcc is faster. `--json` keeps the figures; `--against` prints what changed since such a file, as ratios of ratios to the same
-peers, which different machines may share. `--profile` writes each model's table of kernels there.
+peers, which different machines may share. `--profile` writes each model's table of kernels there. With `--isa avx2` tfcc generates
+AVX2 code and the peers are told to use nothing newer (what each library does with that is its own affair; Eigen inside TensorFlow
+has no wider code anyway).
 """
 import argparse
 import json
@@ -32,6 +34,13 @@ PEERS = {
     "torch-compile": ("torch_peer.py", dict(BENCH_COMPILE="1")),
 }
 
+# what a machine with these instructions would run: options of tfcc and of cc, and the environment of the peers
+ISAS = {
+    "native": ([], ["-march=native"], {}),
+    "avx2": (["--mcpu", "x86-64-v3"], ["-march=x86-64-v3"],
+             dict(ONEDNN_MAX_CPU_ISA="AVX2", ATEN_CPU_CAPABILITY="avx2", MKL_ENABLE_INSTRUCTIONS="AVX2", XLA_FLAGS="--xla_cpu_max_isa=AVX2")),
+}
+
 
 def environment():
     folder = ROOT / "build" / "bench-venv"
@@ -48,9 +57,10 @@ class Peer:
 
     def __init__(self, python, name, model, batch, a):
         script, extra = PEERS[name]
-        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", BENCH_THREADS=str(a.threads), OMP_NUM_THREADS=str(a.threads), **extra)
+        env = dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3", BENCH_THREADS=str(a.threads), OMP_NUM_THREADS=str(a.threads), **ISAS[a.isa][2], **extra)
         if name == "jax":
-            env["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if a.threads > 1 else 'false'} intra_op_parallelism_threads={a.threads}"
+            threads = f"--xla_cpu_multi_thread_eigen={'true' if a.threads > 1 else 'false'} intra_op_parallelism_threads={a.threads}"
+            env["XLA_FLAGS"] = f"{env.get('XLA_FLAGS', '')} {threads}"
         command = [python, ROOT / "bench/peers" / script, model, str(batch), a.mode]
         if a.threads < os.cpu_count():
             command = ["taskset", "-c", f"0-{a.threads - 1}", *command]
@@ -77,7 +87,7 @@ def compile_model(a, python, model):
     source, program = ROOT / f"build/bench-{model}.json", ROOT / f"build/bench-{model}"
     subprocess.run([python, ROOT / "bench/models.py", model, source], check=True, stderr=subprocess.DEVNULL)
     start = time.perf_counter()
-    subprocess.run([a.tfcc, "compile", source, "-o", program], check=True)
+    subprocess.run([a.tfcc, "compile", source, "-o", program, *ISAS[a.isa][0]], check=True)
     return program, time.perf_counter() - start
 
 
@@ -161,6 +171,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=3)
     p.add_argument("--threads", type=int, default=os.cpu_count())
+    p.add_argument("--isa", default="native", choices=ISAS)
     p.add_argument("--tfcc", default=ROOT / "build/release/bin/tfcc")
     p.add_argument("--json", type=Path)
     p.add_argument("--against", type=Path)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Single kernels beside the machine's limits and PyTorch: products, convolutions, and kernels that memory bounds.
 
-    python3 bench/kernels.py [--only GLOB] [--threads T] [--rounds N] [--seconds S] [--tfcc PATH] [--json OUT]
+    python3 bench/kernels.py [--only GLOB] [--threads T] [--rounds N] [--seconds S] [--isa native|avx2] [--tfcc PATH] [--json OUT]
 
 Every row is a model of one layer, trained and run; its kernels are timed by the program itself (`bench --profile-kernels`). The
 limits are measured in the same run (machine.c). PyTorch runs the same operation with its operands as they lie, in turn with
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
-from compare import environment, read_profile
+from compare import ISAS, environment, read_profile
 
 # rows, inputs, outputs of a Dense layer: cubes, then what occurs in models.py
 PRODUCTS = [(512, 512, 512), (1024, 1024, 1024), (2048, 2048, 2048), (128, 784, 512), (128, 512, 512), (128, 512, 10), (1, 784, 512),
@@ -84,7 +84,7 @@ class Torch:
     """A process that times PyTorch's operations."""
 
     def __init__(self, a):
-        env = dict(os.environ, OMP_NUM_THREADS=str(a.threads), BENCH_THREADS=str(a.threads))
+        env = dict(os.environ, OMP_NUM_THREADS=str(a.threads), BENCH_THREADS=str(a.threads), **ISAS[a.isa][2])
         self.process = subprocess.Popen(on_cores(a, [environment(), ROOT / "bench/peers/torch_kernels.py"]), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.DEVNULL, env=env, text=True)
 
@@ -128,7 +128,7 @@ def memory_bound(a, program, case):
 
 
 def limits(a, folder):
-    subprocess.run(["cc", "-O3", "-march=native", "-ffp-contract=fast", "-std=c17", ROOT / "bench/machine.c", "-o", folder / "machine", "-lpthread"], check=True)
+    subprocess.run(["cc", "-O3", *ISAS[a.isa][1], "-ffp-contract=fast", "-std=c17", ROOT / "bench/machine.c", "-o", folder / "machine", "-lpthread"], check=True)
     return json.loads(subprocess.run(on_cores(a, [folder / "machine", a.threads]), check=True, capture_output=True, text=True).stdout)[str(a.threads)]
 
 
@@ -157,7 +157,7 @@ def run(a):
           f"{'':<44} {'':>15} {'limit':>5} {'PyTorch':>7}  (tfcc's rate as a share of the limit's and of PyTorch's)")
     for i, (name, case) in enumerate(chosen):
         program = folder / str(i)
-        subprocess.run([a.tfcc, "compile", folder / f"{i}.json", "-o", program], check=True)
+        subprocess.run([a.tfcc, "compile", folder / f"{i}.json", "-o", program, *ISAS[a.isa][0]], check=True)
         for row in measure(a, name, case, program, machine, torch):
             rows.append(row)
             show(row)
@@ -170,6 +170,7 @@ def main():
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=0.5)
+    p.add_argument("--isa", default="native", choices=ISAS)
     p.add_argument("--tfcc", default=ROOT / "build/release/bin/tfcc")
     p.add_argument("--json", type=Path)
     a = p.parse_args()

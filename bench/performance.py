@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Measures everything that docs/performance.md shows and writes its tables.
 
-    python3 bench/performance.py [--models M,...] [--peers P,...] [--modes train,infer] [--threads 1,2] [--rounds N] [--seconds S] [--skip PART,...] [--page-only]
+    python3 bench/performance.py [--models M,...] [--peers P,...] [--modes train,infer] [--threads 1,2] [--rounds N] [--seconds S] [--isa native|avx2]
+                                 [--skip PART,...] [--page-only]
 
 Parts: steps (compare.py, training and inference), kernels (kernels.py), batches (examples a second from batch 1 to 256), compile
 (compile_cost.py). The figures are kept in bench/performance.json, a row at a time, so that a part, a model or a mode can be measured again
-alone; `compare.py --against` reads the rows of its steps. The text around the tables of the page is written by hand.
+alone; `compare.py --against` reads the rows of its steps. `--isa avx2` measures steps and kernels as if the machine had AVX2 only
+(compare.py), into tables of their own. The text around the tables of the page is written by hand.
 """
 import argparse
 import json
@@ -17,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bench"))
-from compare import PEERS, environment
+from compare import ISAS, PEERS, environment
 from models import MODELS
 
 PAGE, FIGURES = ROOT / "docs/performance.md", ROOT / "bench/performance.json"
@@ -58,12 +60,13 @@ def steps(a, old):
     rows = []
     for mode in a.modes.split(","):
         for threads in a.threads:
-            rows += script("compare.py", "--models", a.models, "--peers", a.peers, "--mode", mode, "--threads", threads, "--rounds", a.rounds, "--seconds", a.seconds)
+            rows += script("compare.py", "--models", a.models, "--peers", a.peers, "--mode", mode, "--threads", threads, "--rounds", a.rounds, "--seconds", a.seconds,
+                           "--isa", a.isa)
     return merge(old, rows, "model", "batch", "mode", "threads")
 
 
 def kernels(a, old):
-    return merge(old, [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.3)) for t in a.threads], "threads")
+    return merge(old, [script("kernels.py", "--threads", t, "--rounds", a.rounds, "--seconds", min(a.seconds, 0.3), "--isa", a.isa) for t in a.threads], "threads")
 
 
 def batches(a, _):
@@ -77,13 +80,15 @@ def compile_cost(*_):
 
 
 PARTS = {"steps": steps, "kernels": kernels, "batches": batches, "compile": compile_cost}
+OF_ISA = ("steps", "kernels")  # the parts that are measured for other instructions too
 
 
 def best(row):
     return min((q["min"] for q in row["peers"].values()), default=None)
 
 
-def steps_table(rows, peak):
+def steps_table(f):
+    rows, peak = f["steps"], {str(p["threads"]): p["machine"]["gflops"] for p in f.get("kernels", [])}
     yield "| model, batch | mode | threads | tfcc / best peer | " + " | ".join(PEERS) + " | arithmetic limit | memory / PyTorch's |"
     yield "|---" * (len(PEERS) + 6) + "|"
     for r in rows:
@@ -136,21 +141,27 @@ def first_table(rows):
             yield f"| {r['model']} | {r['compile_seconds']:.2f} | {r['stripped_mb']:.2f} | {r['first_step_ms']:.0f} |"
 
 
+def titled(title, table):
+    yield from ("", f"### {title}", "")
+    yield from table
+
+
 def tables(f):
     yield f"Measured {f['date']} on {f['processor']}; peers: {', '.join(f'{k} {v}' for k, v in f['versions'].items())}."
     if "steps" in f:
-        peak = {str(p["threads"]): p["machine"]["gflops"] for p in f.get("kernels", [])}
         yield from ("", "### Steps", "", "Columns of peers: the peer's least step time / tfcc's (medians in parentheses), above 1 where tfcc is faster. Arithmetic limit: the time",
                     "that the step's products, convolutions and attention need at the machine's peak / tfcc's least step time.", "")
-        yield from steps_table(f["steps"], peak)
-        yield from ("", "### Threads", "")
-        yield from scaling_table(f["steps"])
-        yield from ("", "### Before the first step", "")
-        yield from first_table(f["steps"])
+        yield from steps_table(f)
+        yield from titled("Threads", scaling_table(f["steps"]))
+        yield from titled("Before the first step", first_table(f["steps"]))
     for key, title, table in (("kernels", "Kernels", kernels_table), ("batches", "Batches", batches_table), ("compile", "Compiling beside Keras", compile_table)):
         if key in f:
-            yield from ("", f"### {title}", "")
-            yield from table(f[key])
+            yield from titled(title, table(f[key]))
+    for isa, part in f.get("isa", {}).items():
+        if "steps" in part:
+            yield from titled(f"Steps with {isa} only", steps_table(part))
+        if "kernels" in part:
+            yield from titled(f"Kernels with {isa} only", kernels_table(part["kernels"]))
 
 
 def write_page(figures):
@@ -167,15 +178,17 @@ def main():
     p.add_argument("--threads", default="1,2" if os.cpu_count() == 2 else f"1,2,{os.cpu_count()}")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--seconds", type=float, default=3)
+    p.add_argument("--isa", default="native", choices=ISAS)
     p.add_argument("--skip", default="", help="parts: " + ",".join(PARTS))
     p.add_argument("--page-only", action="store_true", help="write the tables from the figures of before")
     a = p.parse_args()
     a.threads = [int(t) for t in a.threads.split(",")]
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    kept = figures if a.isa == "native" else figures.setdefault("isa", {}).setdefault(a.isa, {})
     for name, part in PARTS.items():
-        if not a.page_only and name not in a.skip.split(","):
+        if not a.page_only and name not in a.skip.split(",") and (a.isa == "native" or name in OF_ISA):
             figures.update(date=date.today().isoformat(), processor=processor(), versions=versions())
-            figures[name] = part(a, figures.get(name))
+            kept[name] = part(a, kept.get(name))
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     write_page(json.loads(FIGURES.read_text()))
 
