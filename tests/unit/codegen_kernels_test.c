@@ -140,6 +140,14 @@ static const codegen_case cases[] = {
      "inserted_window_dims=[0], operand_batching_dims=[], indices_batching_dims=[], scatter_dims=[0], "
      "index_vector_dim=2}\n  output \"y\" = %y\n}\n",
      1e-5},
+    /* at N=67 a product of 25.7 MB, which is written past the caches */
+    {"large product",
+     "port x \"x\" : f32[N,1000,4]\nvariable @w : f32[4,96] {path=\"w\"}\ngraph predict {\n"
+     "  %x = parameter {index=0} : f32[N,1000,4]\n  %w = variable {index=0} : f32[4,96]\n"
+     "  %y = dot_general %x, %w {lhs_batch=[], rhs_batch=[], lhs_contracting=[2], rhs_contracting=[0]}\n"
+     "  %m = reduce %y {kind=maximum, dimensions=[1]}\n  %s = reduce %y {kind=minimum, dimensions=[2]}\n"
+     "  output \"m\" = %m\n  output \"s\" = %s\n}\n",
+     1e-5},
     /* row scalars that keep a column of 1 */
     {"kept dims",
      F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
