@@ -11,6 +11,14 @@
 static ir_value square(grad_ctx *c, ir_value x) { return adj_mul(c, x, x); }
 static ir_value one_minus(grad_ctx *c, ir_value x) { return adj_offset(c, adj_negate(c, x), 1); }
 
+/* x, and as in TensorFlow 0 where dy is 0, even if the slope there is infinite. */
+static ir_value where_nonzero(grad_ctx *c, ir_value dy, ir_value x)
+{
+    const ir_type type = adj_type(c, dy);
+    const ir_value none = ir_build_compare(c->g, "EQ", dy, adj_zeros(c, &type));
+    return ir_build_select(c->g, none, dy, x);
+}
+
 /* dy / sqrt(x * x * sign + offset): the derivative shape of the inverse functions. */
 static ir_value over_root(grad_ctx *c, ir_value dy, ir_value x, double sign, double offset)
 {
@@ -51,8 +59,8 @@ RULE(log_plus_one)
 }
 RULE(logistic) { adj_add(c, n->in[0], adj_mul(c, adj_mul(c, dy, v), one_minus(c, v))); }
 RULE(tanh) { adj_add(c, n->in[0], adj_mul(c, dy, one_minus(c, square(c, v)))); }
-RULE(sqrt) { adj_add(c, n->in[0], adj_div(c, adj_scale(c, dy, 0.5), v)); }
-RULE(rsqrt) { adj_add(c, n->in[0], adj_mul(c, adj_scale(c, dy, -0.5), adj_mul(c, square(c, v), v))); }
+RULE(sqrt) { adj_add(c, n->in[0], where_nonzero(c, dy, adj_div(c, adj_scale(c, dy, 0.5), v))); }
+RULE(rsqrt) { adj_add(c, n->in[0], where_nonzero(c, dy, adj_mul(c, adj_scale(c, dy, -0.5), adj_mul(c, square(c, v), v)))); }
 RULE(cbrt) { adj_add(c, n->in[0], adj_div(c, dy, adj_scale(c, square(c, v), 3))); }
 RULE(sine)
 {

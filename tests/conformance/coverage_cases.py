@@ -390,6 +390,14 @@ def _(d):
     return make(i, L.Dense(2)(x), O.SGD(0.05)), d.f(5), d.f(2)
 
 
+@case("coverage", "infinite_slope", n=9, batch=3, jax=False, note="roots of 0 behind which nothing depends on them have no gradient on TensorFlow, NaN on JAX")
+def _(d):
+    i = I((4,))
+    h = ops.abs(L.Dense(3)(i) * np.array([0, 1, 1], "float32"))
+    y = L.Concatenate()([ops.where(h > 0.1, ops.sqrt(h), h), ops.where(h > 0.1, ops.rsqrt(h), h)])
+    return make(i, L.Dense(2)(y), O.SGD(0.1), "mse"), d.f(4), d.f(2)
+
+
 @case("coverage", "loss_circle", n=9, batch=5)
 def _(d):
     i = I((4,))
