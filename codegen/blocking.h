@@ -23,6 +23,7 @@ typedef struct blocking {
     bool direct;          /* tiles are written where the results belong, rows `distance` elements apart */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
+    bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
     cg_value a, b, tile, zeros, distance;
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */

@@ -74,7 +74,7 @@ static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value
  * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
 {
-    const int count = 5 + (q->run > 0) + q->direct;
+    const int count = 5 + (q->run > 0) + 2 * q->ahead + q->direct;
     cg_branch few[SMALL_TILES];
     for (int i = 0; i < q->small_count; i++) {
         cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);
@@ -176,11 +176,27 @@ static cg_value length_at(cg *c, const blocking *q, cg_value k)
     return cg_max(c, cg_i64(c, 0), cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], k)));
 }
 
+/* The share that tile j of a row of tiles has in asking for the rows of the next one, from row m on: where it begins, and
+ * bytes for each cell. */
+static void find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value j, cg_value *out_from, cg_value *out_step)
+{
+    const int64_t columns = q->nc / c->target->nr, step = base_ceil_div(4 * c->target->mr, columns);
+    contraction_point p = {.lanes = 1};
+    contraction_point_set(c, q->x, &p, ROLE_B, batch, false);
+    contraction_point_set(c, q->x, &p, ROLE_M, m, true);
+    contraction_point_set(c, q->x, &p, ROLE_K, cg_i64(c, 0), true);
+    const contraction_share row = contraction_share_of(c, &q->x->lhs, &p, false);
+    LLVMTypeRef element = cg_memory_type(c, cg_type(c, q->x->lhs.value)->dtype);
+    cg_value from = cg_at(c, element, c->binding[q->x->lhs.value].address, row.linear);
+    *out_from = cg_at(c, c->i8, from, cg_mul(c, j, cg_i64(c, q->cells * step)));
+    *out_step = cg_i64(c, step);
+}
+
 /* While tile i, j of rows up to `end` is done: asks for its share of what is packed next, so that packing does not wait for
  * memory. */
 static void prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j)
 {
-    if (q->x->panels) return;
+    if (q->x->panels || q->ahead) return;
     const int64_t columns = q->nc / c->target->nr, tiles = q->mc / c->target->mr * columns;
     cg_value number = cg_add(c, cg_mul(c, i, cg_i64(c, columns)), j), count = cg_i64(c, tiles);
     if (q->task_rows > q->mc) {
@@ -213,8 +229,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, i, j);
     cg_value arg[TILE_ARGUMENTS] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
                                     panel_at(c, q, columns.i, j, k), cells, tile.address, more};
-    if (q->run) arg[5] = runs;
-    if (q->direct) arg[q->run ? 6 : 5] = tile.distance;
+    int count = 5;
+    if (q->run) arg[count++] = runs;
+    if (q->ahead) find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
+    count += 2 * q->ahead;
+    if (q->direct) arg[count] = tile.distance;
     prefetch_next(c, q, batch, end, k, i, j);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
     if (q->tile) {
@@ -265,7 +284,7 @@ static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool st
     const int64_t mr = c->target->mr, nr = c->target->nr;
     const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
                             .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                            .apart = q->direct, .columns = columns, .streams = streams};
+                            .apart = q->direct, .ahead = q->ahead, .columns = columns, .streams = streams};
     return cg_tile(c, &form, rows);
 }
 

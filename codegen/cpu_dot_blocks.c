@@ -80,6 +80,14 @@ static void choose_run(const cg *c, blocking *q)
     q->kc = q->one_pass || one_run ? q->kc : q->kc / q->run * q->run;
 }
 
+/* Whole rows lie one after another. */
+static bool reads_in_order(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    if (!q->run || !q->one_pass || x->count[ROLE_K] != 1 || (q->pairs && c->target->blocks)) return false;
+    return contraction_is_linear(c, x, &x->lhs, ROLE_M) && row_distance(c, x) == q->run;
+}
+
 /* How many cells so many positions take at most, wherever they begin. */
 static int64_t cells_of(const blocking *q, int64_t positions)
 {
@@ -180,6 +188,7 @@ void blocking_choose(const cg *c, blocking *q)
     q->direct = is_direct(c, q);
     choose_tasks(q);
     choose_run(c, q);
+    q->ahead = reads_in_order(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);

@@ -23,19 +23,24 @@ static tile_shape shape_of(const cg *c, const tile_form *f, int rows)
     return s;
 }
 
-/* One cell of k: a broadcast from each row times the vectors of columns. */
+/* One cell of k: a broadcast from each row times the vectors of columns. Vectors of another width take broadcasts of their
+ * own from memory: as part of a wider one they would be an instruction more. */
 static void tile_step(cg *c, bool pairs, const tile_shape *s, const cg_value *row, cg_value b, cg_value *acc)
 {
     cg_value column[MOST_VECTORS];
     for (int j = 0; j < s->vectors; j++) {
         column[j] = cg_load(c, cg_vector(c->f32, s->lanes[j]), cg_at(c, c->f32, b, cg_i64(c, s->first[j])), 4);
     }
-    for (int i = 0; i < s->rows; i++) {
-        cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), s->lanes[0]);
-        for (int j = 0; j < s->vectors; j++) {
-            cg_value *sum = &acc[i * s->vectors + j], part = x;
-            if (s->lanes[j] < s->lanes[0]) part = cg_extract(c, x, 0, s->lanes[j]);
-            *sum = pairs ? cg_dot_pairs(c, part, column[j], *sum) : cg_fma(c, part, column[j], *sum);
+    for (int from = 0, to = 0; from < s->vectors; from = to) {
+        while (to < s->vectors && s->lanes[to] == s->lanes[from]) to++;
+        /* No code: keeps the loads apart. */
+        if (from) LLVMBuildFence(c->b, LLVMAtomicOrderingAcquireRelease, 1, "");
+        for (int i = 0; i < s->rows; i++) {
+            cg_value x = cg_splat(c, cg_load(c, c->f32, row[i], pairs ? 2 : 4), s->lanes[from]);
+            for (int j = from; j < to; j++) {
+                cg_value *sum = &acc[i * s->vectors + j];
+                *sum = pairs ? cg_dot_pairs(c, x, column[j], *sum) : cg_fma(c, x, column[j], *sum);
+            }
         }
     }
 }
@@ -72,31 +77,43 @@ static void end_tile(cg *c, const tile_shape *s, bool streams, cg_value tile, cg
     }
 }
 
-static void run_cells(cg *c, const tile_form *f, const tile_shape *s, cg_value a, cg_value b, cg_value k, cg_value *acc)
+/* What a tile is called with. */
+typedef struct tile_call {
+    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance;
+} tile_call;
+
+/* At cell number `cell` of all. */
+static void look_ahead(cg *c, const tile_call *t, cg_value cell)
+{
+    if (t->ahead) cg_prefetch(c, c->i8, t->ahead, cg_mul(c, cell, t->step), 2);
+}
+
+static void run_cells(cg *c, const tile_form *f, const tile_shape *s, const tile_call *t, cg_value *acc)
 {
     cg_value at[MOST_ROWS];
     cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, s->rows * s->vectors, acc);
-    cg_value row = cg_at(c, c->f32, a, cg_mul(c, l.i, cg_i64(c, f->position)));
+    cg_loop_begin(c, &l, cg_i64(c, 0), t->k, 1, s->rows * s->vectors, acc);
+    look_ahead(c, t, l.i);
+    cg_value row = cg_at(c, c->f32, t->a, cg_mul(c, l.i, cg_i64(c, f->position)));
     for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * f->row));
-    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, b, cg_mul(c, l.i, cg_i64(c, f->column))), acc);
+    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, cg_mul(c, l.i, cg_i64(c, f->column))), acc);
     cg_loop_end(c, &l, acc);
 }
 
-static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, cg_value table, cg_value b, cg_value k, cg_value count,
-                         cg_value *acc)
+static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, const tile_call *t, cg_value *acc)
 {
     cg_value row[MOST_ROWS], at[MOST_ROWS];
     cg_loop runs, l;
-    cg_loop_begin(c, &runs, cg_i64(c, 0), count, 1, s->rows * s->vectors, acc);
+    cg_loop_begin(c, &runs, cg_i64(c, 0), t->runs, 1, s->rows * s->vectors, acc);
     for (int i = 0; i < s->rows; i++) {
         cg_value number = cg_add(c, cg_mul(c, runs.i, cg_i64(c, c->target->mr)), cg_i64(c, i));
-        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, table, number), 8);
+        row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, t->a, number), 8);
     }
-    cg_loop_begin(c, &l, cg_i64(c, 0), k, 1, s->rows * s->vectors, acc);
-    cg_value column = cg_mul(c, cg_add(c, cg_mul(c, runs.i, k), l.i), cg_i64(c, f->column));
+    cg_loop_begin(c, &l, cg_i64(c, 0), t->k, 1, s->rows * s->vectors, acc);
+    cg_value cell = cg_add(c, cg_mul(c, runs.i, t->k), l.i), column = cg_mul(c, cell, cg_i64(c, f->column));
+    look_ahead(c, t, cell);
     for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
-    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, b, column), acc);
+    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, column), acc);
     cg_loop_end(c, &l, acc);
     cg_loop_end(c, &runs, acc);
 }
@@ -104,8 +121,8 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, cg_valu
 static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
-    const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
-                                    f->streams ? "_streams" : "", columns, f->pairs ? "_pairs" : "", rows);
+    const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
+                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : "", columns, f->pairs ? "_pairs" : "", rows);
     if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }
@@ -117,17 +134,21 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     if (found) return found;
     if (f->pairs && c->target->blocks) return f->pointers ? cg_tile_blocks_pointers(c, name, rows) : cg_tile_blocks(c, name, f, rows);
     const tile_shape s = shape_of(c, f, rows);
-    LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64, c->i64, c->i64};
-    const int count = 5 + f->pointers + f->apart;
+    LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
+    const int runs = 5, ahead = runs + f->pointers, distance = ahead + 2 * f->ahead, count = distance + f->apart;
+    for (int i = runs; i < count; i++) param[i] = f->ahead && i == ahead ? c->ptr : c->i64;
     cg_helper h = cg_helper_begin(c, name, c->none, count, param);
-    cg_value a = LLVMGetParam(h.fn, 0), b = LLVMGetParam(h.fn, 1), k = LLVMGetParam(h.fn, 2), tile = LLVMGetParam(h.fn, 3);
-    cg_value distance = f->apart ? LLVMGetParam(h.fn, (unsigned)count - 1) : NULL, acc[CG_CARRIED];
-    begin_tile(c, &s, tile, distance, LLVMGetParam(h.fn, 4), acc);
+    cg_value given[TILE_ARGUMENTS], acc[CG_CARRIED];
+    LLVMGetParams(h.fn, given);
+    const tile_call t = {.a = given[0], .b = given[1], .k = given[2], .tile = given[3], .accumulate = given[4],
+                         .runs = f->pointers ? given[runs] : NULL, .ahead = f->ahead ? given[ahead] : NULL,
+                         .step = f->ahead ? given[ahead + 1] : NULL, .distance = f->apart ? given[distance] : NULL};
+    begin_tile(c, &s, t.tile, t.distance, t.accumulate, acc);
     if (f->pointers)
-        run_pointers(c, f, &s, a, b, k, LLVMGetParam(h.fn, 5), acc);
+        run_pointers(c, f, &s, &t, acc);
     else
-        run_cells(c, f, &s, a, b, k, acc);
-    end_tile(c, &s, f->streams, tile, distance, acc);
+        run_cells(c, f, &s, &t, acc);
+    end_tile(c, &s, f->streams, t.tile, t.distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);
     return h.fn;
