@@ -58,6 +58,7 @@ cg_coord cg_index_linear(cg *c, const ir_type *t, const cg_index *index);
 
 /* cpu_math*.c: f32 polynomials with the stated error, f64 by libm; any lanes. */
 cg_value cg_math_exp(cg *c, cg_value x);
+cg_value cg_math_exp_falling(cg *c, cg_value x); /* of x <= 0; results below the normal range are 0 or such */
 cg_value cg_math_expm1(cg *c, cg_value x);
 cg_value cg_math_log(cg *c, cg_value x);
 cg_value cg_math_log1p(cg *c, cg_value x);

@@ -35,75 +35,81 @@ static cg_value polynomial(cg *c, cg_value x, int count, const double *coefficie
 
 /* ---- exponentials --------------------------------------------------------------------------- */
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2; n as integer lanes, and e^r - 1 in *out_part. Adding 1.5 * 2^23 rounds
- * to the nearest integer and leaves it in the low bits: no conversion that NaN could break. */
-static cg_value reduce_exp(cg *c, cg_value x, cg_value *out_part)
+/* Where x is below or above a bound it becomes the bound; NaN stays. */
+static cg_value clamp(cg *c, cg_value x, double low, double high)
 {
-    static const double tail[] = {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3,
-                                  4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1};
-    const double magic = 12582912.0;
+    cg_value l = number(c, x, low), h = number(c, x, high);
+    x = cg_select(c, cg_fcmp(c, LLVMRealOGT, l, x), l, x);
+    return cg_select(c, cg_fcmp(c, LLVMRealOLT, h, x), h, x);
+}
+
+/* x = n ln 2 + r with |r| <= ln 2 / 2: gives e^r - 1 (0.3 ulp and its rounding), and in *out_n the number n + bias in the
+ * low bits of integer lanes. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it there: no conversion that NaN
+ * could break. */
+static cg_value reduce_exp(cg *c, cg_value x, int bias, cg_value *out_n)
+{
+    static const double tail[] = {1.38825164316856e-3, 8.366547130459086e-3, 4.166720071215283e-2, 1.6666543424277894e-1,
+                                  4.999999814961832e-1};
+    const double magic = 12582912.0 + bias;
     cg_value t = cg_fma(c, x, number(c, x, 1.44269504088896341), number(c, x, magic));
     cg_value n = cg_fsub(c, t, number(c, x, magic));
     cg_value r = cg_fma(c, n, number(c, x, -0.693359375), x);
     r = cg_fma(c, n, number(c, x, 2.12194440e-4), r);
-    *out_part = cg_fma(c, polynomial(c, r, countof(tail), tail), cg_fmul(c, r, r), r);
-    return cg_sub(c, to_bits(c, t), to_bits(c, number(c, x, magic)));
+    *out_n = to_bits(c, t);
+    return cg_fma(c, polynomial(c, r, countof(tail), tail), cg_fmul(c, r, r), r);
 }
 
-/* 2^n for n in -126 .. 127 */
-static cg_value power_of_two(cg *c, cg_value n)
+/* The number whose exponent field is the low bits of n: 2^(n - 127); 0 gives 0. What lies above them drops out. */
+static cg_value with_exponent(cg *c, cg_value n)
 {
-    LLVMTypeRef t = type_of(n);
-    return from_bits(c, LLVMBuildShl(c->b, cg_add(c, n, cg_fill(c, t, 127)), cg_fill(c, t, 23), ""));
+    return from_bits(c, LLVMBuildShl(c->b, n, cg_fill(c, type_of(n), 23), ""));
 }
 
-/* x * 2^n in two steps, so that results below the normal range and infinity come out right. */
-static cg_value scale(cg *c, cg_value x, cg_value n)
-{
-    cg_value half = LLVMBuildAShr(c->b, n, cg_fill(c, type_of(n), 1), "");
-    return cg_fmul(c, cg_fmul(c, x, power_of_two(c, half)), power_of_two(c, cg_sub(c, n, half)));
-}
-
-static cg_value clamp(cg *c, cg_value x, double low, double high)
-{
-    cg_value l = number(c, x, low), h = number(c, x, high);
-    x = cg_select(c, cg_fcmp(c, LLVMRealOLT, x, l), l, x);
-    return cg_select(c, cg_fcmp(c, LLVMRealOGT, x, h), h, x);
-}
-
+/* By two factors, so that results below the normal range and infinity come out right. */
 cg_value cg_math_exp(cg *c, cg_value x) /* 1 ulp */
 {
     if (!is_f32(c, x)) return cg_libm(c, "exp", 1, &x);
-    cg_value part, n = reduce_exp(c, clamp(c, x, -104, 89), &part);
-    return scale(c, cg_fadd(c, part, number(c, x, 1)), n);
+    cg_value n, part = reduce_exp(c, clamp(c, x, -104, 89), 2 * 127, &n);
+    cg_value half = LLVMBuildLShr(c->b, n, cg_fill(c, type_of(n), 1), "");
+    cg_value scale = with_exponent(c, half), rest = with_exponent(c, cg_sub(c, n, half));
+    return cg_fmul(c, cg_fma(c, scale, part, scale), rest);
+}
+
+cg_value cg_math_exp_falling(cg *c, cg_value x) /* 1 ulp */
+{
+    if (!is_f32(c, x)) return cg_math_exp(c, x);
+    cg_value low = number(c, x, -88), n;
+    x = cg_select(c, cg_fcmp(c, LLVMRealOGT, low, x), low, x);
+    cg_value part = reduce_exp(c, x, 127, &n), scale = with_exponent(c, n);
+    return cg_fma(c, scale, part, scale);
 }
 
 cg_value cg_math_expm1(cg *c, cg_value x) /* 2 ulp */
 {
     if (!is_f32(c, x)) return cg_libm(c, "expm1", 1, &x);
-    cg_value one = number(c, x, 1), part, n = reduce_exp(c, clamp(c, x, -80, 89), &part);
-    cg_value big = scale(c, cg_fadd(c, part, one), n), s = power_of_two(c, n);
-    cg_value small = cg_fma(c, s, part, cg_fsub(c, s, one));
-    cg_value value = cg_select(c, cg_fcmp(c, LLVMRealOGT, x, number(c, x, 40)), big, small);
-    return cg_select(c, cg_fcmp(c, LLVMRealOEQ, x, number(c, x, 0)), x, value); /* keeps -0 */
+    cg_value n, part = reduce_exp(c, clamp(c, x, -80, 89), 127 - 1, &n), half = with_exponent(c, n);
+    cg_value value = cg_fma(c, half, part, cg_fsub(c, half, number(c, x, 0.5)));
+    return copysign_of(c, cg_fadd(c, value, value), x); /* keeps -0 */
 }
 
+/* 1 / (1 + e^-x), where the 1 is added to the smaller of two parts. */
 cg_value cg_math_logistic(cg *c, cg_value x) /* 2 ulp */
 {
-    cg_value one = number(c, x, 1), e = cg_math_exp(c, LLVMBuildFNeg(c->b, x, ""));
-    return cg_fdiv(c, one, cg_fadd(c, one, e));
+    cg_value one = number(c, x, 1), n;
+    if (!is_f32(c, x)) return cg_fdiv(c, one, cg_fadd(c, one, cg_math_exp(c, LLVMBuildFNeg(c->b, x, ""))));
+    cg_value part = reduce_exp(c, LLVMBuildFNeg(c->b, clamp(c, x, -88, 87), ""), 127, &n), scale = with_exponent(c, n);
+    return cg_fdiv(c, one, cg_fadd(c, scale, cg_fma(c, scale, part, one)));
 }
 
+/* e^-2|x| - 1 and e^-2|x| + 1, each rounded by itself, are exact enough for all x: no second polynomial near 0. */
 cg_value cg_math_tanh(cg *c, cg_value x) /* 2 ulp */
 {
-    static const double near[] = {-5.70498872745E-3, 2.06390887954E-2, -5.37397155531E-2, 1.33314422036E-1,
-                                  -3.33332819422E-1};
     if (!is_f32(c, x)) return cg_libm(c, "tanh", 1, &x);
-    cg_value a = unary(c, "llvm.fabs", x), one = number(c, x, 1), z = cg_fmul(c, x, x);
-    cg_value e = cg_fadd(c, cg_math_exp(c, cg_fadd(c, a, a)), one);
-    cg_value far = copysign_of(c, cg_fsub(c, one, cg_fdiv(c, number(c, x, 2), e)), x);
-    cg_value close = cg_fma(c, cg_fmul(c, polynomial(c, z, countof(near), near), z), x, x);
-    return cg_select(c, cg_fcmp(c, LLVMRealOLT, a, number(c, x, 0.625)), close, far);
+    cg_value one = number(c, x, 1), most = number(c, x, 10), a = unary(c, "llvm.fabs", x), n;
+    a = cg_select(c, cg_fcmp(c, LLVMRealOLT, most, a), most, a);
+    cg_value part = reduce_exp(c, LLVMBuildFNeg(c->b, cg_fadd(c, a, a), ""), 127, &n), scale = with_exponent(c, n);
+    cg_value up = cg_fma(c, LLVMBuildFNeg(c->b, scale, ""), part, cg_fsub(c, one, scale));
+    return copysign_of(c, cg_fdiv(c, up, cg_fma(c, scale, part, cg_fadd(c, one, scale))), x);
 }
 
 /* ---- logarithms ----------------------------------------------------------------------------- */
@@ -153,21 +159,18 @@ cg_value cg_math_log1p(cg *c, cg_value x) /* 3 ulp */
 
 /* ---- error function ------------------------------------------------------------------------- */
 
+/* 1 - e^-w, w = -log(1 - erf |x|) / |x| as a polynomial in |x|: what is left of it where erf ends at 1 are small errors. */
 cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
 {
-    static const double near[] = {7.8824971106209609e-05, -0.00080188549924604729, 0.0051893119425852896,
-                                  -0.026854328795972743,  0.11283597463484477,     -0.37612626903579921,
-                                  1.1283791658815028};
-    static const double far[] = {1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592};
+    static const double fall[] = {4.070219994178648e-5,     -3.8095753552015076e-4, 1.2516210735925848e-3,
+                                  2.0589575337485598e-4,    -1.932184854937379e-2,  1.0281445877572322e-1,
+                                  6.36616489403725e-1,      1.1283792073584773};
     if (!is_f32(c, x)) return cg_libm(c, "erf", 1, &x);
-    cg_value a = unary(c, "llvm.fabs", x), one = number(c, x, 1), z = cg_fmul(c, x, x);
-    cg_value t = cg_fdiv(c, one, cg_fma(c, a, number(c, x, 0.3275911), one));
-    cg_value p = cg_fmul(c, polynomial(c, t, countof(far), far), t);
-    cg_value e = cg_math_exp(c, LLVMBuildFNeg(c->b, cg_fmul(c, a, a), ""));
-    cg_value big = copysign_of(c, cg_fsub(c, one, cg_fmul(c, p, e)), x);
-    cg_value small = cg_fmul(c, polynomial(c, z, countof(near), near), x);
-    /* t is 0 at infinity, and 0 * 0 there: nothing to mend; NaN passes through both */
-    return cg_select(c, cg_fcmp(c, LLVMRealOLT, a, one), small, big);
+    cg_value one = number(c, x, 1), most = number(c, x, 3.95), a = unary(c, "llvm.fabs", x), n;
+    a = cg_select(c, cg_fcmp(c, LLVMRealOLT, most, a), most, a);
+    cg_value w = cg_fmul(c, polynomial(c, a, countof(fall), fall), a);
+    cg_value part = reduce_exp(c, LLVMBuildFNeg(c->b, w, ""), 127, &n), scale = with_exponent(c, n);
+    return copysign_of(c, cg_fma(c, LLVMBuildFNeg(c->b, scale, ""), part, cg_fsub(c, one, scale)), x);
 }
 
 /* Giles's approximation in w = -log(1 - x^2); in f64 two steps of Newton's method follow. */
@@ -216,7 +219,7 @@ static cg_value sine_of(cg *c, cg_value r)
 {
     static const double p[] = {-1.9515295891E-4, 8.3321608736E-3, -1.6666654611E-1};
     cg_value z = cg_fmul(c, r, r);
-    return cg_fma(c, cg_fmul(c, polynomial(c, z, countof(p), p), z), r, r);
+    return cg_fmul(c, cg_fma(c, polynomial(c, z, countof(p), p), z, number(c, r, 1)), r); /* keeps -0 */
 }
 
 static cg_value cosine_of(cg *c, cg_value r)

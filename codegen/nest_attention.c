@@ -92,7 +92,7 @@ static cg_value write_weights(cg *c, forward *f, cg_value row, cg_value place, c
     for (int u = 0; u < vectors; u++) {
         cg_value key;
         const cg_value at = row_scores_at(c, f, place, l.i, u, &key);
-        cg_value p = cg_math_exp(c, cg_fsub(c, cg_load(c, vector, at, 4), top));
+        cg_value p = cg_math_exp_falling(c, cg_fsub(c, cg_load(c, vector, at, 4), top));
         sum[u] = cg_fadd(c, sum[u], p);
         if (a->has_keep) {
             const attend_lanes lanes = attend_lanes_at(c, a, row, key);
@@ -133,7 +133,7 @@ static void weigh_strip(cg *c, forward *f, cg_value strip, cg_value left, cg_val
     const cg_value old = cg_load(c, c->f32, top_at, 4);
     const cg_value top = attend_larger(c, old, write_scores(c, f, row, place));
     const cg_value sum = write_weights(c, f, row, place, top);
-    const cg_value shrink = cg_math_exp(c, cg_fsub(c, old, top));
+    const cg_value shrink = cg_math_exp_falling(c, cg_fsub(c, old, top));
     const cg_value total = cg_fadd(c, cg_fmul(c, cg_load(c, c->f32, total_at, 4), shrink), sum);
     cg_store(c, top, top_at, 4);
     cg_store(c, total, total_at, 4);

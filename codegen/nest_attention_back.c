@@ -145,7 +145,7 @@ static void weigh_row(cg *c, backward *b, cg_value i, cg_value panels)
         const attend_lanes lanes = attend_lanes_at(c, a, row, key);
         const cg_value shown = attend_shown(c, a, &lanes);
         const cg_value x = attend_score(c, a, &lanes, shown, cg_load(c, vector, p_at, 4));
-        cg_value p = cg_fmul(c, cg_math_exp(c, cg_fsub(c, x, top)), inverse);
+        cg_value p = cg_fmul(c, cg_math_exp_falling(c, cg_fsub(c, x, top)), inverse);
         const cg_value dp = attend_keep(c, a, &lanes, cg_load(c, vector, ds_at, 4));
         cg_value ds = cg_fmul(c, cg_fmul(c, p, cg_fsub(c, dp, dot)), scale);
         p = attend_keep(c, a, &lanes, p);

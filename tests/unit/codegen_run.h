@@ -163,15 +163,14 @@ static inline ir_module *codegen_parse(arena *a, const codegen_case *t)
     return m;
 }
 
-/* Runs all graphs of a case, planned by `only` (NULL: the whole pipeline). */
-static inline void codegen_check(const codegen_case *t, const char *only, const char *cpu)
+/* Compiles a case by the passes `only` (NULL: the whole pipeline) and loads it; NULL: it failed, and that was counted. */
+static inline void *codegen_load(arena *a, const codegen_case *t, const char *only, const char *cpu,
+                                 const tfcc_program **out_program)
 {
-    static const int64_t sizes[] = {1, 5, 67};
     char object[64], library[64], command[256];
-    arena a = {0};
-    diag d = {.arena = &a, .file = t->name};
-    ir_module *original = codegen_parse(&a, t), *m = codegen_parse(&a, t);
-    if (!m) return;
+    diag d = {.arena = a, .file = t->name};
+    ir_module *m = codegen_parse(a, t);
+    if (!m) return NULL;
     const passes_options po = {.level = 2, .verify = 1, .only = only};
     const codegen_options co = {.cpu = cpu, .level = 2, .threads = 1, .summary = ""};
     snprintf(object, sizeof object, "codegen_%d.o", (int)getpid());
@@ -184,13 +183,25 @@ static inline void codegen_check(const codegen_case *t, const char *only, const 
     TEST_CHECK(handle != NULL, "%s: %s", t->name, good ? dlerror() : "");
     const tfcc_program *(*get)(void) = NULL;
     if (handle) *(void **)&get = dlsym(handle, "tfcc_get_program");
-    for (size_t i = 0; get && i < original->graph_count; i++) {
-        for (size_t k = 0; k < countof(sizes); k++)
-            codegen_run_graph(t, get(), i, original->graph[i], sizes[k]);
-    }
-    if (handle) dlclose(handle);
+    if (get) *out_program = get();
     remove(object);
     remove(library);
+    return get ? handle : NULL;
+}
+
+/* Runs all graphs of a case, planned by `only` (NULL: the whole pipeline). */
+static inline void codegen_check(const codegen_case *t, const char *only, const char *cpu)
+{
+    static const int64_t sizes[] = {1, 5, 67};
+    arena a = {0};
+    const tfcc_program *program = NULL;
+    ir_module *original = codegen_parse(&a, t);
+    void *handle = original ? codegen_load(&a, t, only, cpu, &program) : NULL;
+    for (size_t i = 0; handle && i < original->graph_count; i++) {
+        for (size_t k = 0; k < countof(sizes); k++)
+            codegen_run_graph(t, program, i, original->graph[i], sizes[k]);
+    }
+    if (handle) dlclose(handle);
     arena_done(&a);
 }
 
