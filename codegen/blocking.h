@@ -24,11 +24,14 @@ typedef struct blocking {
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
+    int64_t b_room;         /* from one right panel to the next, in cells */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
     cg_value a, b, tile, zeros, distance;
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */
     int rest_columns;                    /* of the last tile when that is known to be cut, else 0 */
     cg_value tile_fn[1 + SMALL_TILES][2]; /* of all rows or small[i - 1], all columns or the rest */
+    bool fills_a, fills_b;                /* first tiles of a row or a column write panels, see cpu_tile_fill.c */
+    cg_value fill_fn[4];                  /* those that fill a (1), b (2) or both */
     cg_value streams, stream_fn[2];       /* i1 (NULL: never): results go past the caches, and the tiles that do it */
 } blocking;
 
@@ -36,6 +39,15 @@ typedef struct blocking {
 void blocking_choose(const cg *c, blocking *q);
 /* Blocks along a role that is no task's rows. */
 int64_t blocking_count(const blocking *q, role r);
+
+/* cpu_dot_fill.c: the first tiles of a row or a column of tiles write panels (see cpu_tile_fill.c). Chooses those tiles. */
+void blocking_find_fills(cg *c, blocking *q);
+/* Packs what first tiles do not; `others`: rows of the other operand there are, and which the first tile needs at least. */
+void blocking_pack_rest(cg *c, pack p, bool fills, cg_value others, int64_t least);
+/* If the tile at m, n is the first to use its panels, packs of which are a and b, calls the one that fills them, in place of
+ * the usual one with such arguments. Leaves out_fills in its other branch; false when it has begun none. */
+bool blocking_fill_begin(cg *c, const blocking *q, const pack *a, const pack *b, cg_value m, cg_value n, cg_value *arg,
+                         cg_branch *out_fills);
 static inline int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
 
 #endif

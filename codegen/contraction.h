@@ -119,6 +119,30 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows);
 int cg_tile_unit(const cg *c);
 cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
 cg_value cg_tile_pointers(cg *c, int rows);  /* of rows where they lie, and such b */
+/* The columns of a tile as vectors, the widest first. */
+typedef struct tile_shape {
+    int rows, vectors, columns;
+    int lanes[CG_TILE_VECTORS], first[CG_TILE_VECTORS];
+} tile_shape;
+tile_shape cg_tile_shape(const cg *c, int rows, int columns);
+/* Accumulators at the start (zero, or the tile's elements when it accumulates), and where they go at the end. distance NULL:
+ * nr. */
+void cg_tile_begin(cg *c, const tile_shape *s, cg_value tile, cg_value distance, cg_value accumulate, cg_value *acc);
+void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc);
+/* cpu_tile_fill.c: whole tiles of f32 that read an operand, or both, where it lies along rows, and write its panel for the
+ * tiles after them. */
+typedef struct tile_fill {
+    bool a, b;             /* what is filled */
+    bool pointers, apart;  /* as in tile_form, as are the next two: of an `a` that is not filled */
+    int64_t row, position;
+} tile_fill;
+/* What such a tile is called with, all of these: those of a tile; from one position to the next of what is filled, in
+ * elements; the panels. */
+typedef enum tile_fill_argument {
+    FILL_A, FILL_B, FILL_K, FILL_TILE, FILL_ACCUMULATE, FILL_RUNS, FILL_DISTANCE, FILL_A_STEP, FILL_A_PANEL, FILL_B_STEP,
+    FILL_B_PANEL, FILL_ARGUMENTS
+} tile_fill_argument;
+cg_value cg_tile_fill(cg *c, const tile_fill *f);
 /* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */
 cg_value cg_tile_blocks(cg *c, const char *name, const tile_form *f, int rows);
 cg_value cg_tile_blocks_pointers(cg *c, const char *name, int rows);
@@ -148,6 +172,10 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
 /* The cells that positions k .. k + length - 1 take (i64). */
 cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
+/* True when the side lies in memory along its rows, and its positions equally far apart: tiles can read it there. */
+bool cg_pack_is_even(const cg *c, const contraction *x, const contraction_side *side, role r);
+/* Where such a side's row `row` lies at the first position, and elements from one position to the next. */
+cg_value cg_pack_source(cg *c, const pack *p, cg_value row, cg_value *out_step);
 /* Asks for part `index` of `count` of the memory that packing will read, as far as it lies there row by row. */
 void cg_pack_prefetch(cg *c, const pack *p, cg_value index, cg_value count);
 /* Exchanges lanes and vectors: v[i] lane j becomes v[j] lane i. */

@@ -1,6 +1,6 @@
 /* cpu_dot.c: matrix products and convolutions as packed panels and register tiles (Goto and van de Geijn, "Anatomy
- * of High-Performance Matrix Multiplication", 2008). A task packs its own block of both operands, so a product is one
- * dispatch without a barrier; the blocks depend on shapes only. The register tile is a helper function that all
+ * of High-Performance Matrix Multiplication", 2008). A task packs its own block of both operands, where it can in the tiles
+ * that first use a panel (cpu_dot_fill.c), so a product is one dispatch without a barrier; the blocks depend on shapes only. The register tile is a helper function that all
  * products of a program share. It writes results where they belong when they lie there row by row and nothing else is to be
  * done; else they go through a tile in scratch memory to the epilogue, which is the element emitter on the roots with the
  * product's own elements bound. */
@@ -151,7 +151,7 @@ static target_tile find_tile(cg *c, const blocking *q, cg_value batch, cg_value 
 static cg_value panel_at(cg *c, const blocking *q, cg_value n, cg_value j, cg_value k)
 {
     const contraction *x = q->x;
-    if (!x->panels) return cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->cells * c->target->nr)));
+    if (!x->panels) return cg_at(c, c->f32, q->b, cg_mul(c, j, cg_i64(c, q->b_room)));
     cg_value width = cg_i64(c, x->panels), before = cg_mul(c, cg_div(c, n, width), cg_dim(c, q->size[ROLE_K]));
     cg_value at = cg_add(c, cg_mul(c, cg_add(c, before, k), width), cg_rem(c, n, width));
     return cg_at(c, c->f32, c->binding[x->rhs.value].address, at);
@@ -161,7 +161,7 @@ static pack pack_of_columns(cg *c, const blocking *q, cg_value batch, cg_value k
 {
     return (pack){.x = q->x, .side = &q->x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
                   .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = k, .length = length, .address = q->b,
-                  .room = q->cells * c->target->nr, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
+                  .room = q->b_room, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
 }
 
 static pack pack_of_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
@@ -235,7 +235,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     count += 2 * q->ahead;
     if (q->direct) arg[count] = tile.distance;
     prefetch_next(c, q, batch, end, k, i, j);
+    const pack a = pack_of_rows(c, q, batch, m, end, k, length), b = pack_of_columns(c, q, batch, k, length);
+    cg_branch fills;
+    const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
+    if (may_fill) cg_if_end(c, &fills, NULL);
     if (q->tile) {
         cg_branch done;
         cg_if_begin(c, &done, tile.staged ? cg_and(c, last, tile.staged) : last, 0, NULL);
@@ -250,25 +254,20 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
     const pack a = pack_of_rows(c, q, batch, m, end, k, length);
-    cg_branch some;
-    cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, cg_i64(c, 0)), 0, NULL);
-    cg_pack(c, &a);
-    cg_if_end(c, &some, NULL);
+    blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
     run_tiles(c, q, batch, m, end, k, length);
 }
 
 static void run_block(cg *c, blocking *q, cg_value batch)
 {
-    cg_value zero = cg_i64(c, 0);
     cg_value end = cg_max(c, q->end[ROLE_K], cg_add(c, q->begin[ROLE_K], cg_i64(c, 1)));
     cg_loop l, m;
     cg_loop_begin(c, &l, q->begin[ROLE_K], end, q->kc, 0, NULL);
     cg_value length = length_at(c, q, l.i);
-    const pack p = pack_of_columns(c, q, batch, l.i, length);
-    cg_branch some;
-    cg_if_begin(c, &some, cg_icmp(c, LLVMIntSGT, length, zero), 0, NULL);
-    if (!q->x->panels) cg_pack(c, &p);
-    cg_if_end(c, &some, NULL);
+    if (!q->x->panels) {
+        const pack b = pack_of_columns(c, q, batch, l.i, length);
+        blocking_pack_rest(c, b, q->fills_b, cg_sub(c, q->end[ROLE_M], q->begin[ROLE_M]), c->target->mr);
+    }
     if (q->task_rows == q->mc) {
         run_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], l.i, length);
     } else {
@@ -420,11 +419,12 @@ void cg_dot_blocked(cg *c, const contraction *given)
     blocking_choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
     q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
-    if (!x.panels) q.b = cg_scratch(c, 4 * round_up(q.nc * q.cells + slack, FLOATS_PER_LINE));
+    if (!x.panels) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.mc;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));
     find_tiles(c, &q);
+    blocking_find_fills(c, &q);
     choose_stream(c, &q);
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);

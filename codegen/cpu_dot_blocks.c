@@ -193,4 +193,8 @@ void blocking_choose(const cg *c, blocking *q)
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
+    /* Panels must not all begin on one cache set. */
+    q->b_room = t->nr * (q->cells + 1);
+    q->fills_a = !q->pairs && !q->stride && !q->run && cg_pack_is_even(c, q->x, &q->x->lhs, ROLE_M);
+    q->fills_b = !q->pairs && !q->x->panels && cg_pack_is_even(c, q->x, &q->x->rhs, ROLE_N);
 }

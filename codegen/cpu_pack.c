@@ -399,6 +399,27 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
     return cg_pack_is_along_k(x, side) && has_row_addresses(c, side);
 }
 
+bool cg_pack_is_even(const cg *c, const contraction *x, const contraction_side *side, role r)
+{
+    const int rows = contraction_contiguous(side, r);
+    for (int d = 0; d < side->rank; d++)
+        if (side->dim[d].checked) return false;
+    return has_row_addresses(c, side) && side_dtype(c, side) == DTYPE_f32 && rows >= 0 && rows == x->count[r] - 1 &&
+           contraction_is_linear(c, x, side, r) && contraction_is_linear(c, x, side, ROLE_K);
+}
+
+cg_value cg_pack_source(cg *c, const pack *p, cg_value row, cg_value *out_step)
+{
+    contraction_point point = {.lanes = 1};
+    contraction_point_set(c, p->x, &point, ROLE_B, p->batch, false);
+    contraction_point_set(c, p->x, &point, p->role, row, true);
+    contraction_point_set(c, p->x, &point, ROLE_K, cg_i64(c, 1), true);
+    *out_step = contraction_share_of(c, p->side, &point, true).linear;
+    cg_value others = contraction_share_of(c, p->side, &point, false).linear;
+    cg_value at = cg_add(c, others, cg_mul(c, p->k, *out_step));
+    return cg_at(c, c->f32, c->binding[p->side->value].address, at);
+}
+
 void cg_pack(cg *c, const pack *p)
 {
     packing k = {.p = p, .point = {.lanes = c->lanes}, .panel = p->address, .rows = p->width};

@@ -3,17 +3,11 @@
 
 enum { MOST_VECTORS = CG_TILE_VECTORS, MOST_ROWS = CG_TILE_ROWS, SMALLEST = 4 };
 
-/* The columns of a tile as vectors, the widest first. */
-typedef struct tile_shape {
-    int rows, vectors, columns;
-    int lanes[MOST_VECTORS], first[MOST_VECTORS];
-} tile_shape;
-
 int cg_tile_unit(const cg *c) { return (int)base_min(c->lanes, SMALLEST); }
 
-static tile_shape shape_of(const cg *c, const tile_form *f, int rows)
+tile_shape cg_tile_shape(const cg *c, int rows, int columns)
 {
-    tile_shape s = {.rows = rows, .columns = f->columns ? f->columns : c->target->nr};
+    tile_shape s = {.rows = rows, .columns = columns ? columns : c->target->nr};
     int lanes = c->lanes;
     for (int at = 0; at < s.columns; at += lanes) {
         while (lanes > s.columns - at) lanes /= 2;
@@ -52,8 +46,7 @@ static cg_value place(cg *c, const tile_shape *s, cg_value tile, cg_value distan
     return cg_at(c, c->f32, tile, cg_add(c, row, cg_i64(c, s->first[j])));
 }
 
-/* Accumulators at the start: zero, or the tile's elements when it accumulates. */
-static void begin_tile(cg *c, const tile_shape *s, cg_value tile, cg_value distance, cg_value accumulate, cg_value *acc)
+void cg_tile_begin(cg *c, const tile_shape *s, cg_value tile, cg_value distance, cg_value accumulate, cg_value *acc)
 {
     const int count = s->rows * s->vectors;
     for (int i = 0; i < count; i++) acc[i] = LLVMConstNull(cg_vector(c->f32, s->lanes[i % s->vectors]));
@@ -66,7 +59,7 @@ static void begin_tile(cg *c, const tile_shape *s, cg_value tile, cg_value dista
     cg_if_end(c, &more, acc);
 }
 
-static void end_tile(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc)
+void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc)
 {
     for (int i = 0; i < s->rows * s->vectors; i++) {
         cg_value at = place(c, s, tile, distance, i / s->vectors, i % s->vectors);
@@ -133,7 +126,7 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     cg_value found = cg_helper_find(c, name);
     if (found) return found;
     if (f->pairs && c->target->blocks) return f->pointers ? cg_tile_blocks_pointers(c, name, rows) : cg_tile_blocks(c, name, f, rows);
-    const tile_shape s = shape_of(c, f, rows);
+    const tile_shape s = cg_tile_shape(c, rows, f->columns);
     LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
     const int runs = 5, ahead = runs + f->pointers, distance = ahead + 2 * f->ahead, count = distance + f->apart;
     for (int i = runs; i < count; i++) param[i] = f->ahead && i == ahead ? c->ptr : c->i64;
@@ -143,12 +136,12 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     const tile_call t = {.a = given[0], .b = given[1], .k = given[2], .tile = given[3], .accumulate = given[4],
                          .runs = f->pointers ? given[runs] : NULL, .ahead = f->ahead ? given[ahead] : NULL,
                          .step = f->ahead ? given[ahead + 1] : NULL, .distance = f->apart ? given[distance] : NULL};
-    begin_tile(c, &s, t.tile, t.distance, t.accumulate, acc);
+    cg_tile_begin(c, &s, t.tile, t.distance, t.accumulate, acc);
     if (f->pointers)
         run_pointers(c, f, &s, &t, acc);
     else
         run_cells(c, f, &s, &t, acc);
-    end_tile(c, &s, f->streams, t.tile, t.distance, acc);
+    cg_tile_end(c, &s, f->streams, t.tile, t.distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);
     return h.fn;
