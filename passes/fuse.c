@@ -177,6 +177,7 @@ static void allocate_tables(fuse *f)
     f->scores = arena_array(f->scratch, int64_t, f->capacity);
     f->chained = arena_array(f->scratch, bool, f->capacity);
     f->cost = arena_array(f->scratch, int, f->capacity);
+    f->array = arena_array(f->scratch, ir_value, f->capacity);
     f->carries = arena_array(f->scratch, ir_value, f->capacity);
     f->group = arena_array(f->scratch, int, f->capacity);
     f->leaves = arena_array(f->scratch, fuse_leaves, f->capacity);
@@ -184,6 +185,7 @@ static void allocate_tables(fuse *f)
     f->stamp[1] = arena_array(f->scratch, int, f->capacity);
     f->waits_for = arena_array(f->scratch, ir_value, f->capacity);
     for (size_t i = 0; i < f->capacity; i++) {
+        f->array[i] = IR_NONE;
         f->group[i] = -1;
         f->waits_for[i] = IR_NONE;
     }

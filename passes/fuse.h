@@ -45,6 +45,7 @@ typedef struct fuse {
     int64_t *scores;     /* rows x keys of the smallest attention that needs it in a chain; 0: none */
     bool *chained;       /* computed inside attentions, whatever it costs: as large as their scores */
     int *cost;           /* of computing one element, down to memory */
+    ir_value *array;     /* the one value in memory, no smaller than the result, that computing it reads; FUSE_ARRAYS: several */
     ir_value *carries;   /* what takes an epilogue and whose result only this chain of maps uses, or IR_NONE */
     int *group;          /* the group that writes the value, or -1 */
     ir_value *waits_for; /* per root: what must be computed before it though it reads nothing of it, or IR_NONE */
@@ -69,7 +70,9 @@ enum {
     DEMAND_OPERAND = 8 /* an operand of a contraction */
 };
 
-/* fuse_memory.c: fills live, memory, required, uses, demand, cost and carries. */
+enum { FUSE_ARRAYS = IR_NONE - 1 };
+
+/* fuse_memory.c: fills live, memory, required, uses, demand, cost, array and carries. */
 void fuse_choose_memory(fuse *f);
 int fuse_chain_cost(const fuse *f, ir_value v); /* of computing one element of v, down to what is in memory */
 ir_value fuse_base(const ir_graph *g, ir_value v); /* the value behind the views */

@@ -5,6 +5,7 @@
 
 enum {
     COST_SHARED = 5,   /* more than this, and several users: kept */
+    COST_SINGLE = 8,   /* the same where all users could read the one array that it is computed from instead */
     COST_REPEATED = 4, /* the same for what a broadcast repeats */
     COST_CHOSEN = 3,   /* the same for operands of concatenate and pad */
     COST_CHAIN = 160   /* longer chains are cut anyhow: they would need too many registers */
@@ -178,6 +179,26 @@ static bool is_free_widening(const fuse *f, ir_value v)
     return from == DTYPE_f16 || from == DTYPE_bf16;
 }
 
+static int64_t bytes_of(const ir_type *t)
+{
+    enum { BATCH = 64 }; /* rows that N is taken for */
+    return t->rank < 0 ? 0 : ir_type_elements_at(t, BATCH) * (int64_t)ir_dtype_size(t->dtype);
+}
+
+/* The array that a chain node reads. Operands that are smaller than the result, and what is computed from no memory, are
+ * in the caches or in registers. */
+static ir_value find_array(const fuse *f, const ir_node *n)
+{
+    ir_value array = IR_NONE;
+    if (n->op == OP_dimension_size) return IR_NONE;
+    for (int i = 0; i < n->in_count; i++) {
+        const ir_value in = n->in[i], own = f->memory[in] ? fuse_base(f->g, in) : f->array[in];
+        if (own == IR_NONE || own == array || bytes_of(ir_type_of(f->g, in)) < bytes_of(&n->type)) continue;
+        array = array == IR_NONE && own != FUSE_ARRAYS ? own : FUSE_ARRAYS;
+    }
+    return array;
+}
+
 /* Whether a chain node is kept. Its cost and what it carries are known. */
 static bool is_worth_memory(const fuse *f, ir_value v)
 {
@@ -186,7 +207,8 @@ static bool is_worth_memory(const fuse *f, ir_value v)
     if (f->chained[v]) return false;
     if (is_free_widening(f, v) && f->memory[f->g->node[fuse_base(f->g, v)].in[0]]) return false;
     if (demand & DEMAND_OPERAND) return true;
-    if (f->uses[v] > 1 && (cost > COST_SHARED || f->carries[v] != IR_NONE)) return true;
+    const int most = f->array[v] >= 0 ? COST_SINGLE : COST_SHARED;
+    if (f->uses[v] > 1 && (cost > most || f->carries[v] != IR_NONE)) return true;
     if ((demand & DEMAND_REPEAT) && cost > COST_REPEATED) return true;
     if ((demand & DEMAND_CHEAP) && cost > COST_CHOSEN) return true;
     return cost > COST_CHAIN;
@@ -215,12 +237,14 @@ static void choose_one(fuse *f, ir_value v)
     }
     f->carries[v] = find_carried(f, n);
     f->cost[v] = fuse_chain_cost(f, v);
+    f->array[v] = find_array(f, n);
     if (!fuse_is_foreign_size(f, n) && !is_worth_memory(f, v)) return;
     const bool must = f->required[v] || (f->demand[v] & DEMAND_MEMORY);
     const bool narrow = !must && is_free_widening(f, v) && ir_op_class(f->g->node[n->in[0]].op) == CLASS_MAP;
     const ir_value kept = narrow ? n->in[0] : v; /* rather in 16 bits */
     f->memory[kept] = true;
     f->cost[kept] = f->cost[v] = 1;
+    if (kept != v) f->array[v] = kept;
 }
 
 void fuse_choose_memory(fuse *f)
