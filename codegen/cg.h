@@ -106,6 +106,7 @@ typedef struct cg {
     cg_binding *binding;              /* per value of the body */
     const int
         *choice; /* NULL, or per value: concatenate, pad: 1 + the operand that all elements come from here */
+    cg_value past_caches; /* i1: results go past the caches; NULL: never. Kernels that can ask cg_past_caches */
     cg_memo *memo; /* what was emitted at which index, see element.c */
     int64_t scratch_used;
 } cg;
@@ -213,12 +214,26 @@ void cg_index_split(cg *c, const ir_type *t, int from, int count, cg_value linea
 /* Elements of v at an index of v's rank: a vector of index->lanes lanes (a scalar when lanes is 1), in
  * register form (cg_register_type). Emits straight-line code at the builder's position. */
 cg_value cg_element(cg *c, ir_value v, const cg_index *index);
+/* Asks for the lines that cg_element would read there, of values of v's shape, in the cache of a level. */
+void cg_element_prefetch(cg *c, ir_value v, const cg_index *index, int level);
 /* The same, but a scalar when no lane differs: what MAP rules and reductions over scalars want. */
 cg_value cg_element_uniform(cg *c, ir_value v, const cg_index *index);
 /* Stores register-form lanes of a value of v's type at an index into row-major memory. */
 void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index, cg_value lanes);
 /* The same for the memory of the kernel's root number r. */
 void cg_root_store(cg *c, int r, const cg_index *index, cg_value lanes);
+/* past_caches.c: whether the roots' memory is larger than caches and had better be written past them (i1; NULL: never). */
+cg_value cg_past_caches(cg *c);
+/* Vectors of results, all of which are computed: stored together, past the caches when the kernel's `past_caches` says so;
+ * then the positions of whole vectors are multiples of their lanes. */
+typedef struct cg_result {
+    int root; /* its number */
+    cg_index index;
+    cg_value lanes;
+} cg_result;
+void cg_results_store(cg *c, int count, const cg_result *result);
+/* The elements of every root at an index, with the kernel's main operation bound to `lanes`: to out_result[root_count]. */
+void cg_main_results(cg *c, const cg_index *index, cg_value lanes, cg_result *out_result);
 /* Stores the elements of every root at an index, with the kernel's main operation bound to `lanes`, its own ones. */
 void cg_main_store(cg *c, const cg_index *index, cg_value lanes);
 

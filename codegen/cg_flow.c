@@ -207,6 +207,7 @@ void cg_kernel_begin(cg *c)
     c->task = LLVMGetParam(c->fn, 2);
     c->scratch_memory = LLVMGetParam(c->fn, 3);
     c->scratch_used = 0;
+    c->past_caches = NULL;
     LLVMPositionBuilderAtEnd(c->b, cg_block(c, "entry"));
     const cg_body *body = c->body;
     c->arg = arena_array(&c->scratch, cg_value, (size_t)body->arg_count);

@@ -81,6 +81,8 @@ void contraction_next(cg *c, const contraction *x, role r, cg_value *coordinate)
 cg_value contraction_stored(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
 /* The same with 16-bit floats as f32. */
 cg_value contraction_element(cg *c, const contraction_side *s, const contraction_point *p, cg_value left);
+/* Asks for the line of the element at a point, which need not exist, in the cache of a level. */
+void contraction_prefetch(cg *c, const contraction_side *s, const contraction_point *p, int level);
 /* The share that the terms of role k (or all others and the offset) have in a side's coordinates and in the row-major
  * number of its element: the two shares add up to the whole. For sides without dilation. */
 typedef struct contraction_share {

@@ -146,6 +146,13 @@ cg_value contraction_element(cg *c, const contraction_side *s, const contraction
     return cg_widen(c, cg_type(c, s->value)->dtype, contraction_stored(c, s, p, left));
 }
 
+void contraction_prefetch(cg *c, const contraction_side *s, const contraction_point *p, int level)
+{
+    cg_index index = {.rank = s->rank, .lanes = p->lanes};
+    for (int d = 0; d < s->rank; d++) index.at[d] = sum_terms(c, &s->dim[d], p);
+    cg_element_prefetch(c, s->value, &index, level);
+}
+
 contraction_share contraction_share_of(cg *c, const contraction_side *s, const contraction_point *p, bool of_k)
 {
     const ir_type *t = cg_type(c, s->value);

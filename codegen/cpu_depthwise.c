@@ -1,19 +1,30 @@
-/* cpu_depthwise.c: see depthwise.h. The sums of a block of positions and channels stay in registers over all taps; an
- * image element is loaded once per row of taps for all positions of the block that it meets. A dilated image (the
- * gradient of a strided convolution) is walked in phases: the positions of one phase meet the same taps, and no zero
- * is multiplied. */
+/* cpu_depthwise.c: see depthwise.h. The sums of a block of positions and a line of channels stay in registers over all taps; an
+ * image element is loaded once per row of taps for all positions of the block that it meets. Blocks read memory in short
+ * pieces, which processors do not fetch ahead by themselves, so each asks for what the row below it reads. Of a dilated
+ * image (the gradient of a strided convolution) the positions of one phase meet the same taps, and no zero is multiplied.
+ * With two spatial dims the taps of a row of results are known at compile time too: rows at the borders and phases of
+ * rows have code of their own. */
 #include "codegen/depthwise.h"
 
-enum { MOST_POSITIONS = 8, MOST_SUMS = 32, LINE_FLOATS = 16 };
+enum { MOST_POSITIONS = 8, MOST_SUMS = 32, LINE_FLOATS = 16, MOST_TAPS = 32, MOST_PHASES = 4, PREFETCH = 2 };
+
+/* The phases of a spatial dim: result position of line position i is i * pitch + phase. */
+typedef struct phases {
+    int64_t pitch;
+    depthwise_line line[MOST_PHASES];
+} phases;
 
 typedef struct taps {
     depthwise base;
-    depthwise_line line;
-    int64_t pitch, phase; /* result position of line position i: i * pitch + phase */
-    int positions;        /* of a block */
-    cg_value first;       /* line position of the current block */
-    int count;
-    int64_t border;       /* its one position, when it lies at the border; else -1 */
+    phases columns, rows;
+    const depthwise_line *row; /* taps of this row of results; NULL: looped over */
+    cg_value row_at;           /* its line position, */
+    int64_t row_border;        /* which is this when it lies at the border; else -1 */
+    const depthwise_line *line; /* taps of a block of results: */
+    int64_t phase;
+    cg_value first;            /* line position of the first one, */
+    int64_t border;            /* which is this when some lie at the border; else -1 */
+    int positions, count;      /* of a block, at most; of this one */
     int lanes, width;
     cg_value channel;
 } taps;
@@ -141,14 +152,13 @@ void depthwise_line_walk(cg *c, const depthwise_line *l, int block, int sums, cg
 
 /* ---- taps ------------------------------------------------------------------------------------------- */
 
-/* The taps of a phase: those that meet an element of the dilated image. */
-static void make_line(const cg *c, const contraction *x, int64_t phase, depthwise_line *out)
+/* The taps of a phase of spatial dim s: those that meet an element of the dilated image. */
+static void make_line(const cg *c, const contraction *x, int s, int64_t phase, depthwise_line *out)
 {
-    const int last = x->lhs.rank - 3;
-    const contraction_dim *d = depthwise_spatial(x, last);
+    const contraction_dim *d = depthwise_spatial(x, s);
     *out = (depthwise_line){.step = depthwise_factor(d, ROLE_M), .size = image_size(c, x, d)};
-    out->count = base_max(0, base_ceil_div(x->size[ROLE_M][last + 1].count - phase, d->dilation));
-    for (int64_t k = 0; k < x->size[ROLE_K][last].count; k++) {
+    out->count = base_max(0, base_ceil_div(x->size[ROLE_M][s + 1].count - phase, d->dilation));
+    for (int64_t k = 0; k < x->size[ROLE_K][s].count; k++) {
         int64_t at = phase * out->step + k * depthwise_factor(d, ROLE_K) + d->offset;
         if (at - floor_div(at, d->dilation) * d->dilation) continue;
         out->tap[out->taps] = (int)k;
@@ -157,40 +167,47 @@ static void make_line(const cg *c, const contraction *x, int64_t phase, depthwis
     depthwise_line_finish(out);
 }
 
+/* False when the dim has too many taps, phases or positions at borders. */
+static bool make_phases(const cg *c, const contraction *x, int s, phases *out)
+{
+    const contraction_dim *d = depthwise_spatial(x, s);
+    out->pitch = d->dilation;
+    if (x->size[ROLE_K][s].count > DEPTHWISE_TAPS || d->dilation > MOST_PHASES) return false;
+    if (d->dilation > 1 && depthwise_factor(d, ROLE_M) > 1) return false;
+    int64_t border = 0;
+    for (int64_t phase = 0; phase < d->dilation; phase++) {
+        depthwise_line *l = &out->line[phase];
+        make_line(c, x, s, phase, l);
+        border += l->from + l->count - l->to;
+    }
+    return border <= DEPTHWISE_BORDER;
+}
+
 bool cg_depthwise_is_taps(const cg *c, const contraction *x)
 {
     if (x->splits || !cg_depthwise_has_channels_last(c, x)) return false;
     const int last = x->lhs.rank - 3;
-    const contraction_dim *d = depthwise_spatial(x, last);
-    if (x->size[ROLE_K][last].count > DEPTHWISE_TAPS) return false;
+    phases columns;
     if (x->size[ROLE_K][last + 1].batch || x->size[ROLE_K][last + 1].count != 1) return false;
-    if (d->dilation > 1 && depthwise_factor(d, ROLE_M) > 1) return false;
-    int64_t border = 0;
-    for (int64_t phase = 0; phase < d->dilation; phase++) {
-        depthwise_line l;
-        make_line(c, x, phase, &l);
-        border += l.from + l.count - l.to;
-    }
-    return border <= DEPTHWISE_BORDER && d->dilation <= 4;
+    return make_phases(c, x, last, &columns);
 }
 
 /* Position p of the block and tap t meet a column of the image that is inside. */
 static bool meets(const taps *q, int p, int t, int64_t column)
 {
-    const depthwise_line *l = &q->line;
+    const depthwise_line *l = q->line;
     if (p * l->step + l->at[t] != column) return false;
-    return q->border < 0 || depthwise_is_inside(l, q->border, t);
+    return q->border < 0 || depthwise_is_inside(l, q->border + p, t);
 }
 
 /* Adds the taps of one row of the kernel, columns of the image ascending. */
 static void add_row(cg *c, taps *q, cg_value *sum)
 {
     depthwise *b = &q->base;
-    const depthwise_line *l = &q->line;
+    const depthwise_line *l = q->line;
     if (l->taps == 0) return;
-    cg_value weight[DEPTHWISE_TAPS];
+    cg_value weight[DEPTHWISE_TAPS], start = cg_mul(c, q->first, cg_i64(c, l->step));
     cg_coord *tap = &b->at.at[ROLE_K][b->spatial - 1], *image = &b->place.at[ROLE_M][b->spatial];
-    cg_value start = cg_mul(c, q->first, cg_i64(c, l->step));
     for (int v = 0; v < q->width; v++) {
         depthwise_set_channels(c, b, cg_add(c, q->channel, cg_i64(c, (int64_t)v * q->lanes)), q->lanes);
         for (int t = 0; t < l->taps; t++) {
@@ -201,20 +218,19 @@ static void add_row(cg *c, taps *q, cg_value *sum)
         for (int64_t column = l->at[0]; column <= end; column++) {
             cg_value x = NULL;
             image->base = cg_add(c, start, cg_i64(c, column));
-            for (int t = 0; t < l->taps; t++) {
-                for (int p = 0; p < q->count; p++) {
-                    cg_value *to = &sum[p * q->width + v];
-                    if (!meets(q, p, t, column)) continue;
-                    if (!x) x = depthwise_load(c, &b->image, &b->place, q->lanes);
-                    *to = cg_fma(c, x, weight[t], *to);
-                }
+            for (int i = 0; i < l->taps * q->count; i++) {
+                const int t = i / q->count, p = i % q->count;
+                if (!meets(q, p, t, column)) continue;
+                if (!x) x = depthwise_load(c, &b->image, &b->place, q->lanes);
+                cg_value *to = &sum[p * q->width + v];
+                *to = cg_fma(c, x, weight[t], *to);
             }
         }
     }
 }
 
 /* The taps of spatial dims s and up; those of the last one are known, the others are looped over. */
-static void add_taps(cg *c, taps *q, int s, cg_value *sum)
+static void loop_taps(cg *c, taps *q, int s, cg_value *sum)
 {
     depthwise *b = &q->base;
     if (s == b->spatial - 1) {
@@ -238,23 +254,72 @@ static void add_taps(cg *c, taps *q, int s, cg_value *sum)
         cg_if_begin(c, &br, inside ? cg_and(c, inside, ok) : ok, sums, sum);
     }
     b->place.at[ROLE_M][s + 1].base = row;
-    add_taps(c, q, s + 1, sum);
+    loop_taps(c, q, s + 1, sum);
     if (d->checked) cg_if_end(c, &br, sum);
     cg_loop_end(c, &l, sum);
 }
 
+static void add_taps(cg *c, taps *q, cg_value *sum)
+{
+    if (!q->row) {
+        loop_taps(c, q, 0, sum);
+        return;
+    }
+    for (int t = 0; t < q->row->taps; t++) {
+        if (q->row_border >= 0 && !depthwise_is_inside(q->row, q->row_border, t)) continue;
+        q->base.at.at[ROLE_K][0].base = cg_i64(c, q->row->tap[t]);
+        cg_value row = cg_mul(c, q->row_at, cg_i64(c, q->row->step));
+        q->base.place.at[ROLE_M][1].base = cg_add(c, row, cg_i64(c, q->row->at[t]));
+        add_row(c, q, sum);
+    }
+}
+
+static void set_position(cg *c, taps *q, int i)
+{
+    cg_value position = cg_mul(c, cg_add(c, q->first, cg_i64(c, i)), cg_i64(c, q->columns.pitch));
+    q->base.at.at[ROLE_M][q->base.spatial].base = cg_add(c, position, cg_i64(c, q->phase));
+}
+
 static void store(cg *c, taps *q, const cg_value *sum)
 {
-    depthwise *b = &q->base;
-    for (int i = 0; i < q->count * q->width; i++) {
-        cg_value position = cg_add(c, q->first, cg_i64(c, i / q->width));
-        position = cg_add(c, cg_mul(c, position, cg_i64(c, q->pitch)), cg_i64(c, q->phase));
-        b->at.at[ROLE_M][b->spatial].base = position;
-        int64_t vector = (int64_t)(i % q->width) * q->lanes;
-        depthwise_set_channels(c, b, cg_add(c, q->channel, cg_i64(c, vector)), q->lanes);
-        cg_index index = contraction_out_index(c, b->x, &b->at, NULL);
-        cg_main_store(c, &index, sum[i]);
+    const int roots = c->body->root_count, count = q->count * q->width;
+    cg_result *result = arena_array(&c->scratch, cg_result, (size_t)(count * roots));
+    for (int i = 0; i < count; i++) {
+        set_position(c, q, i / q->width);
+        cg_value channel = cg_add(c, q->channel, cg_i64(c, (int64_t)(i % q->width) * q->lanes));
+        depthwise_set_channels(c, &q->base, channel, q->lanes);
+        cg_index index = contraction_out_index(c, q->base.x, &q->base.at, NULL);
+        cg_main_results(c, &index, sum[i], result + i * roots);
     }
+    cg_results_store(c, count * roots, result);
+}
+
+/* Asks for what the block below reads: of the image what is new then, and what the epilogue reads. */
+static void prefetch_below(cg *c, taps *q)
+{
+    depthwise *b = &q->base;
+    if (b->spatial < 2 || q->lanes * q->width < LINE_FLOATS) return;
+    const int outer = b->spatial - 2;
+    const contraction_dim *d = depthwise_spatial(b->x, outer);
+    const cg_coord here = b->at.at[ROLE_M][outer + 1];
+    const int64_t last = b->x->size[ROLE_K][outer].count - 1, step = q->line->step;
+    const int64_t rows = base_min(depthwise_factor(d, ROLE_M), last + 1);
+    depthwise_set_channels(c, b, q->channel, q->lanes);
+    b->at.at[ROLE_M][outer + 1].base = cg_add(c, here.base, cg_i64(c, 1));
+    cg_value row = depthwise_row(c, d, b->at.at[ROLE_M][outer + 1].base, cg_i64(c, last));
+    if (d->dilation > 1) row = cg_div(c, row, cg_i64(c, d->dilation));
+    for (int64_t i = 0; i < (q->phase ? 0 : rows * q->count * step); i++) {
+        cg_value column = cg_add(c, cg_mul(c, q->first, cg_i64(c, step)), cg_i64(c, i / rows));
+        b->place.at[ROLE_M][outer + 1].base = cg_sub(c, row, cg_i64(c, i % rows));
+        b->place.at[ROLE_M][b->spatial].base = column;
+        contraction_prefetch(c, &b->image, &b->place, PREFETCH);
+    }
+    for (int p = 0; p < q->count; p++) {
+        set_position(c, q, p);
+        cg_index index = contraction_out_index(c, b->x, &b->at, NULL);
+        for (int r = 0; r < c->body->root_count; r++) cg_element_prefetch(c, c->body->root[r], &index, PREFETCH);
+    }
+    b->at.at[ROLE_M][outer + 1] = here;
 }
 
 static void write_channels(cg *c, cg_value channel, int lanes, int width, void *context)
@@ -265,19 +330,84 @@ static void write_channels(cg *c, cg_value channel, int lanes, int width, void *
     q->lanes = lanes;
     q->width = width;
     for (int i = 0; i < q->count * width; i++) sum[i] = cg_number(c, DTYPE_f32, 0, lanes);
-    add_taps(c, q, 0, sum);
+    prefetch_below(c, q);
+    add_taps(c, q, sum);
     store(c, q, sum);
 }
 
-/* All channels of `count` positions. */
-static void write_block(cg *c, cg_value first, int count, int64_t border, cg_value *sum, void *context)
+/* All channels of `count` line positions, of all phases that have them. */
+static void write_block(cg *c, taps *q, cg_value first, int64_t count, int64_t border)
 {
-    taps *q = context;
-    (void)sum;
-    q->first = first;
-    q->count = count;
-    q->border = border;
-    cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->base.channels), q->base.vectors, write_channels, q);
+    for (q->phase = 0; q->phase < q->columns.pitch; q->phase++) {
+        q->line = &q->columns.line[q->phase];
+        q->first = first;
+        q->count = (int)(border < 0 ? count : base_min(count, q->line->count - border));
+        q->border = border;
+        if (q->count <= 0) continue;
+        cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->base.channels), q->base.vectors, write_channels, q);
+    }
+}
+
+/* Line positions from .. to - 1, some of them at borders, in blocks of about one size. */
+static void write_known(cg *c, taps *q, int64_t from, int64_t to)
+{
+    if (from >= to) return;
+    const int64_t blocks = base_ceil_div(to - from, q->positions), size = base_ceil_div(to - from, blocks);
+    for (int64_t at = from; at < to; at += size) write_block(c, q, cg_i64(c, at), base_min(size, to - at), at);
+}
+
+static void write_row(cg *c, taps *q)
+{
+    int64_t from = 0, to = INT64_MAX, count = 0;
+    for (int64_t phase = 0; phase < q->columns.pitch; phase++) {
+        const depthwise_line *l = &q->columns.line[phase];
+        from = base_max(from, l->from);
+        to = base_min(to, l->to);
+        count = base_max(count, l->count);
+    }
+    from = base_ceil_div(from, q->positions) * q->positions;
+    const int64_t blocks = to > from ? (to - from) / q->positions : 0, middle = from + blocks * q->positions;
+    if (blocks < 2) {
+        write_known(c, q, 0, count);
+        return;
+    }
+    cg_loop l;
+    write_known(c, q, 0, from);
+    cg_loop_begin(c, &l, cg_i64(c, from), cg_i64(c, middle), q->positions, 0, NULL);
+    write_block(c, q, l.i, q->positions, -1);
+    cg_loop_end(c, &l, NULL);
+    write_known(c, q, middle, count);
+}
+
+/* The row whose number is `row`, in one of as many pieces of code as there are sets of taps that rows meet. */
+static void choose_row(cg *c, taps *q, cg_value row)
+{
+    for (int64_t phase = 0; phase < q->rows.pitch; phase++) {
+        const depthwise_line *l = &q->rows.line[phase];
+        cg_value pitch = cg_i64(c, q->rows.pitch), at = cg_div(c, row, pitch);
+        cg_branch br;
+        q->row = l;
+        for (int64_t border = 0; border < l->count; border++) {
+            if (border == l->from) border = l->to;
+            if (border == l->count) break;
+            cg_if_begin(c, &br, cg_icmp(c, LLVMIntEQ, row, cg_i64(c, border * q->rows.pitch + phase)), 0, NULL);
+            q->row_at = cg_i64(c, border);
+            q->row_border = border;
+            write_row(c, q);
+            cg_if_end(c, &br, NULL);
+        }
+        if (l->from == l->to) continue;
+        cg_value inside = cg_icmp(c, LLVMIntULT, cg_sub(c, at, cg_i64(c, l->from)), cg_i64(c, l->to - l->from));
+        if (q->rows.pitch > 1) {
+            cg_value own = cg_icmp(c, LLVMIntEQ, cg_sub(c, row, cg_mul(c, at, pitch)), cg_i64(c, phase));
+            inside = cg_and(c, inside, own);
+        }
+        cg_if_begin(c, &br, inside, 0, NULL);
+        q->row_at = at;
+        q->row_border = -1;
+        write_row(c, q);
+        cg_if_end(c, &br, NULL);
+    }
 }
 
 void cg_depthwise_taps(cg *c, const contraction *x)
@@ -291,9 +421,11 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     const int64_t elements = x->size[ROLE_M][last + 1].count * x->size[ROLE_B][0].count;
     const int64_t grain = cg_grain(elements * 8, 2 * elements * contraction_size(x, ROLE_K).count / c->lanes);
     cg_kernel_begin(c);
+    c->past_caches = cg_past_caches(c);
     depthwise_describe(c, x, &q.base);
     q.positions = (int)base_min(MOST_POSITIONS, c->target->registers / (2 * q.base.vectors));
-    q.pitch = depthwise_spatial(x, last)->dilation;
+    make_phases(c, x, last, &q.columns);
+    const bool known = last == 1 && contraction_size(x, ROLE_K).count <= MOST_TAPS && make_phases(c, x, 0, &q.rows);
     cg_value begin, end, coordinate[IR_MAX_RANK];
     cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
     cg_loop l;
@@ -301,10 +433,10 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     depthwise_split(c, x->size[ROLE_M], last + 1, l.i, coordinate);
     for (int d = 0; d <= last; d++) q.base.at.at[ROLE_M][d].base = coordinate[d];
     q.base.place.at[ROLE_M][0].base = coordinate[0];
-    for (q.phase = 0; q.phase < q.pitch; q.phase++) {
-        make_line(c, x, q.phase, &q.line);
-        depthwise_line_walk(c, &q.line, q.positions, 0, NULL, write_block, &q);
-    }
+    if (known)
+        choose_row(c, &q, coordinate[1]);
+    else
+        write_row(c, &q);
     cg_loop_end(c, &l, NULL);
     cg_kernel_end(c, rows, grain, 1);
 }

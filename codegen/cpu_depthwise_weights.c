@@ -1,9 +1,9 @@
 /* cpu_depthwise_weights.c: the gradient of a depthwise convolution's kernel, see depthwise.h. A task owns some channels
  * and a part of the rows (batch and outer spatial dims) of the result's gradient; per row, the sums of one row of taps
- * are in registers, in several chains that are folded in a fixed order. */
+ * are in registers, or of all taps where the row meets them all, in several chains that are folded in a fixed order. */
 #include "codegen/depthwise.h"
 
-enum { MOST_CHAINS = 4, MOST_SUMS = 64, MOST_CHANNELS = 256, FLOATS_PER_LINE = 16 };
+enum { MOST_CHAINS = 4, BLOCK = 4, PREFETCH = 2, MOST_SUMS = 64, MOST_CHANNELS = 256, FLOATS_PER_LINE = 16 };
 
 typedef struct weights {
     depthwise base;
@@ -12,7 +12,8 @@ typedef struct weights {
     cg_value channel, sums; /* first channel; float sums[taps][chunk] */
     cg_value row;           /* of taps that is being summed: number of its first tap */
     cg_value split;
-    int chains;
+    int chains, whole_chains; /* the latter of sums of all taps; 0: they are too many for the registers */
+    bool whole;               /* all taps are being summed */
     int lanes, width;
     cg_value position; /* in the chunk */
 } weights;
@@ -56,9 +57,48 @@ static cg_value sum_address(cg *c, const weights *q, int t, int v)
     return cg_at(c, c->f32, q->sums, at);
 }
 
+static int taps_of(const weights *q) { return q->whole ? (int)all_taps(q->base.x) : q->line.taps; }
+
+static int chains_of(const weights *q) { return q->whole ? q->whole_chains : q->chains; }
+
 static cg_value *chain(const weights *q, cg_value *sum, int t, int v, int p)
 {
-    return &sum[(t * q->width + v) * q->chains + p % q->chains];
+    return &sum[(t * q->width + v) * chains_of(q) + p % chains_of(q)];
+}
+
+/* The rows of the image that tap t meets, which are given when one row of taps is summed. */
+static void set_rows(cg *c, weights *q, int t)
+{
+    depthwise *b = &q->base;
+    if (!q->whole) return;
+    int64_t outer = t / q->line.taps;
+    for (int s = b->spatial - 2; s >= 0; s--) {
+        const int64_t size = b->x->size[ROLE_M][s + 1].count;
+        cg_value tap = cg_i64(c, outer % size);
+        b->place.at[ROLE_M][s + 1].base = depthwise_row(c, depthwise_spatial(b->x, s), tap, b->at.at[ROLE_K][s].base);
+        outer /= size;
+    }
+}
+
+/* Asks for what the next row reads at a position: the gradient, and of the image what is new then. */
+static void prefetch_next(cg *c, weights *q, cg_value position)
+{
+    depthwise *b = &q->base;
+    if (b->spatial < 2) return;
+    const int outer = b->spatial - 2;
+    const contraction_dim *d = depthwise_spatial(b->x, outer);
+    contraction_point at = b->at, place = b->place;
+    at.at[ROLE_K][b->spatial - 1].base = position;
+    at.at[ROLE_K][outer].base = cg_add(c, at.at[ROLE_K][outer].base, cg_i64(c, 1));
+    contraction_prefetch(c, &b->x->rhs, &at, PREFETCH);
+    const int64_t last = b->x->size[ROLE_M][outer + 1].count - 1, rows = base_min(depthwise_factor(d, ROLE_K), last + 1);
+    cg_value row = depthwise_row(c, d, cg_i64(c, last), at.at[ROLE_K][outer].base);
+    for (int64_t i = 0; i < rows * q->line.step; i++) {
+        cg_value column = cg_add(c, cg_mul(c, position, cg_i64(c, q->line.step)), cg_i64(c, i / rows));
+        place.at[ROLE_M][b->spatial].base = column;
+        place.at[ROLE_M][outer + 1].base = cg_sub(c, row, cg_i64(c, i % rows));
+        contraction_prefetch(c, &b->image, &place, PREFETCH);
+    }
 }
 
 static void add_positions(cg *c, cg_value first, int count, int64_t border, cg_value *sum, void *context)
@@ -73,10 +113,12 @@ static void add_positions(cg *c, cg_value first, int count, int64_t border, cg_v
         depthwise_set_channels(c, b, channel, q->lanes);
         for (int p = 0; p < count; p++) {
             position->base = cg_add(c, first, cg_i64(c, p));
+            if (v * q->lanes % FLOATS_PER_LINE == 0 && q->whole == (q->whole_chains > 0)) prefetch_next(c, q, position->base);
             cg_value gradient = depthwise_load(c, &b->x->rhs, &b->at, q->lanes);
-            for (int t = 0; t < l->taps; t++) {
-                if (border >= 0 && !depthwise_is_inside(l, border, t)) continue;
-                image->base = cg_add(c, start, cg_i64(c, p * l->step + l->at[t]));
+            for (int t = 0; t < taps_of(q); t++) {
+                if (border >= 0 && !depthwise_is_inside(l, border, t % l->taps)) continue;
+                set_rows(c, q, t);
+                image->base = cg_add(c, start, cg_i64(c, p * l->step + l->at[t % l->taps]));
                 cg_value x = depthwise_load(c, &b->image, &b->place, q->lanes), *to = chain(q, sum, t, v, p);
                 *to = cg_fma(c, x, gradient, *to);
             }
@@ -84,7 +126,7 @@ static void add_positions(cg *c, cg_value first, int count, int64_t border, cg_v
     }
 }
 
-/* One row of positions and one row of taps, for some channels of the chunk. */
+/* One row of positions and one row of taps, or all, for some channels of the chunk. */
 static void add_channels(cg *c, cg_value position, int lanes, int width, void *context)
 {
     weights *q = context;
@@ -92,13 +134,13 @@ static void add_channels(cg *c, cg_value position, int lanes, int width, void *c
     q->position = position;
     q->lanes = lanes;
     q->width = width;
-    const int sums = q->line.taps * width * q->chains;
+    const int sums = taps_of(q) * width * chains_of(q);
     for (int i = 0; i < sums; i++) sum[i] = cg_number(c, DTYPE_f32, 0, lanes);
-    depthwise_line_walk(c, &q->line, q->chains, sums, sum, add_positions, q);
-    for (int t = 0; t < q->line.taps; t++) {
+    depthwise_line_walk(c, &q->line, (int)base_max(BLOCK, chains_of(q)), sums, sum, add_positions, q);
+    for (int t = 0; t < taps_of(q); t++) {
         for (int v = 0; v < width; v++) {
             cg_value address = sum_address(c, q, t, v), all = *chain(q, sum, t, v, 0);
-            for (int p = 1; p < q->chains; p++) all = cg_fadd(c, all, *chain(q, sum, t, v, p));
+            for (int p = 1; p < chains_of(q); p++) all = cg_fadd(c, all, *chain(q, sum, t, v, p));
             cg_value before = cg_load(c, cg_vector(c->f32, lanes), address, 4);
             cg_store(c, cg_fadd(c, before, all), address, 4);
         }
@@ -131,6 +173,48 @@ static void add_rows(cg *c, weights *q, int s)
     if (d->checked) cg_if_end(c, &br, NULL);
     cg_loop_end(c, &l, NULL);
     q->row = outer;
+}
+
+/* At one row of the gradient; NULL: every row meets all rows of taps. */
+static cg_value meets_all_rows(cg *c, const weights *q)
+{
+    const depthwise *b = &q->base;
+    cg_value inside = NULL;
+    for (int s = 0; s < b->spatial - 1; s++) {
+        const contraction_dim *d = depthwise_spatial(b->x, s);
+        if (!d->checked) continue;
+        const cg_value size = cg_dim(c, cg_type(c, b->x->lhs.value)->dim[d - b->x->lhs.dim]);
+        for (int end = 0; end < 2; end++) {
+            cg_value tap = cg_i64(c, end ? b->x->size[ROLE_M][s + 1].count - 1 : 0);
+            cg_value ok = cg_icmp(c, LLVMIntULT, depthwise_row(c, d, tap, b->at.at[ROLE_K][s].base), size);
+            inside = inside ? cg_and(c, inside, ok) : ok;
+        }
+    }
+    return inside;
+}
+
+static void add_all_taps(cg *c, weights *q)
+{
+    q->whole = true;
+    cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->chunk), q->base.vectors, add_channels, q);
+    q->whole = false;
+}
+
+static void add_row(cg *c, weights *q)
+{
+    cg_value all = meets_all_rows(c, q);
+    if (q->whole_chains && !all) {
+        add_all_taps(c, q);
+        return;
+    }
+    cg_branch br;
+    if (q->whole_chains) {
+        cg_if_begin(c, &br, all, 0, NULL);
+        add_all_taps(c, q);
+        cg_if_other(c, &br, NULL);
+    }
+    add_rows(c, q, 0);
+    if (q->whole_chains) cg_if_end(c, &br, NULL);
 }
 
 static void store_channels(cg *c, cg_value position, int lanes, int width, void *context)
@@ -199,7 +283,7 @@ static void add_part(cg *c, weights *q)
     q->base.at.at[ROLE_K][last + 1].base = q->base.place.at[ROLE_K][last + 1].base = coordinate[0];
     for (int s = 0; s < last; s++) q->base.at.at[ROLE_K][s].base = coordinate[s + 1];
     q->row = cg_i64(c, 0);
-    add_rows(c, q, 0);
+    add_row(c, q);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -213,6 +297,8 @@ void cg_depthwise_weights(cg *c, const contraction *x)
     make_line(c, x, &q.line);
     const int each = q.line.taps * q.base.vectors;
     q.chains = (int)base_max(1, base_min(MOST_CHAINS, c->target->registers * 3 / 4 / each));
+    q.whole_chains = (int)base_min(MOST_CHAINS, c->target->registers * 3 / 4 / (all_taps(x) * q.base.vectors));
+    if (q.base.spatial < 2) q.whole_chains = 0;
     cg_value begin;
     cg_task_rows(c, chunks, 1, base_max(x->splits, 1), &begin, &(cg_value){NULL}, &q.split);
     q.channel = cg_mul(c, begin, cg_i64(c, q.chunk));

@@ -205,12 +205,20 @@ void cg_root_store(cg *c, int r, const cg_index *index, cg_value lanes)
     cg_element_store(c, c->body->root[r], c->arg[cg_body_root_arg(c->body, r)], index, lanes);
 }
 
-void cg_main_store(cg *c, const cg_index *index, cg_value lanes)
+void cg_main_results(cg *c, const cg_index *index, cg_value lanes, cg_result *out_result)
 {
     const cg_body *b = c->body;
     cg_bind_value(c, b->main, lanes);
-    for (int r = 0; r < b->root_count; r++) cg_root_store(c, r, index, cg_element(c, b->root[r], index));
+    for (int r = 0; r < b->root_count; r++) out_result[r] = (cg_result){r, *index, cg_element(c, b->root[r], index)};
     cg_unbind(c, b->main);
+}
+
+void cg_main_store(cg *c, const cg_index *index, cg_value lanes)
+{
+    const int count = c->body->root_count;
+    cg_result *result = arena_array(&c->scratch, cg_result, (size_t)count);
+    cg_main_results(c, index, lanes, result);
+    for (int r = 0; r < count; r++) cg_root_store(c, r, index, result[r].lanes);
 }
 
 /* ---- elements ------------------------------------------------------------------------------- */
@@ -269,4 +277,23 @@ cg_value cg_read_memory(cg *c, ir_value v, const cg_index *index)
 {
     (void)index;
     bug("%s of the body is bound to no memory", ir_op_name(cg_node(c, v)->op));
+}
+
+static void prefetch_value(cg *c, ir_value v, const cg_index *index, int level, bool *done)
+{
+    const ir_node *n = cg_node(c, v);
+    if (done[v]) return;
+    done[v] = true;
+    if (c->binding[v].source == CG_MEMORY) {
+        const cg_coord at = cg_index_linear(c, &n->type, index);
+        if (at.step) cg_prefetch(c, cg_memory_type(c, n->type.dtype), c->binding[v].address, at.base, level);
+        return;
+    }
+    if (c->binding[v].source != CG_COMPUTED || ir_op_class(n->op) != CLASS_MAP) return;
+    for (int i = 0; i < n->in_count; i++) prefetch_value(c, n->in[i], index, level, done);
+}
+
+void cg_element_prefetch(cg *c, ir_value v, const cg_index *index, int level)
+{
+    prefetch_value(c, v, index, level, arena_array(&c->scratch, bool, c->body->graph->count));
 }

@@ -37,12 +37,15 @@ static void store_roots(cg *c, const cg_index *at, int turn, cg_value *value, vo
         if (!parts) lanes[r][0] = cg_element(c, b->root[r], at);
         for (int i = 0; i < parts; i++) lanes[r][i] = cg_element(c, cg_node(c, b->root[r])->in[i], at);
     }
+    cg_result *whole = arena_array(&c->scratch, cg_result, (size_t)b->root_count);
+    int count = 0;
     for (int r = 0; r < b->root_count; r++) {
         if (part_count(c, r))
             store_parts(c, r, at, lanes[r]);
         else
-            cg_root_store(c, r, at, lanes[r][0]);
+            whole[count++] = (cg_result){r, *at, lanes[r][0]};
     }
+    cg_results_store(c, count, whole);
 }
 
 /* One dim: the tasks are pieces of it. */
@@ -213,6 +216,7 @@ void cg_kernel_loop(cg *c)
     cg_body_cost(c->body, &bytes, &work);
     cg_walk_size(c, &w);
     cg_kernel_begin(c);
+    c->past_caches = cg_past_caches(c);
     if (w.shape->rank == 0) {
         cg_walk_emit(c, &w, store_roots, NULL);
         cg_kernel_end(c, ir_fixed(1), 1, 1);

@@ -1,7 +1,7 @@
 /* reduce.c: reductions over any dims. Where the innermost dim is reduced, a task walks rows with several
- * vector accumulators. Where it is kept, vectors run along it and the rows are added up, some hundred columns
- * at a time and in short chunks of rows, so that memory is read in order and sums of many rows lose no
- * precision. */
+ * vector accumulators. Where it is kept, vectors run along it and whole rows are added up one after another, so that
+ * memory is read in order, in short chunks of rows, so that sums of many rows lose no precision: in registers, or, when a
+ * row has too many columns, in scratch memory. */
 #include "codegen/reduce.h"
 
 typedef struct reduction {
@@ -166,6 +166,9 @@ typedef struct columns {
     cg_value at[IR_MAX_RANK], part;
     cg_value begin, end; /* rows of the chunk: linear in the reduced dims */
     bool first;          /* nothing was stored before */
+    cg_value sums;       /* scratch: float sums[folds][room], or NULL: the sums of a row are in registers */
+    int64_t room;
+    cg_value left, row;  /* first column; row that is being added to the sums in scratch memory */
 } columns;
 
 /* Elements of row `row` at `width` vectors from `position` on, added to sum[]. */
@@ -249,11 +252,80 @@ static void block_step(cg *c, cg_value position, int lanes, int width, void *con
     emit_block(c, context, position, lanes, width);
 }
 
-/* Columns [begin, end) in blocks as wide as the registers allow. */
+/* ---- sums of a chunk in scratch memory ---- */
+
+static cg_value sum_address(cg *c, const columns *k, cg_value position, int lanes, int j, int fold)
+{
+    cg_value at = cg_add(c, cg_sub(c, position, k->left), cg_i64(c, fold * k->room + (int64_t)j * lanes));
+    return cg_at(c, c->f32, k->sums, at);
+}
+
+static void load_sums(cg *c, const columns *k, cg_value position, int lanes, int width, cg_value *sum)
+{
+    const int folds = k->x->fold_count;
+    for (int i = 0; i < width * folds; i++) {
+        sum[i] = cg_load(c, cg_vector(c->f32, lanes), sum_address(c, k, position, lanes, i / folds, i % folds), 4);
+    }
+}
+
+static void start_step(cg *c, cg_value position, int lanes, int width, void *context)
+{
+    const columns *k = context;
+    const int folds = k->x->fold_count;
+    for (int i = 0; i < width * folds; i++) {
+        cg_value start = cg_fold_start(c, &k->x->fold[i % folds], lanes);
+        cg_store(c, start, sum_address(c, k, position, lanes, i / folds, i % folds), 4);
+    }
+}
+
+static void row_step(cg *c, cg_value position, int lanes, int width, void *context)
+{
+    const columns *k = context;
+    const int folds = k->x->fold_count;
+    cg_value sum[CG_CARRIED];
+    load_sums(c, k, position, lanes, width, sum);
+    add_row(c, k, k->row, position, lanes, width, sum);
+    for (int i = 0; i < width * folds; i++) {
+        cg_store(c, sum[i], sum_address(c, k, position, lanes, i / folds, i % folds), 4);
+    }
+}
+
+static void finish_step(cg *c, cg_value position, int lanes, int width, void *context)
+{
+    cg_value sum[CG_CARRIED];
+    load_sums(c, context, position, lanes, width, sum);
+    store_sums(c, context, position, lanes, width, sum);
+}
+
+/* ---- chunks ---- */
+
+/* Columns whose sums registers hold; the others are for what is computed from the elements. */
+static int most_vectors(const cg *c, const reduction *x) { return c->target->registers * 3 / 4 / x->fold_count; }
+
+/* Sums of whole rows do not fit the registers, but scratch memory. */
+static bool is_wide(const cg *c, const reduction *x, int64_t columns_of_task)
+{
+    for (int f = 0; f < x->fold_count; f++)
+        if (x->fold[f].sum_type != DTYPE_f32) return false;
+    return columns_of_task / c->lanes > most_vectors(c, x);
+}
+
+/* The chunk's rows in columns [begin, end). */
 static void emit_columns(cg *c, columns *k, cg_value begin, cg_value end)
 {
-    const int width = c->target->registers / 2 / k->x->fold_count;
-    cg_blocks_emit(c, begin, end, width < 1 ? 1 : width > 8 ? 8 : width, block_step, k);
+    enum { WIDE_VECTORS = 4 };
+    if (!k->sums) {
+        cg_blocks_emit(c, begin, end, (int)base_max(1, most_vectors(c, k->x)), block_step, k);
+        return;
+    }
+    cg_loop l;
+    k->left = begin;
+    cg_blocks_emit(c, begin, end, WIDE_VECTORS, start_step, k);
+    cg_loop_begin(c, &l, k->begin, k->end, 1, 0, NULL);
+    k->row = l.i;
+    cg_blocks_emit(c, begin, end, WIDE_VECTORS, row_step, k);
+    cg_loop_end(c, &l, NULL);
+    cg_blocks_emit(c, begin, end, WIDE_VECTORS, finish_step, k);
 }
 
 /* All rows of one set of columns, chunk by chunk; later chunks add to what the first one stored. */
@@ -292,6 +364,8 @@ static void reduce_columns(cg *c, reduction *x)
     if (x->splits > 1) split_range(c, to, x->splits, k.part, 1, &from, &to);
     cg_value left = cut ? cg_mul(c, piece, cg_i64(c, PIECE)) : cg_i64(c, 0), right = cg_dim(c, width);
     if (cut) right = cg_min(c, cg_add(c, left, cg_i64(c, PIECE)), right);
+    k.room = base_ceil_div(columns_of_task, c->lanes) * c->lanes;
+    if (!width.batch && is_wide(c, x, columns_of_task)) k.sums = cg_scratch(c, 4 * k.room * x->fold_count);
     cg_loop l;
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
     cg_value linear = l.i;
