@@ -48,6 +48,10 @@ void blocking_pack_rest(cg *c, pack p, bool fills, cg_value others, int64_t leas
  * the usual one with such arguments. Leaves out_fills in its other branch; false when it has begun none. */
 bool blocking_fill_begin(cg *c, const blocking *q, const pack *a, const pack *b, cg_value m, cg_value n, cg_value *arg,
                          cg_branch *out_fills);
+
+/* cpu_dot_ahead.c: asks for what is read and written when a tile is done. number: of its first result; distance: from
+ * row to row. */
+void blocking_prefetch_results(cg *c, const blocking *q, cg_value number, cg_value distance);
 static inline int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
 
 #endif

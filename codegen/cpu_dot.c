@@ -235,6 +235,10 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     count += 2 * q->ahead;
     if (q->direct) arg[count] = tile.distance;
     prefetch_next(c, q, batch, end, k, i, j);
+    cg_branch finishes;
+    cg_if_begin(c, &finishes, last, 0, NULL);
+    if (!q->streams) blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
+    cg_if_end(c, &finishes, NULL);
     const pack a = pack_of_rows(c, q, batch, m, end, k, length), b = pack_of_columns(c, q, batch, k, length);
     cg_branch fills;
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
@@ -429,7 +433,7 @@ void cg_dot_blocked(cg *c, const contraction *given)
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
     find_block(c, &q);
     cg_value zero = cg_i64(c, 0);
-    if (q.direct) q.distance = cg_sub(c, number_of(c, &q, zero, cg_i64(c, 1), zero), number_of(c, &q, zero, zero, zero));
+    q.distance = cg_sub(c, number_of(c, &q, zero, cg_i64(c, 1), zero), number_of(c, &q, zero, zero, zero));
     run_task(c, &q);
     cg_kernel_end(c, q.size[q.rows], q.grain, q.times);
 }
