@@ -25,6 +25,7 @@ typedef struct blocking {
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t b_room;         /* from one right panel to the next, in cells */
+    bool in_place;          /* both operands are read where they lie, along m and n */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
     cg_value a, b, tile, zeros, distance;
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */

@@ -107,15 +107,16 @@ int cg_rows_vectors(const cg *c);
  * Cell (i, k) of a lies at i * row + k * position, b's vectors of k at k * column; for cells and pairs see struct pack. With
  * `pointers` a is [runs][mr] addresses of k cells each, b [runs * k][nr], and i64 runs is an argument more. With `columns`
  * (a multiple of cg_tile_unit) only so many are done; with `ahead` two arguments more are an address and bytes (i64): at each
- * cell memory so much further on is asked for; with `apart` the tile's rows lie so many elements apart as the last
- * argument says (i64). All three are for targets that do not do `pairs` in blocks. */
+ * cell memory so much further on is asked for; with `strides` two more (i64) stand for `position` and `column`: operands lie in
+ * memory, and what comes a little later is asked for; with `apart` the tile's rows lie so many elements apart as the last
+ * argument says (i64). All four are for targets that do not do `pairs` in blocks. */
 typedef struct tile_form {
     int64_t row, position, column;
-    bool pairs, pointers, apart, ahead;
+    bool pairs, pointers, apart, ahead, strides;
     bool streams; /* results are written past the caches: lines of memory are whole in each row */
     int columns; /* 0: nr */
 } tile_form;
-enum { TILE_ARGUMENTS = 9 };
+enum { TILE_ARGUMENTS = 12 };
 cg_value cg_tile(cg *c, const tile_form *f, int rows);
 /* Columns come in multiples of so many. */
 int cg_tile_unit(const cg *c);

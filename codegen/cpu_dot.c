@@ -74,7 +74,7 @@ static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value
  * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
 {
-    const int count = 5 + (q->run > 0) + 2 * q->ahead + q->direct;
+    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->in_place + q->direct;
     cg_branch few[SMALL_TILES];
     for (int i = 0; i < q->small_count; i++) {
         cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);
@@ -196,7 +196,7 @@ static void find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_
  * memory. */
 static void prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j)
 {
-    if (q->x->panels || q->ahead) return;
+    if (q->x->panels || q->ahead || q->in_place) return;
     const int64_t columns = q->nc / c->target->nr, tiles = q->mc / c->target->mr * columns;
     cg_value number = cg_add(c, cg_mul(c, i, cg_i64(c, columns)), j), count = cg_i64(c, tiles);
     if (q->task_rows > q->mc) {
@@ -227,19 +227,25 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     cg_loop_begin(c, &columns, q->begin[ROLE_N], q->end[ROLE_N], nr, 0, NULL);
     cg_value j = cg_div(c, cg_sub(c, columns.i, q->begin[ROLE_N]), cg_i64(c, nr));
     const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, i, j);
-    cg_value arg[TILE_ARGUMENTS] = {cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room))),
-                                    panel_at(c, q, columns.i, j, k), cells, tile.address, more};
+    const pack a = pack_of_rows(c, q, batch, m, end, k, length), b = pack_of_columns(c, q, batch, k, length);
+    cg_value arg[TILE_ARGUMENTS] = {NULL, NULL, cells, tile.address, more};
     int count = 5;
     if (q->run) arg[count++] = runs;
     if (q->ahead) find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
     count += 2 * q->ahead;
+    if (q->in_place) {
+        arg[0] = cg_pack_source(c, &a, rows.i, &arg[count++]);
+        arg[1] = cg_pack_source(c, &b, columns.i, &arg[count++]);
+    } else {
+        arg[0] = cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room)));
+        arg[1] = panel_at(c, q, columns.i, j, k);
+    }
     if (q->direct) arg[count] = tile.distance;
     prefetch_next(c, q, batch, end, k, i, j);
     cg_branch finishes;
     cg_if_begin(c, &finishes, last, 0, NULL);
     if (!q->streams) blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
     cg_if_end(c, &finishes, NULL);
-    const pack a = pack_of_rows(c, q, batch, m, end, k, length), b = pack_of_columns(c, q, batch, k, length);
     cg_branch fills;
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
@@ -258,7 +264,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
     const pack a = pack_of_rows(c, q, batch, m, end, k, length);
-    blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
+    if (!q->in_place) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
     run_tiles(c, q, batch, m, end, k, length);
 }
 
@@ -268,7 +274,7 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_loop l, m;
     cg_loop_begin(c, &l, q->begin[ROLE_K], end, q->kc, 0, NULL);
     cg_value length = length_at(c, q, l.i);
-    if (!q->x->panels) {
+    if (!q->x->panels && !q->in_place) {
         const pack b = pack_of_columns(c, q, batch, l.i, length);
         blocking_pack_rest(c, b, q->fills_b, cg_sub(c, q->end[ROLE_M], q->begin[ROLE_M]), c->target->mr);
     }
@@ -285,9 +291,10 @@ static void run_block(cg *c, blocking *q, cg_value batch)
 static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool streams)
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
-    const tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
+    tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
                             .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                            .apart = q->direct, .ahead = q->ahead, .columns = columns, .streams = streams};
+                            .apart = q->direct, .ahead = q->ahead, .strides = q->in_place, .columns = columns, .streams = streams};
+    if (form.strides) form.position = form.column = 0;
     return cg_tile(c, &form, rows);
 }
 
@@ -422,8 +429,8 @@ void cg_dot_blocked(cg *c, const contraction *given)
     blocking q = {.x = &x, .pairs = take_pairs(c, &x)};
     blocking_choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
-    q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
-    if (!x.panels) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
+    if (!q.in_place) q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
+    if (!x.panels && !q.in_place) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.mc;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));

@@ -18,6 +18,10 @@ enum { TASKS = 32, BATCH = 32, MOST_BLOCKS = 8 };
  * multiple of SAME_SET cells apart: those fall on the same cache sets. */
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
+/* Operands that lie along m and n are read where they lie when positions next to each other are at most so many bytes apart:
+ * farther ones are each on a page of its own, and packing reads them in order. */
+enum { MOST_DISTANCE = 8 << 10 };
+
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
 
@@ -78,6 +82,21 @@ static void choose_run(const cg *c, blocking *q)
     else
         q->run = inner.count;
     q->kc = q->one_pass || one_run ? q->kc : q->kc / q->run * q->run;
+}
+
+/* True when tiles may read an operand where it lies, in vectors along m or n. */
+static bool lies_near(const cg *c, const blocking *q, const contraction_side *s, role r)
+{
+    const contraction *x = q->x;
+    if (x->count[ROLE_B] || x->count[r] != 1 || s->rank != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
+    const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1];
+    return !distance.batch && 4 * distance.count <= MOST_DISTANCE;
+}
+
+static bool is_in_place(const cg *c, const blocking *q)
+{
+    if (q->pairs || q->x->panels || !q->direct || q->size[ROLE_M].batch) return false;
+    return lies_near(c, q, &q->x->lhs, ROLE_M) && lies_near(c, q, &q->x->rhs, ROLE_N);
 }
 
 /* Whole rows lie one after another. */
@@ -189,12 +208,13 @@ void blocking_choose(const cg *c, blocking *q)
     choose_tasks(q);
     choose_run(c, q);
     q->ahead = reads_in_order(c, q);
+    q->in_place = is_in_place(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
     /* Panels must not all begin on one cache set. */
     q->b_room = t->nr * (q->cells + 1);
-    q->fills_a = !q->pairs && !q->stride && !q->run && cg_pack_is_even(c, q->x, &q->x->lhs, ROLE_M);
-    q->fills_b = !q->pairs && !q->x->panels && cg_pack_is_even(c, q->x, &q->x->rhs, ROLE_N);
+    q->fills_a = !q->pairs && !q->stride && !q->run && !q->in_place && cg_pack_is_even(c, q->x, &q->x->lhs, ROLE_M);
+    q->fills_b = !q->pairs && !q->x->panels && !q->in_place && cg_pack_is_even(c, q->x, &q->x->rhs, ROLE_N);
 }

@@ -1,7 +1,8 @@
 /* cpu_tile.c: the register tile, helper functions that all products of a program share. */
-#include "codegen/contraction.h"
+#include "codegen/blocking.h"
 
-enum { MOST_VECTORS = CG_TILE_VECTORS, MOST_ROWS = CG_TILE_ROWS, SMALLEST = 4 };
+/* FAR: cells ahead at which operands that lie in memory are asked for. */
+enum { MOST_VECTORS = CG_TILE_VECTORS, MOST_ROWS = CG_TILE_ROWS, SMALLEST = 4, FAR = 32 };
 
 int cg_tile_unit(const cg *c) { return (int)base_min(c->lanes, SMALLEST); }
 
@@ -72,13 +73,19 @@ void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_val
 
 /* What a tile is called with. */
 typedef struct tile_call {
-    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance;
+    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance, position, column;
 } tile_call;
 
 /* At cell number `cell` of all. */
-static void look_ahead(cg *c, const tile_call *t, cg_value cell)
+static void look_ahead(cg *c, const tile_form *f, const tile_shape *s, const tile_call *t, cg_value cell)
 {
-    if (t->ahead) cg_prefetch(c, c->i8, t->ahead, cg_mul(c, cell, t->step), 2);
+    if (f->ahead) cg_prefetch(c, c->i8, t->ahead, cg_mul(c, cell, t->step), 2);
+    if (!f->strides) return;
+    cg_value far = cg_add(c, cell, cg_i64(c, FAR));
+    cg_prefetch(c, c->f32, t->a, cg_add(c, cg_mul(c, far, t->position), cg_i64(c, s->rows - 1)), 1);
+    for (int j = s->columns - 1; j >= 0; j -= FLOATS_PER_LINE) {
+        cg_prefetch(c, c->f32, t->b, cg_add(c, cg_mul(c, far, t->column), cg_i64(c, j)), 1);
+    }
 }
 
 static void run_cells(cg *c, const tile_form *f, const tile_shape *s, const tile_call *t, cg_value *acc)
@@ -86,10 +93,10 @@ static void run_cells(cg *c, const tile_form *f, const tile_shape *s, const tile
     cg_value at[MOST_ROWS];
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), t->k, 1, s->rows * s->vectors, acc);
-    look_ahead(c, t, l.i);
-    cg_value row = cg_at(c, c->f32, t->a, cg_mul(c, l.i, cg_i64(c, f->position)));
+    look_ahead(c, f, s, t, l.i);
+    cg_value row = cg_at(c, c->f32, t->a, cg_mul(c, l.i, t->position));
     for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row, cg_i64(c, i * f->row));
-    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, cg_mul(c, l.i, cg_i64(c, f->column))), acc);
+    tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, cg_mul(c, l.i, t->column)), acc);
     cg_loop_end(c, &l, acc);
 }
 
@@ -103,8 +110,8 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, const t
         row[i] = cg_load(c, c->ptr, cg_at(c, c->ptr, t->a, number), 8);
     }
     cg_loop_begin(c, &l, cg_i64(c, 0), t->k, 1, s->rows * s->vectors, acc);
-    cg_value cell = cg_add(c, cg_mul(c, runs.i, t->k), l.i), column = cg_mul(c, cell, cg_i64(c, f->column));
-    look_ahead(c, t, cell);
+    cg_value cell = cg_add(c, cg_mul(c, runs.i, t->k), l.i), column = cg_mul(c, cell, t->column);
+    look_ahead(c, f, s, t, cell);
     for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
     tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, column), acc);
     cg_loop_end(c, &l, acc);
@@ -115,7 +122,7 @@ static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
     const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
-                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : "", columns, f->pairs ? "_pairs" : "", rows);
+                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : "", columns, f->pairs ? "_pairs" : "", rows);
     if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }
@@ -128,14 +135,17 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     if (f->pairs && c->target->blocks) return f->pointers ? cg_tile_blocks_pointers(c, name, rows) : cg_tile_blocks(c, name, f, rows);
     const tile_shape s = cg_tile_shape(c, rows, f->columns);
     LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
-    const int runs = 5, ahead = runs + f->pointers, distance = ahead + 2 * f->ahead, count = distance + f->apart;
-    for (int i = runs; i < count; i++) param[i] = f->ahead && i == ahead ? c->ptr : c->i64;
+    int count = 5;
+    const int runs = count, ahead = runs + f->pointers, strides = ahead + 2 * f->ahead, distance = strides + 2 * f->strides;
+    for (count = runs; count < distance + f->apart; count++) param[count] = f->ahead && count == ahead ? c->ptr : c->i64;
     cg_helper h = cg_helper_begin(c, name, c->none, count, param);
-    cg_value given[TILE_ARGUMENTS], acc[CG_CARRIED];
+    cg_value given[TILE_ARGUMENTS] = {0}, acc[CG_CARRIED];
     LLVMGetParams(h.fn, given);
     const tile_call t = {.a = given[0], .b = given[1], .k = given[2], .tile = given[3], .accumulate = given[4],
-                         .runs = f->pointers ? given[runs] : NULL, .ahead = f->ahead ? given[ahead] : NULL,
-                         .step = f->ahead ? given[ahead + 1] : NULL, .distance = f->apart ? given[distance] : NULL};
+                         .runs = given[runs], .ahead = given[ahead], .step = given[ahead + 1],
+                         .position = f->strides ? given[strides] : cg_i64(c, f->position),
+                         .column = f->strides ? given[strides + 1] : cg_i64(c, f->column),
+                         .distance = f->apart ? given[distance] : NULL};
     cg_tile_begin(c, &s, t.tile, t.distance, t.accumulate, acc);
     if (f->pointers)
         run_pointers(c, f, &s, &t, acc);
