@@ -14,6 +14,8 @@ typedef struct blocking {
     int64_t mc, nc, kc;   /* rows, columns, positions of a block */
     cg_tiles most;        /* what blocks are cut by; the register tile is the target's */
     int64_t task_rows;    /* mc or a multiple of it */
+    int64_t task_columns; /* nc or a part of it */
+    int64_t wide_rows;    /* with more rows than this, one of the tasks that share a block of columns does it all */
     int64_t cells;        /* that kc positions take at most */
     bool pairs;           /* of bf16 in a cell */
     bool one_pass;        /* kc covers all of k */
@@ -40,6 +42,18 @@ typedef struct blocking {
 void blocking_choose(const cg *c, blocking *q);
 /* Blocks along a role that is no task's rows. */
 int64_t blocking_count(const blocking *q, role r);
+
+/* cpu_dot_packs.c: how columns of the task are packed at positions k .. k + length - 1, and rows m .. end - 1. */
+pack blocking_columns(cg *c, const blocking *q, cg_value batch, cg_value k, cg_value length);
+pack blocking_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length);
+/* Positions of the task's block that begins at k. */
+cg_value blocking_length(cg *c, const blocking *q, cg_value k);
+/* The share that tile j of a row of tiles has in asking for the rows of the next one, from row m on: where it begins, and
+ * bytes for each cell. */
+void blocking_find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value j, cg_value *out_from, cg_value *out_step);
+/* While tile i, j of rows up to `end` is done: asks for its share of what is packed next, so that packing does not wait for
+ * memory. */
+void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j);
 
 /* cpu_dot_fill.c: the first tiles of a row or a column of tiles write panels (see cpu_tile_fill.c). Chooses those tiles. */
 void blocking_find_fills(cg *c, blocking *q);

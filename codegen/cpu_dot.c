@@ -1,26 +1,36 @@
 /* cpu_dot.c: matrix products and convolutions as packed panels and register tiles (Goto and van de Geijn, "Anatomy
  * of High-Performance Matrix Multiplication", 2008). A task packs its own block of both operands, where it can in the tiles
- * that first use a panel (cpu_dot_fill.c), so a product is one dispatch without a barrier; the blocks depend on shapes only. The register tile is a helper function that all
- * products of a program share. It writes results where they belong when they lie there row by row and nothing else is to be
- * done; else they go through a tile in scratch memory to the epilogue, which is the element emitter on the roots with the
- * product's own elements bound. */
+ * that first use a panel (cpu_dot_fill.c), so a product is one dispatch without a barrier; the blocks depend on shapes only.
+ * The register tile is a helper function that all products of a program share. It writes results where they belong when
+ * they lie there row by row and nothing else is to be done; else they go through a tile in scratch memory to the epilogue,
+ * which is the element emitter on the roots with the product's own elements bound. */
 #include "codegen/blocking.h"
 #include "codegen/depthwise.h"
 #include "codegen/winograd.h"
 
 enum { FEW_ROWS_PART = 4 }; /* rows are few up to this part of a tile's */
 
+/* With many rows, one task takes all columns of the block, and those that share it with few rows have none. */
+static void widen_columns(cg *c, blocking *q)
+{
+    cg_value begin = q->begin[ROLE_N], all = cg_min(c, cg_add(c, begin, cg_i64(c, q->nc)), cg_dim(c, q->size[ROLE_N]));
+    cg_value first = cg_icmp(c, LLVMIntEQ, cg_rem(c, begin, cg_i64(c, q->nc)), cg_i64(c, 0));
+    cg_value many = cg_icmp(c, LLVMIntSGT, cg_dim(c, q->size[ROLE_M]), cg_i64(c, q->wide_rows));
+    q->end[ROLE_N] = cg_select(c, many, cg_select(c, first, all, begin), q->end[ROLE_N]);
+}
+
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
 static void find_block(cg *c, blocking *q)
 {
     cg_value part, k = cg_dim(c, q->size[ROLE_K]);
-    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->nc, 1};
+    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->task_columns, 1};
     cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
     for (int r = ROLE_B; r <= ROLE_N; r++) {
         if (r == (int)q->rows) continue;
         cg_value count = cg_i64(c, blocking_count(q, (role)r));
         q->begin[r] = cg_mul(c, cg_rem(c, part, count), cg_i64(c, block[r]));
         q->end[r] = cg_min(c, cg_add(c, q->begin[r], cg_i64(c, block[r])), cg_dim(c, q->size[r]));
+        if (r == ROLE_N && q->task_columns < q->nc) widen_columns(c, q);
         part = cg_div(c, part, count);
     }
     q->split = part;
@@ -157,61 +167,6 @@ static cg_value panel_at(cg *c, const blocking *q, cg_value n, cg_value j, cg_va
     return cg_at(c, c->f32, c->binding[x->rhs.value].address, at);
 }
 
-static pack pack_of_columns(cg *c, const blocking *q, cg_value batch, cg_value k, cg_value length)
-{
-    return (pack){.x = q->x, .side = &q->x->rhs, .role = ROLE_N, .width = c->target->nr, .row = q->begin[ROLE_N],
-                  .row_end = q->end[ROLE_N], .limit = cg_dim(c, q->size[ROLE_N]), .k = k, .length = length, .address = q->b,
-                  .room = q->b_room, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
-}
-
-static pack pack_of_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
-{
-    return (pack){.x = q->x, .side = &q->x->lhs, .role = ROLE_M, .width = c->target->mr, .row = m, .row_end = end,
-                  .limit = cg_dim(c, q->size[ROLE_M]), .k = k, .length = length, .address = q->a, .room = q->a_room,
-                  .stride = q->stride, .pointers = q->run > 0, .pairs = q->pairs, .batch = batch, .zeros = q->zeros};
-}
-
-static cg_value length_at(cg *c, const blocking *q, cg_value k)
-{
-    return cg_max(c, cg_i64(c, 0), cg_min(c, cg_i64(c, q->kc), cg_sub(c, q->end[ROLE_K], k)));
-}
-
-/* The share that tile j of a row of tiles has in asking for the rows of the next one, from row m on: where it begins, and
- * bytes for each cell. */
-static void find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value j, cg_value *out_from, cg_value *out_step)
-{
-    const int64_t columns = q->nc / c->target->nr, step = base_ceil_div(4 * c->target->mr, columns);
-    contraction_point p = {.lanes = 1};
-    contraction_point_set(c, q->x, &p, ROLE_B, batch, false);
-    contraction_point_set(c, q->x, &p, ROLE_M, m, true);
-    contraction_point_set(c, q->x, &p, ROLE_K, cg_i64(c, 0), true);
-    const contraction_share row = contraction_share_of(c, &q->x->lhs, &p, false);
-    LLVMTypeRef element = cg_memory_type(c, cg_type(c, q->x->lhs.value)->dtype);
-    cg_value from = cg_at(c, element, c->binding[q->x->lhs.value].address, row.linear);
-    *out_from = cg_at(c, c->i8, from, cg_mul(c, j, cg_i64(c, q->cells * step)));
-    *out_step = cg_i64(c, step);
-}
-
-/* While tile i, j of rows up to `end` is done: asks for its share of what is packed next, so that packing does not wait for
- * memory. */
-static void prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j)
-{
-    if (q->x->panels || q->ahead || q->in_place) return;
-    const int64_t columns = q->nc / c->target->nr, tiles = q->mc / c->target->mr * columns;
-    cg_value number = cg_add(c, cg_mul(c, i, cg_i64(c, columns)), j), count = cg_i64(c, tiles);
-    if (q->task_rows > q->mc) {
-        cg_value behind = cg_min(c, cg_add(c, end, cg_i64(c, q->mc)), q->end[ROLE_M]);
-        const pack a = pack_of_rows(c, q, batch, end, behind, k, length_at(c, q, k));
-        cg_pack_prefetch(c, &a, number, count);
-    } else if (!q->one_pass) {
-        cg_value next = cg_add(c, k, cg_i64(c, q->kc)), length = length_at(c, q, next);
-        const pack a = pack_of_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], next, length);
-        const pack b = pack_of_columns(c, q, batch, next, length);
-        cg_pack_prefetch(c, &a, number, count);
-        cg_pack_prefetch(c, &b, number, count);
-    }
-}
-
 /* All tiles of rows m .. end - 1, for positions k .. k + length - 1: row by row, the order in which results lie. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
@@ -227,11 +182,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     cg_loop_begin(c, &columns, q->begin[ROLE_N], q->end[ROLE_N], nr, 0, NULL);
     cg_value j = cg_div(c, cg_sub(c, columns.i, q->begin[ROLE_N]), cg_i64(c, nr));
     const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, i, j);
-    const pack a = pack_of_rows(c, q, batch, m, end, k, length), b = pack_of_columns(c, q, batch, k, length);
+    const pack a = blocking_rows(c, q, batch, m, end, k, length), b = blocking_columns(c, q, batch, k, length);
     cg_value arg[TILE_ARGUMENTS] = {NULL, NULL, cells, tile.address, more};
     int count = 5;
     if (q->run) arg[count++] = runs;
-    if (q->ahead) find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
+    if (q->ahead) blocking_find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
     count += 2 * q->ahead;
     if (q->in_place) {
         arg[0] = cg_pack_source(c, &a, rows.i, &arg[count++]);
@@ -241,7 +196,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
         arg[1] = panel_at(c, q, columns.i, j, k);
     }
     if (q->direct) arg[count] = tile.distance;
-    prefetch_next(c, q, batch, end, k, i, j);
+    blocking_prefetch_next(c, q, batch, end, k, i, j);
     cg_branch finishes;
     cg_if_begin(c, &finishes, last, 0, NULL);
     if (!q->streams) blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
@@ -263,7 +218,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 /* Rows m .. end - 1 of the task: packs them and runs their tiles. */
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
-    const pack a = pack_of_rows(c, q, batch, m, end, k, length);
+    const pack a = blocking_rows(c, q, batch, m, end, k, length);
     if (!q->in_place) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
     run_tiles(c, q, batch, m, end, k, length);
 }
@@ -273,9 +228,9 @@ static void run_block(cg *c, blocking *q, cg_value batch)
     cg_value end = cg_max(c, q->end[ROLE_K], cg_add(c, q->begin[ROLE_K], cg_i64(c, 1)));
     cg_loop l, m;
     cg_loop_begin(c, &l, q->begin[ROLE_K], end, q->kc, 0, NULL);
-    cg_value length = length_at(c, q, l.i);
+    cg_value length = blocking_length(c, q, l.i);
     if (!q->x->panels && !q->in_place) {
-        const pack b = pack_of_columns(c, q, batch, l.i, length);
+        const pack b = blocking_columns(c, q, batch, l.i, length);
         blocking_pack_rest(c, b, q->fills_b, cg_sub(c, q->end[ROLE_M], q->begin[ROLE_M]), c->target->mr);
     }
     if (q->task_rows == q->mc) {
@@ -398,7 +353,7 @@ static int choose_row_vectors(const cg *c, const blocking *q)
     if (!m.batch || m.count != 1 || n.batch || b.batch || b.count != 1 || k.batch || q->pairs || x->panels || x->splits > 1) return 0;
     if (contraction_contiguous(&x->rhs, ROLE_N) < 0 || has_padding(x)) return 0;
     int vectors = cg_rows_vectors(c);
-    while (vectors > 1 && (q->nc % (vectors * c->lanes) || n.count % (vectors * c->lanes))) vectors /= 2;
+    while (vectors > 1 && (q->task_columns % (vectors * c->lanes) || n.count % (vectors * c->lanes))) vectors /= 2;
     return vectors > 1 ? vectors : 0;
 }
 
@@ -406,8 +361,9 @@ static int choose_row_vectors(const cg *c, const blocking *q)
 static void run_task(cg *c, blocking *q)
 {
     const int vectors = choose_row_vectors(c, q);
-    cg_branch few;
+    cg_branch few, some;
     cg_loop batches;
+    if (q->task_columns < q->nc) cg_if_begin(c, &some, cg_icmp(c, LLVMIntSLT, q->begin[ROLE_N], q->end[ROLE_N]), 0, NULL);
     if (vectors) {
         cg_value most = cg_i64(c, base_max(c->target->mr / FEW_ROWS_PART, 1));
         cg_if_begin(c, &few, cg_icmp(c, LLVMIntSLE, cg_dim(c, q->size[ROLE_M]), most), 0, NULL);
@@ -418,6 +374,7 @@ static void run_task(cg *c, blocking *q)
     run_block(c, q, batches.i);
     cg_loop_end(c, &batches, NULL);
     if (vectors) cg_if_end(c, &few, NULL);
+    if (q->task_columns < q->nc) cg_if_end(c, &some, NULL);
 }
 
 void cg_dot_blocked(cg *c, const contraction *given)

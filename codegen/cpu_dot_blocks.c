@@ -7,8 +7,9 @@
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512 };
 
 /* Rows that are the batch alone are often one block: then columns are cut into COLUMN_TASKS, of LEAST_COLUMNS and COLUMN_WORK
- * operations at least (N counts as BATCH). */
-enum { COLUMN_TASKS = 4, LEAST_COLUMNS = 64, COLUMN_WORK = 1 << 19 };
+ * operations at least (N counts as BATCH), as long as there are so few rows that whole blocks of columns would be fewer than
+ * WIDE_TASKS tasks. */
+enum { COLUMN_TASKS = 4, LEAST_COLUMNS = 64, COLUMN_WORK = 1 << 19, WIDE_TASKS = 12 };
 
 /* A task does as many blocks of rows with the right panels it has packed as leave TASKS tasks (N counts as BATCH), and
  * MOST_BLOCKS at most. */
@@ -44,7 +45,7 @@ static int64_t block_of(ir_dim size, int64_t most, int64_t unit)
 
 int64_t blocking_count(const blocking *q, role r)
 {
-    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->nc, 1};
+    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->task_columns, 1};
     return base_max(base_ceil_div(q->size[r].count, block[r]), 1);
 }
 
@@ -183,6 +184,7 @@ static void choose_tasks(blocking *q)
     }
 }
 
+/* Of a task with few rows. */
 static int64_t most_columns(const blocking *q)
 {
     const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], k = q->size[ROLE_K];
@@ -191,17 +193,28 @@ static int64_t most_columns(const blocking *q)
     return base_min(q->most.n, base_max(least, base_ceil_div(n.count, COLUMN_TASKS)));
 }
 
+static void choose_columns(const cg *c, blocking *q, bool tiled)
+{
+    q->task_columns = q->nc;
+    const int64_t most = most_columns(q);
+    if (tiled || q->x->panels || most >= q->nc) return;
+    const int64_t parts = base_ceil_div(q->nc, most), groups = base_ceil_div(q->size[ROLE_N].count, q->nc);
+    q->task_columns = round_up(base_ceil_div(q->nc, parts), c->target->nr);
+    q->nc = parts * q->task_columns;
+    q->wide_rows = q->mc * (base_ceil_div(WIDE_TASKS, groups) - 1);
+}
+
 void blocking_choose(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
     for (int r = 0; r < ROLE_COUNT; r++) q->size[r] = contraction_size(q->x, (role)r);
     q->most = usual_blocks(t);
     const bool tiled = cg_tiles_find(cg_node(c, q->x->main), &q->most);
-    if (!tiled && !q->x->panels) q->most.n = most_columns(q);
     q->nc = block_of(q->size[ROLE_N], q->most.n, t->nr);
     q->mc = block_of(q->size[ROLE_M], q->most.m + base_max(q->most.n - q->nc, 0), t->mr);
     bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
     if (q->x->panels && !tiled) choose_panel_blocks(c, q);
+    choose_columns(c, q, tiled);
     choose_positions(q);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);

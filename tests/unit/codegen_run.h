@@ -189,20 +189,26 @@ static inline void *codegen_load(arena *a, const codegen_case *t, const char *on
     return get ? handle : NULL;
 }
 
-/* Runs all graphs of a case, planned by `only` (NULL: the whole pipeline). */
-static inline void codegen_check(const codegen_case *t, const char *only, const char *cpu)
+/* Runs all graphs of a case, planned by `only` (NULL: the whole pipeline), with batches of so many rows. */
+static inline void codegen_check_sizes(const codegen_case *t, const char *only, const char *cpu, const int64_t *sizes,
+                                       size_t size_count)
 {
-    static const int64_t sizes[] = {1, 5, 67};
     arena a = {0};
     const tfcc_program *program = NULL;
     ir_module *original = codegen_parse(&a, t);
     void *handle = original ? codegen_load(&a, t, only, cpu, &program) : NULL;
     for (size_t i = 0; handle && i < original->graph_count; i++) {
-        for (size_t k = 0; k < countof(sizes); k++)
+        for (size_t k = 0; k < size_count; k++)
             codegen_run_graph(t, program, i, original->graph[i], sizes[k]);
     }
     if (handle) dlclose(handle);
     arena_done(&a);
+}
+
+static inline void codegen_check(const codegen_case *t, const char *only, const char *cpu)
+{
+    static const int64_t sizes[] = {1, 5, 67};
+    codegen_check_sizes(t, only, cpu, sizes, countof(sizes));
 }
 
 #endif
