@@ -76,6 +76,7 @@ cg_value cg_math_trigamma(cg *c, cg_value x);
 void cg_nest_reduce_window(cg *c);
 void cg_nest_select_and_scatter(cg *c);
 void cg_nest_cumulative(cg *c);
+void cg_nest_moments(cg *c);
 void cg_nest_scatter(cg *c);
 void cg_nest_sort(cg *c);
 void cg_nest_words(cg *c);

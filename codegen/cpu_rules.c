@@ -309,6 +309,7 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define NEST_reduce_window cg_nest_reduce_window
 #define NEST_select_and_scatter cg_nest_select_and_scatter
 #define NEST_cumulative cg_nest_cumulative
+#define NEST_moments cg_nest_moments
 #define NEST_scatter cg_nest_scatter
 #define NEST_sort cg_nest_sort
 #define NEST_words cg_nest_words

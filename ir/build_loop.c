@@ -72,6 +72,12 @@ ir_value ir_build_arg_reduce(ir_graph *g, const char *kind, ir_value x, int dime
     return ir_build(g, OP_arg_reduce, 1, &x, 2, attr, NULL);
 }
 
+ir_value ir_build_moments(ir_graph *g, ir_value x, int64_t splits)
+{
+    const ir_attr attr = {.name = ATTR_splits, .i = splits};
+    return ir_build(g, OP_moments, 1, &x, 1, &attr, NULL);
+}
+
 ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dimension, bool reverse,
                              bool exclusive)
 {

@@ -69,6 +69,7 @@ void interp_run_nest(const interp *c);
 void interp_nest_reduce_window(const interp *c);
 void interp_nest_select_and_scatter(const interp *c);
 void interp_nest_cumulative(const interp *c);
+void interp_nest_moments(const interp *c);
 void interp_nest_scatter(const interp *c);
 void interp_nest_sort(const interp *c);
 void interp_nest_lookup(const interp *c);

@@ -47,6 +47,29 @@ void interp_nest_cumulative(const interp *c)
     }
 }
 
+/* ---- moments ------------------------------------------------------------------------------ */
+
+void interp_nest_moments(const interp *c)
+{
+    const ir_array *x = &c->in[0];
+    const int64_t rows = x->type.dim[0].count, columns = x->type.dim[1].count;
+    const int64_t parts = ir_attr_int(c->node, ATTR_splits, 1);
+    for (int64_t i = 0; i < parts * columns; i++) {
+        const int64_t part = i / columns, column = i % columns, begin = part * rows / parts, end = (part + 1) * rows / parts;
+        double sum = 0, squares = 0;
+        for (int64_t r = begin; r < end; r++) sum += interp_load(x, r * columns + column).f;
+        for (int64_t r = begin; r < end; r++) {
+            const double d = interp_load(x, r * columns + column).f - sum / (double)(end - begin);
+            squares += d * d;
+        }
+        const double value[MOMENTS_COUNT] = {[MOMENTS_ROWS] = (double)(end - begin), [MOMENTS_SUM] = sum,
+                                             [MOMENTS_SQUARES] = squares};
+        for (int k = 0; k < MOMENTS_COUNT; k++) {
+            interp_store(c->out, (part * MOMENTS_COUNT + k) * columns + column, interp_float(value[k]));
+        }
+    }
+}
+
 /* ---- scatter ------------------------------------------------------------------------------ */
 
 static bool is_among(const int64_t *item, int count, int64_t value)

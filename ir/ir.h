@@ -408,6 +408,9 @@ ir_value ir_build_concatenate(ir_graph *g, int count, const ir_value *in, int di
 ir_value ir_build_reduce(ir_graph *g, const char *kind, ir_value x, int count, const int64_t *dimensions, bool keep_dims);
 ir_value ir_build_mean(ir_graph *g, ir_value x, int count, const int64_t *dimensions, bool keep_dims); /* batch dims counted at run time */
 ir_value ir_build_arg_reduce(ir_graph *g, const char *kind, ir_value x, int dimension);
+/* The second dim of `moments`: how many rows, their sum, their squares around their mean. */
+enum { MOMENTS_ROWS, MOMENTS_SUM, MOMENTS_SQUARES, MOMENTS_COUNT };
+ir_value ir_build_moments(ir_graph *g, ir_value x, int64_t splits);
 ir_value ir_build_cumulative(ir_graph *g, const char *kind, ir_value x, int dimension, bool reverse, bool exclusive);
 
 typedef struct ir_dot {

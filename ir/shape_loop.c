@@ -38,6 +38,16 @@ bool shape_rule_arg_reduce(shape_call *c)
     return true;
 }
 
+bool shape_rule_moments(shape_call *c)
+{
+    const ir_type *x = shape_in(c, 0);
+    if (x->rank != 2 || !ir_dtype_is_float(x->dtype) || x->dtype == DTYPE_f64) {
+        return shape_problem(c, "expected a matrix of f32 or shorter floats, found %s", shape_show(c, x));
+    }
+    c->n.type.dtype = DTYPE_f32;
+    return shape_push_splits(c) && shape_push_dim(c, ir_fixed(MOMENTS_COUNT)) && shape_push_dim(c, x->dim[1]);
+}
+
 /* ---- contractions --------------------------------------------------------------------------- */
 
 /* Reads the paired dims of both operands and checks that they are equal. */

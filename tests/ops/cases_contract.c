@@ -203,6 +203,15 @@ static const ops_case cases[] = {
          INTS(padding_high, 1, 1), INTS(base_dilation, 1, 1), INTS(window_dilation, 1, 1),
          INT(window_reversal, 0), WORD(lhs_layout, "b01f"), WORD(rhs_layout, "01io"),
          WORD(out_layout, "b01f"), INT(feature_group_count, 35), INT(batch_group_count, 1))},
+    {.name = "convolution_channelwise_large", .no_gradient = true, .op = OP_convolution, /* larger than caches */
+     .in = {
+         {"f32[1,450,875,16]", -2, 2, 0, NULL},
+         {"f32[1,2,1,16]", -2, 2, 0, NULL},
+     },
+     .attrs = ATTRS(INTS(window_strides, 1, 1), INTS(padding_low, 0, 1),
+         INTS(padding_high, 0, 0), INTS(base_dilation, 1, 1), INTS(window_dilation, 1, 1),
+         INT(window_reversal, 0), WORD(lhs_layout, "b01f"), WORD(rhs_layout, "01io"),
+         WORD(out_layout, "b01f"), INT(feature_group_count, 16), INT(batch_group_count, 1))},
     {.name = "convolution_channelwise_strided", .op = OP_convolution,
      .in = {
          {"f32[N,7,12,5]", -2, 2, 0, NULL},

@@ -92,6 +92,16 @@ static const ops_case cases[] = {
          {"f32[517,65]", -1, 1, 0, NULL},
      },
      .attrs = ATTRS(WORD(kind, "add"), INTS(dimensions, 0))},
+    {.name = "reduce_columns_wide", .op = OP_reduce,
+     .in = {
+         {"f32[131,1021]", -1, 1, 0, NULL},
+     },
+     .attrs = ATTRS(WORD(kind, "add"), INTS(dimensions, 0))},
+    {.name = "reduce_columns_pieces", .op = OP_reduce,
+     .in = {
+         {"f32[N,67,1100]", -1, 1, 0, NULL},
+     },
+     .attrs = ATTRS(WORD(kind, "maximum"), INTS(dimensions, 1))},
     {.name = "reduce_none", .op = OP_reduce,
      .in = {
          {"f32[N,0]", -1, 1, 0, NULL},

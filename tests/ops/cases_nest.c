@@ -157,6 +157,33 @@ static const ops_case cases[] = {
      },
      .attrs = ATTRS(WORD(kind, "add"), INT(dimension, 0)),
      .expect = EXPECT(1, 2, 4, 6, 9, 12)},
+    {.name = "moments", .no_gradient = true, .op = OP_moments,
+     .in = {
+         {"f32[5,2]", -2, 2, VALUES(1, 3, 3, 3, 1000, 0, 1001, 1, 1002, -1)},
+     },
+     .attrs = ATTRS(INT(splits, 2)),
+     .expect = EXPECT(2, 2, 4, 6, 2, 0, 3, 3, 3003, 0, 2, 2)},
+    {.name = "moments_few", .no_gradient = true, .op = OP_moments,
+     .in = {
+         {"f32[N,1]", -2, 2, VALUES(1, 3)},
+     },
+     .attrs = ATTRS(INT(splits, 3)),
+     .expect = EXPECT(0, 0, 0, 1, 1, 0, 1, 3, 0)},
+    {.name = "moments_long", .no_gradient = true, .op = OP_moments,
+     .in = {
+         {"f32[1517,70]", 0.5, 1.5, 0, NULL},
+     },
+     .attrs = ATTRS(INT(splits, 3))},
+    {.name = "moments_wide", .no_gradient = true, .op = OP_moments,
+     .in = {
+         {"f32[N,1300]", -1, 2, 0, NULL},
+     },
+     .attrs = ATTRS(INT(splits, 1))},
+    {.name = "moments_bf16", .no_gradient = true, .op = OP_moments,
+     .in = {
+         {"bf16[317,33]", -1, 2, 0, NULL},
+     },
+     .attrs = ATTRS(INT(splits, 2))},
     {.name = "scatter_add", .no_gradient = true, .op = OP_scatter,
      .in = {
          {"f32[5,2]", -2, 2, VALUES(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)},

@@ -142,6 +142,9 @@ static const shape_case cases[] = {
     {"f32[N,3,4]", "reduce %0 {dimensions=[3], kind=add}", "expected 0 to 2"},
     {"f32[N,3,4]", "reduce %0 {dimensions=[0], kind=or}", "kind or of f32"},
     {"f32[3]", "reduce %0 {dimensions=[0], kind=add, splits=0}", "splits"},
+    {"f32[12*N,3]", "moments %0 {splits=16}", "f32[16,3,3]"},
+    {"f32[N,2,3]", "moments %0 {splits=16}", "expected a matrix"},
+    {"f64[N,3]", "moments %0 {splits=16}", "expected a matrix"},
     {"f32[N,3]", "arg_reduce %0 {dimension=1, kind=maximum}", "i32[N]"},
     {"f32[N,3]", "arg_reduce %0 {dimension=1, kind=add}", "kind: expected one of"},
     /* dot_general */
