@@ -67,6 +67,10 @@ bool blocking_fill_begin(cg *c, const blocking *q, const pack *a, const pack *b,
 /* cpu_dot_ahead.c: asks for what is read and written when a tile is done. number: of its first result; distance: from
  * row to row. */
 void blocking_prefetch_results(cg *c, const blocking *q, cg_value number, cg_value distance);
+
+/* cpu_dot_finish.c: the epilogue of the tile whose first row and column are m and n. */
+void blocking_finish(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n, cg_value tile);
+
 static inline int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
 
 #endif

@@ -40,46 +40,6 @@ static void find_block(cg *c, blocking *q)
     q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
 }
 
-/* Roots at one row of the tile, `vectors` vectors of columns from n; masked: columns past end[ROLE_N] are left out. */
-static void finish_row(cg *c, blocking *q, contraction_point *p, cg_value row, cg_value n, bool masked)
-{
-    const int columns = masked && q->rest_columns ? q->rest_columns : c->target->nr;
-    for (int j = 0; j * c->lanes < columns; j++) {
-        cg_value column = cg_add(c, n, cg_i64(c, j * c->lanes));
-        cg_value at = cg_at(c, c->f32, row, cg_i64(c, j * c->lanes));
-        contraction_point_run(c, q->x, p, ROLE_N, column, c->lanes, false);
-        cg_index index = contraction_out_index(c, q->x, p, q->split);
-        if (masked) index.mask = cg_mask_first(c, c->lanes, cg_sub(c, q->end[ROLE_N], column));
-        cg_value sum = cg_load(c, cg_vector(c->f32, c->lanes), at, 4);
-        cg_main_store(c, &index, cg_narrow(c, cg_type(c, q->x->main)->dtype, sum));
-    }
-}
-
-/* The epilogue of the tile whose first row and column are m and n. */
-static void finish_tile(cg *c, blocking *q, cg_value batch, cg_value m, cg_value n, cg_value tile)
-{
-    contraction_point p = {.lanes = c->lanes};
-    contraction_point_set(c, q->x, &p, ROLE_B, batch, false);
-    int64_t nr = c->target->nr;
-    bool even = !q->size[ROLE_N].batch && q->size[ROLE_N].count % nr == 0;
-    cg_value rows = cg_min(c, cg_i64(c, c->target->mr), cg_sub(c, q->end[ROLE_M], m));
-    cg_loop l;
-    cg_loop_begin(c, &l, cg_i64(c, 0), rows, 1, 0, NULL);
-    contraction_point_set(c, q->x, &p, ROLE_M, cg_add(c, m, l.i), q->flat);
-    cg_value row = cg_at(c, c->f32, tile, cg_mul(c, l.i, cg_i64(c, nr)));
-    if (even) {
-        finish_row(c, q, &p, row, n, false);
-    } else {
-        cg_branch whole;
-        cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSLE, cg_add(c, n, cg_i64(c, nr)), q->end[ROLE_N]), 0, NULL);
-        finish_row(c, q, &p, row, n, false);
-        cg_if_other(c, &whole, NULL);
-        finish_row(c, q, &p, row, n, true);
-        cg_if_end(c, &whole, NULL);
-    }
-    cg_loop_end(c, &l, NULL);
-}
-
 /* Calls the function for so many rows, the first small one that has them or the whole one; `cut`: for the rest of the
  * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
@@ -208,7 +168,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     if (q->tile) {
         cg_branch done;
         cg_if_begin(c, &done, tile.staged ? cg_and(c, last, tile.staged) : last, 0, NULL);
-        finish_tile(c, q, batch, rows.i, columns.i, tile.address);
+        blocking_finish(c, q, batch, rows.i, columns.i, tile.address);
         cg_if_end(c, &done, NULL);
     }
     cg_loop_end(c, &columns, NULL);
@@ -264,19 +224,17 @@ static void choose_small_tiles(const cg *c, blocking *q)
     for (int rows = 2; rows < mr && q->small_count < SMALL_TILES; rows *= 2) q->small[q->small_count++] = rows;
 }
 
-/* A result that is larger than caches is written past them: what it would displace is of more use, and its lines need not
- * be read first. Rows of tiles must be whole lines of memory, written once. */
+/* Results go past the caches in whole lines of memory, from tiles or from their epilogue. */
 static void choose_stream(cg *c, blocking *q)
 {
-    enum { LARGE_BYTES = 24 << 20, LINE_BYTES = 4 * FLOATS_PER_LINE };
-    const int64_t nr = c->target->nr, n = q->size[ROLE_N].count;
-    if (!q->direct || !q->one_pass || q->x->panels || !q->size[ROLE_M].batch) return;
-    if (nr % FLOATS_PER_LINE != 0 || n % FLOATS_PER_LINE != 0) return;
-    const ir_type *t = cg_type(c, q->x->main);
-    cg_value large = cg_icmp(c, LLVMIntSGE, cg_elements(c, t, 0, t->rank), cg_i64(c, LARGE_BYTES / 4));
-    cg_value address = LLVMBuildPtrToInt(c->b, c->arg[cg_body_root_arg(c->body, 0)], c->i64, "");
-    q->streams = cg_and(c, large, cg_icmp(c, LLVMIntEQ, cg_rem(c, address, cg_i64(c, LINE_BYTES)), cg_i64(c, 0)));
-    if (!q->rest_columns || n >= nr) q->stream_fn[0] = tile_of(c, q, c->target->mr, 0, true);
+    const contraction *x = q->x;
+    const ir_dim inner = x->count[ROLE_N] ? x->size[ROLE_N][x->count[ROLE_N] - 1] : ir_fixed(1);
+    if (c->target->nr % FLOATS_PER_LINE != 0 || inner.batch || inner.count % FLOATS_PER_LINE != 0 || x->panels) return;
+    c->past_caches = cg_past_caches(c);
+    if (!q->direct || !q->one_pass || !q->size[ROLE_M].batch) return;
+    q->streams = c->past_caches;
+    if (!q->streams) return;
+    if (!q->rest_columns || q->size[ROLE_N].count >= c->target->nr) q->stream_fn[0] = tile_of(c, q, c->target->mr, 0, true);
     if (q->rest_columns) q->stream_fn[1] = tile_of(c, q, c->target->mr, q->rest_columns, true);
 }
 

@@ -39,9 +39,12 @@ void blocking_prefetch_results(cg *c, const blocking *q, cg_value number, cg_val
         const ir_type *t = cg_type(c, v);
         if (c->binding[v].source == CG_MEMORY && is_alike(c, q, t)) ask(c, t->dtype, c->binding[v].address, first);
     }
+    cg_branch cached;
+    if (c->past_caches) cg_if_begin(c, &cached, cg_icmp(c, LLVMIntEQ, c->past_caches, LLVMConstNull(c->i1)), 0, NULL);
     for (int r = 0; r < b->root_count; r++) {
         const ir_type *t = cg_type(c, b->root[r]);
         if (is_alike(c, q, t)) ask(c, t->dtype, c->arg[cg_body_root_arg(b, r)], first);
     }
+    if (c->past_caches) cg_if_end(c, &cached, NULL);
     cg_loop_end(c, &l, NULL);
 }

@@ -148,6 +148,13 @@ static const codegen_case cases[] = {
      "  %m = reduce %y {kind=maximum, dimensions=[1]}\n  %s = reduce %y {kind=minimum, dimensions=[2]}\n"
      "  output \"m\" = %m\n  output \"s\" = %s\n}\n",
      1e-5},
+    {"large product with an epilogue",
+     "port x \"x\" : f32[N,1000,4]\nvariable @w : f32[4,112] {path=\"w\"}\ngraph predict {\n"
+     "  %x = parameter {index=0} : f32[N,1000,4]\n  %w = variable {index=0} : f32[4,112]\n"
+     "  %y = dot_general %x, %w {lhs_batch=[], rhs_batch=[], lhs_contracting=[2], rhs_contracting=[0]}\n"
+     "  %z = logistic %y\n  %m = reduce %z {kind=maximum, dimensions=[1]}\n"
+     "  %s = reduce %z {kind=minimum, dimensions=[2]}\n  output \"m\" = %m\n  output \"s\" = %s\n}\n",
+     1e-5},
     /* row scalars that keep a column of 1 */
     {"kept dims",
      F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
