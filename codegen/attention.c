@@ -105,35 +105,69 @@ void attend_pack_run(cg *c, const attend *a, const attend_pack *p)
     cg_pack(c, &how);
 }
 
-void attend_clear_rest(cg *c, const attend *a, cg_value panels_at, int64_t panels, int64_t room, cg_value count)
-{
-    if (a->keys % a->nr == 0) return;
-    const cg_value unit = cg_i64(c, a->nr);
-    const cg_value end = cg_mul(c, cg_div(c, cg_add(c, count, cg_i64(c, a->nr - 1)), unit), unit);
-    cg_loop p, r;
-    cg_loop_begin(c, &p, cg_i64(c, 0), cg_i64(c, panels), 1, 0, NULL);
-    cg_loop_begin(c, &r, count, end, 1, 0, NULL);
-    const cg_value at = cg_add(c, cg_mul(c, p.i, cg_i64(c, room)), cg_mul(c, r.i, unit));
-    for (int64_t j = 0; j < a->nr; j += c->lanes)
-        cg_store(c, LLVMConstNull(cg_vector(c->f32, c->lanes)), attend_at(c, panels_at, cg_add(c, at, cg_i64(c, j))), 4);
-    cg_loop_end(c, &r, NULL);
-    cg_loop_end(c, &p, NULL);
-}
-
 /* ---- tiles ------------------------------------------------------------------------------------------------------ */
 
-void attend_tile(cg *c, const cg_value tile[2], int64_t mr, cg_value left, int count, cg_value *arg)
+attend_tiles attend_tiles_of(cg *c, const attend *a, int64_t rows, bool pointers)
 {
-    if (!tile[1]) {
-        cg_helper_call(c, tile[0], count, arg);
+    attend_tiles t = {0};
+    const int64_t unit = cg_tile_unit(c), rest = attend_round_up(a->keys % a->nr, unit);
+    for (int cut = 0; cut <= (rest && rest < a->nr); cut++) {
+        const tile_form form = {.row = 1, .position = a->mr, .column = a->nr, .pointers = pointers,
+                                .columns = cut ? (int)rest : 0};
+        t.fn[0][cut] = cg_tile(c, &form, (int)a->mr);
+        if (rows % a->mr) t.fn[1][cut] = cg_tile(c, &form, (int)(rows % a->mr));
+    }
+    return t;
+}
+
+static void call_strip(cg *c, const attend *a, const attend_tiles *tiles, int cut, cg_value left, int count, cg_value *arg)
+{
+    if (!tiles->fn[1][cut]) {
+        cg_helper_call(c, tiles->fn[0][cut], count, arg);
         return;
     }
     cg_branch whole;
-    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, mr)), 0, NULL);
-    cg_helper_call(c, tile[0], count, arg);
+    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, a->mr)), 0, NULL);
+    cg_helper_call(c, tiles->fn[0][cut], count, arg);
     cg_if_other(c, &whole, NULL);
-    cg_helper_call(c, tile[1], count, arg);
+    cg_helper_call(c, tiles->fn[1][cut], count, arg);
     cg_if_end(c, &whole, NULL);
+}
+
+void attend_tile(cg *c, const attend *a, const attend_tiles *tiles, cg_value left, cg_value cut, int count, cg_value *arg)
+{
+    if (!cut || !tiles->fn[0][1]) {
+        call_strip(c, a, tiles, 0, left, count, arg);
+        return;
+    }
+    cg_branch last;
+    cg_if_begin(c, &last, cut, 0, NULL);
+    call_strip(c, a, tiles, 1, left, count, arg);
+    cg_if_other(c, &last, NULL);
+    call_strip(c, a, tiles, 0, left, count, arg);
+    cg_if_end(c, &last, NULL);
+}
+
+cg_value attend_is_cut(cg *c, const attend *a, cg_value key)
+{
+    return a->keys % a->nr ? cg_icmp(c, LLVMIntSGT, key, cg_i64(c, a->keys - a->nr)) : NULL;
+}
+
+void attend_sum_run(cg *c, const attend *a, const attend_sum *s, cg_value left)
+{
+    const cg_value one = cg_i64(c, 1), end = cg_add(c, s->key, cg_mul(c, s->panels, cg_i64(c, a->nr)));
+    const cg_value cut = attend_is_cut(c, a, cg_sub(c, end, cg_i64(c, a->nr)));
+    const cg_value whole = cut ? cg_sub(c, s->panels, LLVMBuildZExt(c->b, cut, c->i64, "")) : s->panels;
+    cg_value arg[] = {s->table, s->right, cg_i64(c, a->nr), s->tile, s->more, whole};
+    attend_tile(c, a, &a->tile, left, NULL, 6, arg);
+    if (!cut) return;
+    cg_branch some;
+    cg_if_begin(c, &some, cut, 0, NULL);
+    cg_value rest[] = {cg_at(c, c->ptr, s->table, cg_mul(c, whole, cg_i64(c, a->mr))),
+                       attend_at(c, s->right, cg_mul(c, whole, cg_i64(c, a->nr * a->nr))), cg_i64(c, a->keys % a->nr),
+                       s->tile, one, one};
+    attend_tile(c, a, &a->tile, left, NULL, 6, rest);
+    cg_if_end(c, &some, NULL);
 }
 
 void attend_fill_table(cg *c, const attend *a, const attend_matrix *m, cg_value row, cg_value table)

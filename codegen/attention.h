@@ -21,6 +21,11 @@ typedef struct attend_matrix {
     cg_value base, stride; /* in floats, of this point of the batch: set by attend_point */
 } attend_matrix;
 
+/* Register tiles: [1][] for the last strip, [][1] for the last panel of keys (NULL: none is cut). */
+typedef struct attend_tiles {
+    cg_value fn[2][2];
+} attend_tiles;
+
 typedef struct attend {
     const ir_node *node;
     ir_attention of;
@@ -30,7 +35,7 @@ typedef struct attend {
     attend_matrix query, key, value;
     int64_t row_block, key_block; /* multiples of mr and nr */
     cg_value batch, at[IR_MAX_RANK]; /* the point of the batch: linear, and per dim */
-    cg_value tile[2];                /* of mr rows; of the last strip (NULL: none is cut) */
+    attend_tiles tile;               /* of strips of query rows */
 } attend;
 
 static inline int64_t attend_round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }
@@ -59,11 +64,20 @@ typedef struct attend_pack {
     cg_value row, count, address;
 } attend_pack;
 void attend_pack_run(cg *c, const attend *a, const attend_pack *p);
-/* Zeros rows count .. of `panels` panels [room / nr][nr] up to the next multiple of nr. */
-void attend_clear_rest(cg *c, const attend *a, cg_value panels_at, int64_t panels, int64_t room, cg_value count);
 
-/* Calls the tile of `left` rows, of which mr at most are done. */
-void attend_tile(cg *c, const cg_value tile[2], int64_t mr, cg_value left, int count, cg_value *arg);
+/* The tiles of strips of `rows` rows in all: read where they lie (`pointers`), or panels a[k][mr]. */
+attend_tiles attend_tiles_of(cg *c, const attend *a, int64_t rows, bool pointers);
+/* Calls the tile of `left` rows, of which mr at most are done. cut (i1 or NULL): right of it is the last panel of keys. */
+void attend_tile(cg *c, const attend *a, const attend_tiles *tiles, cg_value left, cg_value cut, int count, cg_value *arg);
+/* i1: the panel from `key` on ends behind the last key; NULL: none does. */
+cg_value attend_is_cut(cg *c, const attend *a, cg_value key);
+
+/* tile (+)= rows of weights times a right panel of columns [keys][nr], from `key` on. The weights are a table of addresses
+ * of runs of nr keys, `panels` of them. */
+typedef struct attend_sum {
+    cg_value table, right, tile, more, key, panels;
+} attend_sum;
+void attend_sum_run(cg *c, const attend *a, const attend_sum *s, cg_value left);
 /* Stores addresses of rows row .. row + mr - 1 of m, the last one for those past its end, in table[mr]. */
 void attend_fill_table(cg *c, const attend *a, const attend_matrix *m, cg_value row, cg_value table);
 

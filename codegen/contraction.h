@@ -120,8 +120,6 @@ enum { TILE_ARGUMENTS = 12 };
 cg_value cg_tile(cg *c, const tile_form *f, int rows);
 /* Columns come in multiples of so many. */
 int cg_tile_unit(const cg *c);
-cg_value cg_tile_positions(cg *c, int rows); /* of a panel a[k][mr] and b[k][nr] */
-cg_value cg_tile_pointers(cg *c, int rows);  /* of rows where they lie, and such b */
 /* The columns of a tile as vectors, the widest first. */
 typedef struct tile_shape {
     int rows, vectors, columns;

@@ -156,15 +156,3 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     cg_helper_end(c, &h);
     return h.fn;
 }
-
-cg_value cg_tile_positions(cg *c, int rows)
-{
-    const tile_form form = {.row = 1, .position = c->target->mr, .column = c->target->nr};
-    return cg_tile(c, &form, rows);
-}
-
-cg_value cg_tile_pointers(cg *c, int rows)
-{
-    const tile_form form = {.pointers = true, .column = c->target->nr};
-    return cg_tile(c, &form, rows);
-}

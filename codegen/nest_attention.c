@@ -154,7 +154,8 @@ static void multiply_queries(cg *c, forward *f, cg_value row, cg_value left)
     cg_value arg[] = {f->query_table, attend_at(c, f->keys_at, cg_mul(c, l.i, cg_i64(c, a->width * a->nr))),
                       cg_i64(c, a->width), attend_at(c, f->scores_at, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr))),
                       cg_i64(c, 0), cg_i64(c, 1)};
-    attend_tile(c, a->tile, a->mr, left, 6, arg);
+    const cg_value key = cg_add(c, f->key, cg_mul(c, l.i, cg_i64(c, a->nr)));
+    attend_tile(c, a, &a->tile, left, attend_is_cut(c, a, key), 6, arg);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -164,10 +165,10 @@ static void multiply_values(cg *c, forward *f, cg_value left, cg_value strip_sum
     const cg_value more = LLVMBuildZExt(c->b, cg_icmp(c, LLVMIntSGT, f->key, cg_i64(c, 0)), c->i64, "");
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, f->value_panels), 1, 0, NULL);
-    cg_value arg[] = {f->score_table, attend_at(c, f->values_at, cg_mul(c, l.i, cg_i64(c, a->key_block * a->nr))),
-                      cg_i64(c, a->nr), attend_at(c, strip_sums, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr))), more,
-                      f->key_panels};
-    attend_tile(c, a->tile, a->mr, left, 6, arg);
+    const attend_sum sum = {.table = f->score_table, .key = f->key, .panels = f->key_panels, .more = more,
+                            .right = attend_at(c, f->values_at, cg_mul(c, l.i, cg_i64(c, a->key_block * a->nr))),
+                            .tile = attend_at(c, strip_sums, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)))};
+    attend_sum_run(c, a, &sum, left);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -211,7 +212,6 @@ static void run_keys(cg *c, forward *f)
                                 .row = l.i, .count = count, .address = f->values_at};
     attend_pack_run(c, a, &keys);
     attend_pack_run(c, a, &values);
-    attend_clear_rest(c, a, f->values_at, f->value_panels, a->key_block * a->nr, count);
     run_strips(c, f, cg_div(c, cg_add(c, count, cg_i64(c, a->nr - 1)), cg_i64(c, a->nr)));
     cg_loop_end(c, &l, NULL);
 }
@@ -273,9 +273,7 @@ static void run_forward(cg *c)
     attend *a = &f.a;
     choose(c, &f);
     cg_kernel_begin(c);
-    const int rest = (int)(a->rows % a->mr);
-    a->tile[0] = cg_tile_pointers(c, (int)a->mr);
-    a->tile[1] = rest ? cg_tile_pointers(c, rest) : NULL;
+    a->tile = attend_tiles_of(c, a, a->rows, true);
     a->query = attend_operand(c, ATTENTION_QUERY, a, a->of.query_dims);
     a->key = attend_operand(c, ATTENTION_KEY, a, a->of.key_dims);
     a->value = attend_operand(c, ATTENTION_VALUE, a, a->of.value_dims);

@@ -17,7 +17,7 @@ typedef struct backward {
     cg_value dq_at;                                   /* tiles: strips of rows x panels of columns */
     cg_value dk_at, dv_at;                            /* tiles: strips of columns x panels of keys */
     cg_value query_table, gradient_table, ds_table;
-    cg_value column_tile[2], value_column_tile[2];    /* strips of columns */
+    attend_tiles column_tile, value_column_tile;      /* of strips of columns */
     int64_t width_panels, panels, column_room;
     cg_value sure;            /* i1: hidden keys count nothing; NULL: there are no such */
     cg_value key, key_panels; /* of the block of keys */
@@ -168,10 +168,11 @@ static void multiply_strip(cg *c, backward *b, cg_value strip, cg_value left, cg
     const cg_value place = cg_add(c, cg_mul(c, l.i, cg_i64(c, a->row_block * a->nr)), cg_mul(c, strip, cg_i64(c, a->nr)));
     cg_value scores[] = {b->query_table, attend_at(c, b->keys_at, cg_mul(c, l.i, cg_i64(c, a->width * a->nr))),
                          cg_i64(c, a->width), attend_at(c, b->p_at, place), cg_i64(c, 0), cg_i64(c, 1)};
-    attend_tile(c, a->tile, a->mr, left, 6, scores);
+    const cg_value cut = attend_is_cut(c, a, cg_add(c, b->key, cg_mul(c, l.i, cg_i64(c, a->nr))));
+    attend_tile(c, a, &a->tile, left, cut, 6, scores);
     cg_value dp[] = {b->gradient_table, attend_at(c, b->values_at, cg_mul(c, l.i, cg_i64(c, a->value_width * a->nr))),
                      cg_i64(c, a->value_width), attend_at(c, b->ds_at, place), cg_i64(c, 0), cg_i64(c, 1)};
-    attend_tile(c, a->tile, a->mr, left, 6, dp);
+    attend_tile(c, a, &a->tile, left, cut, 6, dp);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -184,10 +185,10 @@ static void add_to_queries(cg *c, backward *b, cg_value strip, cg_value left, cg
     const cg_value row = cg_mul(c, cg_add(c, b->first, strip), cg_i64(c, b->width_panels * a->nr));
     cg_loop l;
     cg_loop_begin(c, &l, cg_i64(c, 0), cg_i64(c, b->width_panels), 1, 0, NULL);
-    cg_value arg[] = {table, attend_at(c, b->key_rows_at, cg_mul(c, l.i, cg_i64(c, a->key_block * a->nr))),
-                      cg_i64(c, a->nr), attend_at(c, b->dq_at, cg_add(c, row, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr)))),
-                      more, panels};
-    attend_tile(c, a->tile, a->mr, left, 6, arg);
+    const attend_sum sum = {.table = table, .key = b->key, .panels = panels, .more = more,
+                            .right = attend_at(c, b->key_rows_at, cg_mul(c, l.i, cg_i64(c, a->key_block * a->nr))),
+                            .tile = attend_at(c, b->dq_at, cg_add(c, row, cg_mul(c, l.i, cg_i64(c, a->mr * a->nr))))};
+    attend_sum_run(c, a, &sum, left);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -219,7 +220,7 @@ static void run_strips(cg *c, backward *b)
 /* ---- strips of columns ------------------------------------------------------------------------------------------- */
 
 /* tiles[strip of columns][panel of keys] (+)= columns^T panel, over the rows of the block from `start` on. */
-static void add_columns(cg *c, backward *b, int64_t columns, const cg_value tile[2], cg_value left_at, cg_value right_at,
+static void add_columns(cg *c, backward *b, int64_t columns, const attend_tiles *tiles, cg_value left_at, cg_value right_at,
                         cg_value tiles_at, cg_value panel, cg_value start, cg_value more)
 {
     const attend *a = &b->a;
@@ -230,7 +231,8 @@ static void add_columns(cg *c, backward *b, int64_t columns, const cg_value tile
     const cg_value to = cg_mul(c, cg_add(c, cg_mul(c, l.i, cg_i64(c, b->panels)), panel), cg_i64(c, a->mr * a->nr));
     cg_value arg[] = {attend_at(c, left_at, left), attend_at(c, right_at, right), cg_sub(c, b->count, start),
                       attend_at(c, tiles_at, to), more};
-    attend_tile(c, tile, a->mr, cg_sub(c, cg_i64(c, columns), cg_mul(c, l.i, cg_i64(c, a->mr))), 5, arg);
+    const cg_value cut = attend_is_cut(c, a, cg_add(c, b->key, cg_mul(c, panel, cg_i64(c, a->nr))));
+    attend_tile(c, a, tiles, cg_sub(c, cg_i64(c, columns), cg_mul(c, l.i, cg_i64(c, a->mr))), cut, 5, arg);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -248,8 +250,8 @@ static void add_to_keys(cg *c, backward *b, cg_value more)
         const cg_value none = cg_icmp(c, LLVMIntSGE, ahead, b->count);
         start = cg_select(c, b->sure, cg_select(c, none, b->count, seen), start);
     }
-    add_columns(c, b, a->value_width, b->value_column_tile, b->gradient_columns_at, b->p_at, b->dv_at, l.i, start, more);
-    add_columns(c, b, a->width, b->column_tile, b->query_columns_at, b->ds_at, b->dk_at, l.i, start, more);
+    add_columns(c, b, a->value_width, &b->value_column_tile, b->gradient_columns_at, b->p_at, b->dv_at, l.i, start, more);
+    add_columns(c, b, a->width, &b->column_tile, b->query_columns_at, b->ds_at, b->dk_at, l.i, start, more);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -261,7 +263,8 @@ static void store_keys(cg *c, backward *b, const attend_matrix *m, int64_t colum
     const cg_value mr = cg_i64(c, a->mr), nr = cg_i64(c, a->nr);
     cg_loop k, d;
     cg_value v[64];
-    cg_loop_begin(c, &k, cg_i64(c, 0), cg_mul(c, b->key_panels, nr), c->lanes, 0, NULL);
+    const cg_value keys = cg_min(c, cg_mul(c, b->key_panels, nr), cg_sub(c, cg_i64(c, a->keys), b->key));
+    cg_loop_begin(c, &k, cg_i64(c, 0), keys, c->lanes, 0, NULL);
     const cg_value panel = cg_div(c, k.i, nr), inner = cg_rem(c, k.i, nr);
     cg_loop_begin(c, &d, cg_i64(c, 0), cg_i64(c, columns), c->lanes, 0, NULL);
     for (int i = 0; i < c->lanes; i++) {
@@ -310,7 +313,6 @@ static void pack_keys(cg *c, backward *b, cg_value count)
     attend_pack_run(c, a, &keys);
     attend_pack_run(c, a, &values);
     attend_pack_run(c, a, &columns);
-    attend_clear_rest(c, a, b->key_rows_at, b->width_panels, room, count);
 }
 
 static void pack_rows(cg *c, backward *b)
@@ -375,13 +377,9 @@ static void find_memory(cg *c, backward *b)
 static void find_tiles(cg *c, backward *b)
 {
     attend *a = &b->a;
-    const int mr = (int)a->mr, rest = (int)(a->rows % mr);
-    const int columns = (int)(a->width % mr), values = (int)(a->value_width % mr);
-    a->tile[0] = cg_tile_pointers(c, mr);
-    a->tile[1] = rest ? cg_tile_pointers(c, rest) : NULL;
-    b->column_tile[0] = b->value_column_tile[0] = cg_tile_positions(c, mr);
-    b->column_tile[1] = columns ? cg_tile_positions(c, columns) : NULL;
-    b->value_column_tile[1] = values ? cg_tile_positions(c, values) : NULL;
+    a->tile = attend_tiles_of(c, a, a->rows, true);
+    b->column_tile = attend_tiles_of(c, a, a->width, false);
+    b->value_column_tile = attend_tiles_of(c, a, a->value_width, false);
 }
 
 void cg_attention_back(cg *c)
