@@ -101,6 +101,8 @@ void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of r
  * most cg_rows_vectors. */
 void cg_dot_rows(cg *c, const contraction *x, int vectors, const cg_value *begin, const cg_value *end);
 int cg_rows_vectors(const cg *c);
+/* The same where both operands lie along k, which is one dim, as columns are. */
+void cg_dot_rows_along_k(cg *c, const contraction *x, const cg_value *begin, const cg_value *end);
 
 /* cpu_tile.c: the register tile, a function that is written when it is first asked for:
  *   void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate)   tile[rows][nr] (+)= the sum over k of a(i, k) * b(k)[nr]

@@ -134,6 +134,57 @@ void cg_dot_rows(cg *c, const contraction *x, int vectors, const cg_value *begin
     cg_loop_end(c, &rows, NULL);
 }
 
+/* The results at a row of as many columns as a vector has lanes, of which those from `limit` on are any numbers. Every column
+ * has a vector of sums, of positions that are equal modulo the lanes; in the end those are exchanged and added up as a tree. */
+static cg_value sum_along_k(cg *c, const direct *q, const contraction_point *row, cg_value column, cg_value limit)
+{
+    const int lanes = c->lanes;
+    cg_value sum[MOST_VECTORS], end = cg_add(c, q->k, q->length);
+    contraction_point at[MOST_VECTORS];
+    for (int i = 0; i < lanes; i++) {
+        cg_value n = cg_min(c, cg_add(c, column, cg_i64(c, i)), cg_sub(c, limit, cg_i64(c, 1)));
+        at[i] = *row;
+        contraction_point_set(c, q->x, &at[i], ROLE_N, n, false);
+        sum[i] = cg_number(c, DTYPE_f32, 0, lanes);
+    }
+    cg_value whole = cg_sub(c, end, cg_rem(c, q->length, cg_i64(c, lanes)));
+    for (int tail = 0; tail < 2; tail++) {
+        cg_loop l;
+        cg_loop_begin(c, &l, tail ? whole : q->k, tail ? end : whole, lanes, lanes, sum);
+        cg_value left = tail ? cg_sub(c, end, l.i) : NULL, a = NULL;
+        for (int i = 0; i < lanes; i++) {
+            contraction_point_run(c, q->x, &at[i], ROLE_K, l.i, 1, false);
+            if (i == 0) a = contraction_element(c, &q->x->lhs, &at[i], left);
+            sum[i] = cg_fma(c, a, contraction_element(c, &q->x->rhs, &at[i], left), sum[i]);
+        }
+        cg_loop_end(c, &l, sum);
+    }
+    cg_transpose(c, lanes, sum);
+    for (int half = lanes / 2; half >= 1; half /= 2) {
+        for (int i = 0; i < half; i++) sum[i] = cg_fadd(c, sum[i], sum[i + half]);
+    }
+    return sum[0];
+}
+
+void cg_dot_rows_along_k(cg *c, const contraction *x, const cg_value *begin, const cg_value *end)
+{
+    const direct q = {.x = x, .k = begin[ROLE_K], .length = cg_sub(c, end[ROLE_K], begin[ROLE_K])};
+    const int lanes = c->lanes;
+    contraction_point p = {.lanes = lanes};
+    cg_loop rows, columns;
+    contraction_point_set(c, x, &p, ROLE_B, begin[ROLE_B], false);
+    cg_loop_begin(c, &columns, begin[ROLE_N], end[ROLE_N], lanes, 0, NULL);
+    cg_loop_begin(c, &rows, begin[ROLE_M], end[ROLE_M], 1, 0, NULL);
+    contraction_point_set(c, x, &p, ROLE_M, rows.i, false);
+    cg_value sum = sum_along_k(c, &q, &p, columns.i, end[ROLE_N]);
+    contraction_point_run(c, x, &p, ROLE_N, columns.i, lanes, false);
+    cg_index index = contraction_out_index(c, x, &p, NULL);
+    index.mask = cg_mask_first(c, lanes, cg_sub(c, end[ROLE_N], columns.i));
+    cg_main_store(c, &index, cg_narrow(c, cg_type(c, x->main)->dtype, sum));
+    cg_loop_end(c, &rows, NULL);
+    cg_loop_end(c, &columns, NULL);
+}
+
 static ir_dim times(ir_dim a, ir_dim b) { return (ir_dim){a.count * b.count, a.batch | b.batch}; }
 
 static int lanes_for(const cg *c, const direct *q)

@@ -8,7 +8,8 @@
 #include "codegen/depthwise.h"
 #include "codegen/winograd.h"
 
-enum { FEW_ROWS_PART = 4 }; /* rows are few up to this part of a tile's */
+/* Rows are few up to this part of a tile's, where the right operand lies along n or k. */
+enum { FEW_ROWS_PART = 4, FEW_ROWS_PART_K = 2 };
 
 /* With many rows, one task takes all columns of the block, and those that share it with few rows have none. */
 static void widen_columns(cg *c, blocking *q)
@@ -220,7 +221,7 @@ static void choose_small_tiles(const cg *c, blocking *q)
     const ir_dim m = q->size[ROLE_M];
     const int mr = c->target->mr, known = m.batch ? 0 : (int)(m.count % mr);
     if (known) q->small[q->small_count++] = known;
-    if (!m.batch || !q->x->panels) return;
+    if (!m.batch || (m.count > 1 && !q->x->panels)) return;
     for (int rows = 2; rows < mr && q->small_count < SMALL_TILES; rows *= 2) q->small[q->small_count++] = rows;
 }
 
@@ -302,36 +303,55 @@ static bool take_pairs(const cg *c, contraction *x)
     return true;
 }
 
-/* How many vectors of columns a product of few rows does at a time without panels; 0: never. Rows must be the batch alone,
- * and the right operand lie along n: panels of it cost more than the sums of a few rows. */
-static int choose_row_vectors(const cg *c, const blocking *q)
+/* Panels of the right operand cost more than the sums of a few rows: it may then be read where it lies. Rows must be the batch
+ * alone. */
+static bool may_have_few_rows(const blocking *q)
 {
     const contraction *x = q->x;
     const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], b = q->size[ROLE_B], k = q->size[ROLE_K];
-    if (!m.batch || m.count != 1 || n.batch || b.batch || b.count != 1 || k.batch || q->pairs || x->panels || x->splits > 1) return 0;
-    if (contraction_contiguous(&x->rhs, ROLE_N) < 0 || has_padding(x)) return 0;
+    const bool plain = m.batch && m.count == 1 && !n.batch && !b.batch && b.count == 1 && !k.batch && !q->pairs;
+    return plain && !x->panels && x->splits <= 1 && !has_padding(x);
+}
+
+/* How many vectors of columns such a product does at a time; 0: the right operand does not lie along n. */
+static int choose_row_vectors(const cg *c, const blocking *q)
+{
+    const int64_t n = q->size[ROLE_N].count;
+    if (contraction_contiguous(&q->x->rhs, ROLE_N) < 0) return 0;
     int vectors = cg_rows_vectors(c);
-    while (vectors > 1 && (q->task_columns % (vectors * c->lanes) || n.count % (vectors * c->lanes))) vectors /= 2;
+    while (vectors > 1 && (q->task_columns % (vectors * c->lanes) || n % (vectors * c->lanes))) vectors /= 2;
     return vectors > 1 ? vectors : 0;
+}
+
+/* True when such a product may be one of vectors along k. */
+static bool sums_along_k(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    if (x->count[ROLE_K] != 1 || x->count[ROLE_N] != 1 || q->size[ROLE_K].count < 4 * c->lanes) return false;
+    return cg_pack_has_rows(c, x, &x->lhs) && cg_pack_has_rows(c, x, &x->rhs);
 }
 
 /* The whole task, or what is left of it where rows are not so few. */
 static void run_task(cg *c, blocking *q)
 {
-    const int vectors = choose_row_vectors(c, q);
+    const bool may = may_have_few_rows(q), along_k = may && sums_along_k(c, q);
+    const int vectors = may && !along_k ? choose_row_vectors(c, q) : 0;
     cg_branch few, some;
     cg_loop batches;
     if (q->task_columns < q->nc) cg_if_begin(c, &some, cg_icmp(c, LLVMIntSLT, q->begin[ROLE_N], q->end[ROLE_N]), 0, NULL);
-    if (vectors) {
-        cg_value most = cg_i64(c, base_max(c->target->mr / FEW_ROWS_PART, 1));
-        cg_if_begin(c, &few, cg_icmp(c, LLVMIntSLE, cg_dim(c, q->size[ROLE_M]), most), 0, NULL);
-        cg_dot_rows(c, q->x, vectors, q->begin, q->end);
+    if (vectors || along_k) {
+        const int64_t most = base_max(c->target->mr / (along_k ? FEW_ROWS_PART_K : FEW_ROWS_PART), 1);
+        cg_if_begin(c, &few, cg_icmp(c, LLVMIntSLE, cg_dim(c, q->size[ROLE_M]), cg_i64(c, most)), 0, NULL);
+        if (along_k)
+            cg_dot_rows_along_k(c, q->x, q->begin, q->end);
+        else
+            cg_dot_rows(c, q->x, vectors, q->begin, q->end);
         cg_if_other(c, &few, NULL);
     }
     cg_loop_begin(c, &batches, q->begin[ROLE_B], q->end[ROLE_B], 1, 0, NULL);
     run_block(c, q, batches.i);
     cg_loop_end(c, &batches, NULL);
-    if (vectors) cg_if_end(c, &few, NULL);
+    if (vectors || along_k) cg_if_end(c, &few, NULL);
     if (q->task_columns < q->nc) cg_if_end(c, &some, NULL);
 }
 

@@ -193,6 +193,15 @@ static int64_t most_columns(const blocking *q)
     return base_min(q->most.n, base_max(least, base_ceil_div(n.count, COLUMN_TASKS)));
 }
 
+/* Rows that are the batch alone, of few columns, which cost little to pack: blocks of COLUMN_WORK operations. */
+static void choose_short_blocks(const cg *c, blocking *q)
+{
+    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], k = q->size[ROLE_K];
+    if (!m.batch || m.count != 1 || n.batch || n.count > LEAST_COLUMNS || k.batch || q->x->panels) return;
+    const int64_t rows = COLUMN_WORK / (2 * base_max(k.count, 1) * base_max(n.count, 1));
+    q->mc = base_min(q->mc, round_up(base_max(rows, 2 * c->target->mr), c->target->mr));
+}
+
 static void choose_columns(const cg *c, blocking *q, bool tiled)
 {
     q->task_columns = q->nc;
@@ -214,6 +223,7 @@ void blocking_choose(const cg *c, blocking *q)
     q->mc = block_of(q->size[ROLE_M], q->most.m + base_max(q->most.n - q->nc, 0), t->mr);
     bug_if(q->x->panels % t->nr, "panels of %lld columns for tiles of %d", (long long)q->x->panels, t->nr);
     if (q->x->panels && !tiled) choose_panel_blocks(c, q);
+    if (!tiled) choose_short_blocks(c, q);
     choose_columns(c, q, tiled);
     choose_positions(q);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
