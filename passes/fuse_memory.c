@@ -6,6 +6,8 @@
 enum {
     COST_SHARED = 5,   /* more than this, and several users: kept */
     COST_SINGLE = 8,   /* the same where all users could read the one array that it is computed from instead */
+    COST_IMAGE = 32,   /* the same where convolutions of every channel by itself read it, which memory bounds, */
+    TAPS_IMAGE = 9,    /* with so many taps at most: they ask for an element more than once */
     COST_REPEATED = 4, /* the same for what a broadcast repeats */
     COST_CHOSEN = 3,   /* the same for operands of concatenate and pad */
     COST_CHAIN = 160   /* longer chains are cut anyhow: they would need too many registers */
@@ -50,13 +52,28 @@ static bool is_attention_chain(const ir_node *n, int slot)
     return (n->op == OP_attention || n->op == OP_attention_back) && slot >= ATTENTION_BIAS && slot <= ATTENTION_KEEP;
 }
 
+/* n convolves every channel by itself, or is the gradient of such a kernel: its image is not packed. */
+static bool is_channelwise(const ir_graph *g, const ir_node *n)
+{
+    const ir_type *image = ir_type_of(g, n->in[0]);
+    const int last = image->rank - 1;
+    if (n->op != OP_convolution || image->dtype != DTYPE_f32 || image->dim[last].batch) return false;
+    if (ir_attr_text(n, ATTR_out_layout)[n->type.rank - 1 - (ir_attr_find(n, ATTR_splits) != NULL)] != 'f') return false;
+    const int64_t channels = image->dim[last].count;
+    const bool forward = ir_attr_text(n, ATTR_lhs_layout)[last] == 'f';
+    const int64_t groups = ir_attr_int(n, forward ? ATTR_feature_group_count : ATTR_batch_group_count, 1);
+    const int64_t kernel = ir_type_elements_at(forward ? ir_type_of(g, n->in[1]) : &n->type, 1);
+    const int64_t taps = kernel / ir_attr_int(n, ATTR_splits, 1) / base_max(channels, 1);
+    return groups == channels && n->type.dim[n->type.rank - 1].count == channels && taps <= TAPS_IMAGE;
+}
+
 /* What user n asks of its operand number `slot`. */
 static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
 {
     ir_unit many, few;
     switch (ir_op_class(n->op)) {
     case CLASS_CONTRACT:
-        return DEMAND_OPERAND;
+        return slot == 0 && is_channelwise(g, n) ? DEMAND_IMAGE : DEMAND_OPERAND;
     case CLASS_NEST:
         return is_attention_chain(n, slot) ? 0 : DEMAND_MEMORY;
     case CLASS_SOURCE:
@@ -185,12 +202,13 @@ static int64_t bytes_of(const ir_type *t)
     return t->rank < 0 ? 0 : ir_type_elements_at(t, BATCH) * (int64_t)ir_dtype_size(t->dtype);
 }
 
-/* The array that a chain node reads. Operands that are smaller than the result, and what is computed from no memory, are
+/* The array that a chain node reads, when it is cheap to compute from it. Operands that are smaller than the result, and what is computed from no memory, are
  * in the caches or in registers. */
 static ir_value find_array(const fuse *f, const ir_node *n)
 {
     ir_value array = IR_NONE;
     if (n->op == OP_dimension_size) return IR_NONE;
+    if (ir_op_class(n->op) == CLASS_MAP && ir_op_precision(n->op) == PRECISION_WIDEN) return FUSE_ARRAYS;
     for (int i = 0; i < n->in_count; i++) {
         const ir_value in = n->in[i], own = f->memory[in] ? fuse_base(f->g, in) : f->array[in];
         if (own == IR_NONE || own == array || bytes_of(ir_type_of(f->g, in)) < bytes_of(&n->type)) continue;
@@ -207,7 +225,8 @@ static bool is_worth_memory(const fuse *f, ir_value v)
     if (f->chained[v]) return false;
     if (is_free_widening(f, v) && f->memory[f->g->node[fuse_base(f->g, v)].in[0]]) return false;
     if (demand & DEMAND_OPERAND) return true;
-    const int most = f->array[v] >= 0 ? COST_SINGLE : COST_SHARED;
+    const int most = f->array[v] < 0 ? COST_SHARED : demand & DEMAND_IMAGE ? COST_IMAGE : COST_SINGLE;
+    if ((demand & DEMAND_IMAGE) && (f->array[v] < 0 || cost > COST_IMAGE)) return true;
     if (f->uses[v] > 1 && (cost > most || f->carries[v] != IR_NONE)) return true;
     if ((demand & DEMAND_REPEAT) && cost > COST_REPEATED) return true;
     if ((demand & DEMAND_CHEAP) && cost > COST_CHOSEN) return true;

@@ -78,6 +78,15 @@ static const codegen_case cases[] = {
      "%rr\n"
      "  output \"jj\" = %jj\n}\n",
      0},
+    {"image computed by its convolution",
+     "port x \"x\" : f32[N,9,13,20]\nport x \"kernel\" : f32[3,3,1,20]\nport x \"scale\" : f32[20]\n"
+     "graph predict {\n  %x = parameter {index=0} : f32[N,9,13,20]\n  %kernel = parameter {index=1} : f32[3,3,1,20]\n"
+     "  %scale = parameter {index=2} : f32[20]\n  %s = broadcast_in_dim %scale {dimensions=[3]} : f32[N,9,13,20]\n"
+     "  %p = multiply %x, %s\n  %a = add %p, %s\n  %m = abs %a\n  %k = abs %kernel\n"
+     "  %y = convolution %m, %k {window_strides=[2, 1], padding_low=[1, 1], padding_high=[1, 1], base_dilation=[1, 1], "
+     "window_dilation=[1, 1], window_reversal=0, lhs_layout=b01f, rhs_layout=\"01io\", out_layout=b01f, "
+     "feature_group_count=20, batch_group_count=1}\n  output \"y\" = %y\n}\n",
+     0},
     {"integers",
      "port x \"x\" : i32[N,13]\nport x \"u\" : u8[N,13]\nport x \"f\" : f64[N,13]\nport x \"b\" : i1[N,13]\n"
      "graph predict {\n  %x = parameter {index=0} : i32[N,13]\n  %u = parameter {index=1} : u8[N,13]\n"
