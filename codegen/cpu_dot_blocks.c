@@ -184,33 +184,35 @@ static void choose_tasks(blocking *q)
     }
 }
 
-/* Of a task with few rows. */
-static int64_t most_columns(const blocking *q)
+static bool has_batch_rows(const blocking *q)
 {
-    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], k = q->size[ROLE_K];
-    if (!m.batch || m.count != 1 || n.batch || k.batch || q->size[ROLE_B].batch || q->size[ROLE_B].count != 1) return q->most.n;
-    const int64_t least = base_max(LEAST_COLUMNS, COLUMN_WORK / (2 * BATCH * base_max(k.count, 1)));
-    return base_min(q->most.n, base_max(least, base_ceil_div(n.count, COLUMN_TASKS)));
+    const ir_dim m = q->size[ROLE_M], b = q->size[ROLE_B];
+    return m.batch && m.count == 1 && !q->size[ROLE_N].batch && !q->size[ROLE_K].batch && !b.batch && b.count == 1;
 }
 
 /* Rows that are the batch alone, of few columns, which cost little to pack: blocks of COLUMN_WORK operations. */
 static void choose_short_blocks(const cg *c, blocking *q)
 {
-    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], k = q->size[ROLE_K];
-    if (!m.batch || m.count != 1 || n.batch || n.count > LEAST_COLUMNS || k.batch || q->x->panels) return;
+    const ir_dim n = q->size[ROLE_N], k = q->size[ROLE_K];
+    if (!has_batch_rows(q) || n.count > LEAST_COLUMNS || q->x->panels) return;
     const int64_t rows = COLUMN_WORK / (2 * base_max(k.count, 1) * base_max(n.count, 1));
     q->mc = base_min(q->mc, round_up(base_max(rows, 2 * c->target->mr), c->target->mr));
 }
 
+/* A multiple of COLUMN_TASKS of tasks: others would leave some threads without one. */
 static void choose_columns(const cg *c, blocking *q, bool tiled)
 {
     q->task_columns = q->nc;
-    const int64_t most = most_columns(q);
-    if (tiled || q->x->panels || most >= q->nc) return;
-    const int64_t parts = base_ceil_div(q->nc, most), groups = base_ceil_div(q->size[ROLE_N].count, q->nc);
-    q->task_columns = round_up(base_ceil_div(q->nc, parts), c->target->nr);
-    q->nc = parts * q->task_columns;
-    q->wide_rows = q->mc * (base_ceil_div(WIDE_TASKS, groups) - 1);
+    if (tiled || q->x->panels || !has_batch_rows(q)) return;
+    const int64_t n = base_max(q->size[ROLE_N].count, 1), k = base_max(q->size[ROLE_K].count, 1);
+    const int64_t tasks = round_up(base_ceil_div(n, q->most.n), COLUMN_TASKS);
+    const int64_t least = base_max(LEAST_COLUMNS, COLUMN_WORK / (2 * BATCH * k));
+    const int64_t columns = round_up(base_max(least, base_ceil_div(n, tasks)), c->target->nr);
+    if (columns >= q->nc) return;
+    const int64_t parts = base_max(1, base_min((q->most.n + q->most.n / 4) / columns, base_ceil_div(n, columns)));
+    q->task_columns = columns;
+    q->nc = parts * columns;
+    q->wide_rows = q->mc * (base_ceil_div(WIDE_TASKS, base_ceil_div(n, q->nc)) - 1);
 }
 
 void blocking_choose(const cg *c, blocking *q)
