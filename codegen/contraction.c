@@ -265,6 +265,60 @@ void contraction_order(contraction *x)
     }
 }
 
+/* The dim of a side that is dim d of role k and nothing else; -1: none. */
+static int find_alone(const contraction_side *s, int d)
+{
+    for (int i = 0; i < s->rank; i++) {
+        const contraction_dim *q = &s->dim[i];
+        const bool plain = q->count == 1 && !q->offset && !q->checked && q->dilation == 1;
+        if (plain && q->term[0].role == ROLE_K && q->term[0].dim == d && q->term[0].factor == 1) return i;
+    }
+    return -1;
+}
+
+/* The term of role k and factor 1, if any. */
+static const contraction_term *find_step(const contraction_dim *q)
+{
+    for (int i = 0; i < q->count; i++) {
+        if (q->term[i].role == ROLE_K && q->term[i].factor == 1) return &q->term[i];
+    }
+    return NULL;
+}
+
+/* Makes dim `to` of role k run through dim `from` of it too, which is no more. */
+static void merge_dims(contraction *x, int from, int to)
+{
+    contraction_side *side[] = {&x->lhs, &x->rhs};
+    x->size[ROLE_K][to].count *= x->size[ROLE_K][from].count;
+    for (int i = 0; i < 2 * IR_MAX_RANK; i++) {
+        contraction_dim *q = &side[i / IR_MAX_RANK]->dim[i % IR_MAX_RANK];
+        const int count = q->count;
+        q->count = 0;
+        for (int t = 0; t < count; t++) {
+            const contraction_term term = q->term[t];
+            const bool is_k = term.role == ROLE_K;
+            if (!is_k || term.dim != from) q->term[q->count++] = (contraction_term){term.role, term.dim - (is_k && term.dim > from), term.factor};
+        }
+        q->merged = count && !q->count;
+        q->partial = count != q->count && q->count;
+    }
+    for (int d = from; d < x->count[ROLE_K] - 1; d++) x->size[ROLE_K][d] = x->size[ROLE_K][d + 1];
+    x->count[ROLE_K]--;
+}
+
+void contraction_merge(const cg *c, contraction *x)
+{
+    const int last = x->lhs.rank - 1;
+    if (last < 1 || cg_node(c, x->lhs.value)->op != OP_parameter || cg_node(c, x->rhs.value)->op != OP_parameter) return;
+    const contraction_dim *columns = &x->lhs.dim[last - 1];
+    const contraction_term *to = find_step(&x->lhs.dim[last]), *from = find_step(columns);
+    if (!to || !from || columns->checked || columns->dilation != 1 || find_alone(&x->lhs, to->dim) != last) return;
+    const int channels = find_alone(&x->rhs, to->dim);
+    if (channels < 1 || find_alone(&x->rhs, from->dim) != channels - 1 || columns->count < 2) return;
+    if (x->size[ROLE_K][from->dim].batch || !ir_dim_equal(x->size[ROLE_K][to->dim], cg_type(c, x->lhs.value)->dim[last])) return;
+    merge_dims(x, from->dim, to->dim);
+}
+
 ir_dim contraction_size(const contraction *x, role r)
 {
     ir_dim size = ir_fixed(1);
@@ -304,10 +358,11 @@ bool contraction_is_linear(const cg *c, const contraction *x, const contraction_
     for (int d = 0, next = 0; d < s->rank; d++) {
         const contraction_dim *q = &s->dim[d];
         bool uses = false;
+        if (q->merged && first >= 0) first++;
         for (int i = 0; i < q->count; i++) uses |= q->term[i].role == r;
         if (!uses) continue;
         if (first < 0) first = d;
-        if (q->count != 1 || q->term[0].factor != 1 || q->offset || q->dilation != 1 || q->checked) return false;
+        if (q->count != 1 || q->term[0].factor != 1 || q->offset || q->dilation != 1 || q->checked || q->partial) return false;
         if (q->term[0].dim != next || d != first + next) return false;
         next++;
     }

@@ -25,6 +25,8 @@ typedef struct contraction_dim {
     int64_t offset;
     int64_t dilation; /* above 1: only multiples are elements, at coordinate / dilation; else zero */
     bool checked;     /* coordinates may lie outside: such elements are zero */
+    bool merged;      /* always at its offset: the next dim runs on through it */
+    bool partial;     /* its coordinates do not run through all of it, though they look like it */
 } contraction_dim;
 
 typedef struct contraction_side {
@@ -54,6 +56,9 @@ void contraction_swap(contraction *x);
 /* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of
  * N rows outermost: nothing is ever divided by N. */
 void contraction_order(contraction *x);
+/* Where an image without padding and a kernel lie in memory, makes one dim of role k of the columns of a window and their
+ * channels: what is read is then one run. */
+void contraction_merge(const cg *c, contraction *x);
 /* Product of the dims of a role. */
 ir_dim contraction_size(const contraction *x, role r);
 /* The dim of role r that the last dim of a side runs along with factor 1; -1: none, or not unchecked. */

@@ -358,6 +358,7 @@ static void run_task(cg *c, blocking *q)
 void cg_dot_blocked(cg *c, const contraction *given)
 {
     contraction x = *given;
+    contraction_merge(c, &x);
     if (!x.panels && is_better_swapped(c, &x)) contraction_swap(&x);
     contraction_order(&x);
     cg_kernel_begin(c);

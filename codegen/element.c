@@ -192,10 +192,11 @@ void cg_element_store(cg *c, ir_value v, cg_value address, const cg_index *index
     } else if (a.mask) {
         cg_scatter(c, out, address, cg_coord_lanes(c, &a.at, a.lanes), a.mask);
     } else {
-        cg_value position = cg_coord_lanes(c, &a.at, a.lanes);
+        const bool even = !a.at.lanes;
+        cg_value position = even ? a.at.base : cg_coord_lanes(c, &a.at, a.lanes);
         for (int lane = 0; lane < a.lanes; lane++) {
-            cg_store(c, cg_lane(c, out, lane), cg_at(c, a.element, address, cg_lane(c, position, lane)),
-                     a.align);
+            cg_value at = even ? cg_add(c, position, cg_i64(c, lane * a.at.step)) : cg_lane(c, position, lane);
+            cg_store(c, cg_lane(c, out, lane), cg_at(c, a.element, address, at), a.align);
         }
     }
 }

@@ -164,6 +164,19 @@ static const codegen_case cases[] = {
      "  %z = logistic %y\n  %m = reduce %z {kind=maximum, dimensions=[1]}\n"
      "  %s = reduce %z {kind=minimum, dimensions=[2]}\n  output \"m\" = %m\n  output \"s\" = %s\n}\n",
      1e-5},
+    /* windows without padding, whose columns and channels are one run of memory */
+    {"convolutions of few channels",
+     "port x \"x\" : f32[N,20,3]\nport x \"i\" : f32[N,15,17,3]\nvariable @w : f32[7,3,24] {path=\"w\"}\n"
+     "variable @k : f32[5,7,3,40] {path=\"k\"}\ngraph predict {\n  %x = parameter {index=0} : f32[N,20,3]\n"
+     "  %i = parameter {index=1} : f32[N,15,17,3]\n  %w = variable {index=0} : f32[7,3,24]\n"
+     "  %k = variable {index=1} : f32[5,7,3,40]\n"
+     "  %a = convolution %x, %w {window_strides=[1], padding_low=[0], padding_high=[0], base_dilation=[1], "
+     "window_dilation=[1], window_reversal=0, lhs_layout=b0f, rhs_layout=\"0io\", out_layout=b0f, "
+     "feature_group_count=1, batch_group_count=1}\n"
+     "  %b = convolution %i, %k {window_strides=[2, 2], padding_low=[1, -1], padding_high=[1, 0], base_dilation=[1, 1], "
+     "window_dilation=[1, 1], window_reversal=0, lhs_layout=b01f, rhs_layout=\"01io\", out_layout=b01f, "
+     "feature_group_count=1, batch_group_count=1}\n  output \"a\" = %a\n  output \"b\" = %b\n}\n",
+     2e-4},
     /* row scalars that keep a column of 1 */
     {"kept dims",
      F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
