@@ -297,7 +297,8 @@ static void merge_dims(contraction *x, int from, int to)
         for (int t = 0; t < count; t++) {
             const contraction_term term = q->term[t];
             const bool is_k = term.role == ROLE_K;
-            if (!is_k || term.dim != from) q->term[q->count++] = (contraction_term){term.role, term.dim - (is_k && term.dim > from), term.factor};
+            if (is_k && term.dim == from) continue;
+            q->term[q->count++] = (contraction_term){term.role, term.dim - (is_k && term.dim > from), term.factor};
         }
         q->merged = count && !q->count;
         q->partial = count != q->count && q->count;

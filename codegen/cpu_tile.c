@@ -122,7 +122,8 @@ static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
     const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
-                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : "", columns, f->pairs ? "_pairs" : "", rows);
+                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : "", columns,
+                                    f->pairs ? "_pairs" : "", rows);
     if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }

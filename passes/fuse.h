@@ -45,7 +45,8 @@ typedef struct fuse {
     int64_t *scores;     /* rows x keys of the smallest attention that needs it in a chain; 0: none */
     bool *chained;       /* computed inside attentions, whatever it costs: as large as their scores */
     int *cost;           /* of computing one element, down to memory */
-    ir_value *array;     /* the one value in memory, no smaller than the result, that computing it reads; FUSE_ARRAYS: several, or functions */
+    ir_value *array;     /* the one value in memory, no smaller than the result, that computing it reads; FUSE_ARRAYS:
+                          * several, or functions */
     ir_value *carries;   /* what takes an epilogue and whose result only this chain of maps uses, or IR_NONE */
     int *group;          /* the group that writes the value, or -1 */
     ir_value *waits_for; /* per root: what must be computed before it though it reads nothing of it, or IR_NONE */

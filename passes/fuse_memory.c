@@ -202,8 +202,8 @@ static int64_t bytes_of(const ir_type *t)
     return t->rank < 0 ? 0 : ir_type_elements_at(t, BATCH) * (int64_t)ir_dtype_size(t->dtype);
 }
 
-/* The array that a chain node reads, when it is cheap to compute from it. Operands that are smaller than the result, and what is computed from no memory, are
- * in the caches or in registers. */
+/* The array that a chain node reads, when it is cheap to compute from it. Operands that are smaller than the result, and
+ * what is computed from no memory, are in the caches or in registers. */
 static ir_value find_array(const fuse *f, const ir_node *n)
 {
     ir_value array = IR_NONE;
