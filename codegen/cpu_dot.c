@@ -158,10 +158,12 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     }
     if (q->direct) arg[count] = tile.distance;
     blocking_prefetch_next(c, q, batch, end, k, i, j);
-    cg_branch finishes;
-    cg_if_begin(c, &finishes, last, 0, NULL);
-    if (!q->streams) blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
-    cg_if_end(c, &finishes, NULL);
+    if (!q->streams) {
+        cg_branch finishes;
+        cg_if_begin(c, &finishes, last, 0, NULL);
+        blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
+        cg_if_end(c, &finishes, NULL);
+    }
     cg_branch fills;
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
@@ -208,8 +210,8 @@ static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool st
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
     tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
-                            .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                            .apart = q->direct, .ahead = q->ahead, .strides = q->in_place, .columns = columns, .streams = streams};
+                      .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
+                      .apart = q->direct, .ahead = q->ahead, .strides = q->in_place, .columns = columns, .streams = streams};
     if (form.strides) form.position = form.column = 0;
     return cg_tile(c, &form, rows);
 }
