@@ -4,7 +4,7 @@
 
 #include "codegen/contraction.h"
 
-enum { FLOATS_PER_LINE = 16 };
+enum { FLOATS_PER_LINE = CG_LINE_BYTES / 4 };
 
 enum { SMALL_TILES = 3 };
 

@@ -36,6 +36,7 @@ const cg_target *cg_target_find(const char *triple, const char *features);
 typedef struct cg_tiles {
     int64_t mr, nr, m, n, k;
 } cg_tiles;
+enum { CG_LINE_BYTES = 64 }; /* of memory that caches hold together */
 enum { CG_TILE_ROWS = 32, CG_TILE_COLUMNS = 64, CG_TILE_VECTORS = 8 }; /* at most */
 /* What a nest takes without the attribute, or something like it (winograd: the step of its tiles, or 0). */
 cg_tiles cg_tiles_usual(const cg_target *t, int winograd, const ir_node *n);

@@ -6,7 +6,7 @@
  * rows have code of their own. */
 #include "codegen/depthwise.h"
 
-enum { MOST_POSITIONS = 8, MOST_SUMS = 32, LINE_FLOATS = 16, MOST_TAPS = 32, MOST_PHASES = 4, PREFETCH = 2 };
+enum { MOST_POSITIONS = 8, MOST_SUMS = 32, FLOATS_PER_LINE = CG_LINE_BYTES / 4, MOST_TAPS = 32, MOST_PHASES = 4, PREFETCH = 2 };
 
 /* The phases of a spatial dim: result position of line position i is i * pitch + phase. */
 typedef struct phases {
@@ -98,7 +98,7 @@ void depthwise_describe(const cg *c, const contraction *x, depthwise *out)
         contraction_dim *d = &out->image.dim[depthwise_spatial(x, s) - x->lhs.dim];
         *d = (contraction_dim){.count = 1, .term = {{ROLE_M, s + 1, 1}}, .dilation = 1};
     }
-    out->vectors = (int)base_max(1, LINE_FLOATS / c->lanes);
+    out->vectors = (int)base_max(1, FLOATS_PER_LINE / c->lanes);
     for (int r = 0; r < ROLE_COUNT; r++) {
         for (int d = 0; d < x->count[r]; d++) {
             out->place.at[r][d] = out->at.at[r][d] = (cg_coord){.base = cg_i64(c, 0), .align = 1};
@@ -298,7 +298,7 @@ static void store(cg *c, taps *q, const cg_value *sum)
 static void prefetch_below(cg *c, taps *q)
 {
     depthwise *b = &q->base;
-    if (b->spatial < 2 || q->lanes * q->width < LINE_FLOATS) return;
+    if (b->spatial < 2 || q->lanes * q->width < FLOATS_PER_LINE) return;
     const int outer = b->spatial - 2;
     const contraction_dim *d = depthwise_spatial(b->x, outer);
     const cg_coord here = b->at.at[ROLE_M][outer + 1];

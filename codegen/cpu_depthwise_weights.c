@@ -3,7 +3,7 @@
  * are in registers, or of all taps where the row meets them all, in several chains that are folded in a fixed order. */
 #include "codegen/depthwise.h"
 
-enum { MOST_CHAINS = 4, BLOCK = 4, PREFETCH = 2, MOST_SUMS = 64, MOST_CHANNELS = 256, FLOATS_PER_LINE = 16 };
+enum { MOST_CHAINS = 4, BLOCK = 4, PREFETCH = 2, MOST_SUMS = 64, MOST_CHANNELS = 256, FLOATS_PER_LINE = CG_LINE_BYTES / 4 };
 
 typedef struct weights {
     depthwise base;

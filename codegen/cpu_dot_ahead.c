@@ -3,8 +3,6 @@
  * lie apart. */
 #include "codegen/blocking.h"
 
-enum { LINE_BYTES = 64 };
-
 /* Is an array numbered as the results are, as far as its size tells? Else asking for it does no harm. */
 static bool is_alike(const cg *c, const blocking *q, const ir_type *t)
 {
@@ -24,7 +22,7 @@ static bool has_rows(const cg *c, const blocking *q)
 static void ask(cg *c, ir_dtype t, cg_value address, cg_value first)
 {
     const int64_t size = (int64_t)ir_dtype_size(t), columns = c->target->nr;
-    for (int64_t at = 0; at < columns; at += LINE_BYTES / size)
+    for (int64_t at = 0; at < columns; at += CG_LINE_BYTES / size)
         cg_prefetch(c, cg_memory_type(c, t), address, cg_add(c, first, cg_i64(c, at)), 1);
 }
 

@@ -35,13 +35,20 @@ static cg_value polynomial(cg *c, cg_value x, int count, const double *coefficie
 
 /* ---- exponentials --------------------------------------------------------------------------- */
 
-/* Where x is below or above a bound it becomes the bound; NaN stays. */
-static cg_value clamp(cg *c, cg_value x, double low, double high)
+/* The bound where x is below or above it; NaN stays. */
+static cg_value at_least(cg *c, cg_value x, double bound)
 {
-    cg_value l = number(c, x, low), h = number(c, x, high);
-    x = cg_select(c, cg_fcmp(c, LLVMRealOGT, l, x), l, x);
-    return cg_select(c, cg_fcmp(c, LLVMRealOLT, h, x), h, x);
+    cg_value low = number(c, x, bound);
+    return cg_select(c, cg_fcmp(c, LLVMRealOGT, low, x), low, x);
 }
+
+static cg_value at_most(cg *c, cg_value x, double bound)
+{
+    cg_value high = number(c, x, bound);
+    return cg_select(c, cg_fcmp(c, LLVMRealOLT, high, x), high, x);
+}
+
+static cg_value clamp(cg *c, cg_value x, double low, double high) { return at_most(c, at_least(c, x, low), high); }
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2: gives e^r - 1 (0.3 ulp and its rounding), and in *out_n the number n + bias in the
  * low bits of integer lanes. Adding 1.5 * 2^23 rounds to the nearest integer and leaves it there: no conversion that NaN
@@ -78,9 +85,7 @@ cg_value cg_math_exp(cg *c, cg_value x) /* 1 ulp */
 cg_value cg_math_exp_falling(cg *c, cg_value x) /* 1 ulp */
 {
     if (!is_f32(c, x)) return cg_math_exp(c, x);
-    cg_value low = number(c, x, -88), n;
-    x = cg_select(c, cg_fcmp(c, LLVMRealOGT, low, x), low, x);
-    cg_value part = reduce_exp(c, x, 127, &n), scale = with_exponent(c, n);
+    cg_value n, part = reduce_exp(c, at_least(c, x, -88), 127, &n), scale = with_exponent(c, n);
     return cg_fma(c, scale, part, scale);
 }
 
@@ -105,8 +110,7 @@ cg_value cg_math_logistic(cg *c, cg_value x) /* 2 ulp */
 cg_value cg_math_tanh(cg *c, cg_value x) /* 2 ulp */
 {
     if (!is_f32(c, x)) return cg_libm(c, "tanh", 1, &x);
-    cg_value one = number(c, x, 1), most = number(c, x, 10), a = unary(c, "llvm.fabs", x), n;
-    a = cg_select(c, cg_fcmp(c, LLVMRealOLT, most, a), most, a);
+    cg_value one = number(c, x, 1), a = at_most(c, unary(c, "llvm.fabs", x), 10), n;
     cg_value part = reduce_exp(c, LLVMBuildFNeg(c->b, cg_fadd(c, a, a), ""), 127, &n), scale = with_exponent(c, n);
     cg_value up = cg_fma(c, LLVMBuildFNeg(c->b, scale, ""), part, cg_fsub(c, one, scale));
     return copysign_of(c, cg_fdiv(c, up, cg_fma(c, scale, part, cg_fadd(c, one, scale))), x);
@@ -166,8 +170,7 @@ cg_value cg_math_erf(cg *c, cg_value x) /* 4 ulp */
                                   2.0589575337485598e-4,    -1.932184854937379e-2,  1.0281445877572322e-1,
                                   6.36616489403725e-1,      1.1283792073584773};
     if (!is_f32(c, x)) return cg_libm(c, "erf", 1, &x);
-    cg_value one = number(c, x, 1), most = number(c, x, 3.95), a = unary(c, "llvm.fabs", x), n;
-    a = cg_select(c, cg_fcmp(c, LLVMRealOLT, most, a), most, a);
+    cg_value one = number(c, x, 1), a = at_most(c, unary(c, "llvm.fabs", x), 3.95), n;
     cg_value w = cg_fmul(c, polynomial(c, a, countof(fall), fall), a);
     cg_value part = reduce_exp(c, LLVMBuildFNeg(c->b, w, ""), 127, &n), scale = with_exponent(c, n);
     return copysign_of(c, cg_fma(c, LLVMBuildFNeg(c->b, scale, ""), part, cg_fsub(c, one, scale)), x);

@@ -468,13 +468,12 @@ static void prefetch_line(cg *c, const pack *p, role outer, cg_value at, role in
 
 void cg_pack_prefetch(cg *c, const pack *p, cg_value index, cg_value count)
 {
-    enum { LINE_BYTES = 64 };
     const bool along_k = cg_pack_is_along_k(p->x, p->side);
     const role inner = along_k ? ROLE_K : p->role, outer = along_k ? p->role : ROLE_K;
     const int rows = contraction_contiguous(p->side, inner);
     if (!has_row_addresses(c, p->side) || rows < 0 || rows != p->x->count[inner] - 1) return;
     if (!contraction_is_linear(c, p->x, p->side, inner)) return;
-    const int64_t line = LINE_BYTES / (int64_t)ir_dtype_size(side_dtype(c, p->side));
+    const int64_t line = CG_LINE_BYTES / (int64_t)ir_dtype_size(side_dtype(c, p->side));
     cg_value k_end = cg_add(c, p->k, p->length), begin = along_k ? p->row : p->k, end = along_k ? p->row_end : k_end;
     cg_value size = cg_max(c, cg_sub(c, end, begin), cg_i64(c, 0)), next = cg_add(c, index, cg_i64(c, 1));
     cg_loop l, m;

@@ -3,14 +3,14 @@
  * as they are when a result lies over an operand. */
 #include "codegen/cg_rules.h"
 
-enum { LARGE_BYTES = 24 << 20, LINE_BYTES = 64 };
+enum { LARGE_BYTES = 24 << 20 };
 
 static bool has_whole_lines(const cg *c, int root)
 {
     const ir_type *t = cg_type(c, c->body->root[root]);
     if (t->dtype != DTYPE_f32 || t->rank < 1) return false;
     const ir_dim row = t->dim[t->rank - 1];
-    return t->rank == 1 || (!row.batch && row.count % (LINE_BYTES / 4) == 0);
+    return t->rank == 1 || (!row.batch && row.count % (CG_LINE_BYTES / 4) == 0);
 }
 
 static bool may_be_large(const cg *c, int root)
@@ -30,7 +30,7 @@ cg_value cg_past_caches(cg *c)
         const ir_type *t = cg_type(c, b->root[r]);
         cg_value large = cg_icmp(c, LLVMIntSGE, cg_elements(c, t, 0, t->rank), cg_i64(c, LARGE_BYTES / 4));
         cg_value address = LLVMBuildPtrToInt(c->b, c->arg[cg_body_root_arg(b, r)], c->i64, "");
-        cg_value whole = cg_icmp(c, LLVMIntEQ, cg_rem(c, address, cg_i64(c, LINE_BYTES)), cg_i64(c, 0));
+        cg_value whole = cg_icmp(c, LLVMIntEQ, cg_rem(c, address, cg_i64(c, CG_LINE_BYTES)), cg_i64(c, 0));
         pays = pays ? cg_and(c, pays, large) : large;
         pays = cg_and(c, pays, whole);
     }
