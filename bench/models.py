@@ -42,7 +42,7 @@ def transformer(keras):
     L, steps, width, words = keras.layers, 128, 256, 8192
     tokens = L.Input((steps,), dtype="int32")
     places = keras.ops.arange(0, steps, dtype="int32")
-    x = L.Add()([L.Embedding(words, width)(tokens), L.Embedding(steps, width)(places[None] + 0 * tokens)])
+    x = L.Add()([L.Embedding(words, width)(tokens), L.Embedding(steps, width)(keras.ops.add(places[None], 0 * tokens))])
     for _ in range(4):
         x = attention_block(keras, x, width, 4, True)
     y = L.Dense(words)(L.LayerNormalization(epsilon=1e-5)(x))
