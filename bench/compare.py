@@ -47,7 +47,7 @@ def environment():
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", "keras==3.15.*", "tensorflow-cpu", "jax", "torch", "numpy"], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "keras==3.15.*", "tensorflow-cpu", "jax", "torch", "numpy", "matplotlib"], check=True)
         (folder / "ready").touch()
     return python
 

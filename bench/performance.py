@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures everything that docs/performance.md shows and writes its tables.
+"""Measures everything that docs/performance.md shows and writes its tables and its plot.
 
     python3 bench/performance.py [--models M,...] [--peers P,...] [--modes train,infer] [--threads 1,2] [--rounds N] [--seconds S] [--isa native|avx2]
                                  [--skip PART,...] [--page-only]
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 from compare import ISAS, PEERS, environment
 from models import MODELS
 
-PAGE, FIGURES = ROOT / "docs/performance.md", ROOT / "bench/performance.json"
+PAGE, PLOT, FIGURES = ROOT / "docs/performance.md", ROOT / "docs/performance.svg", ROOT / "bench/performance.json"
 BEGIN, END = "<!-- tables: bench/performance.py -->", "<!-- end of tables -->"
 BATCHES, SCALING = (1, 4, 16, 64, 256), ("mlp", "cnn")
 
@@ -152,6 +152,7 @@ def tables(f):
         yield from ("", "### Steps", "", "Columns of peers: the peer's least step time / tfcc's (medians in parentheses), above 1 where tfcc is faster. Arithmetic limit: the time",
                     "that the step's products, convolutions and attention need at the machine's peak / tfcc's least step time.", "")
         yield from steps_table(f)
+        yield from ("", f"![Step times of the peers beside tfcc's]({PLOT.name})")
         yield from titled("Threads", scaling_table(f["steps"]))
         yield from titled("Before the first step", first_table(f["steps"]))
     for key, title, table in (("kernels", "Kernels", kernels_table), ("batches", "Batches", batches_table), ("compile", "Compiling beside Keras", compile_table)):
@@ -180,7 +181,7 @@ def main():
     p.add_argument("--seconds", type=float, default=3)
     p.add_argument("--isa", default="native", choices=ISAS)
     p.add_argument("--skip", default="", help="parts: " + ",".join(PARTS))
-    p.add_argument("--page-only", action="store_true", help="write the tables from the figures of before")
+    p.add_argument("--page-only", action="store_true", help="write the tables and the plot from the figures of before")
     a = p.parse_args()
     a.threads = [int(t) for t in a.threads.split(",")]
     figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
@@ -191,6 +192,7 @@ def main():
             kept[name] = part(a, kept.get(name))
             FIGURES.write_text(json.dumps(figures, indent=1) + "\n")
     write_page(json.loads(FIGURES.read_text()))
+    subprocess.run([environment(), ROOT / "bench/plot.py", FIGURES, PLOT], check=True)
 
 
 if __name__ == "__main__":
