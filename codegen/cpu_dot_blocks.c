@@ -20,8 +20,9 @@ enum { TASKS = 32, BATCH = 32, MOST_BLOCKS = 8 };
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are at most so many bytes apart:
- * farther ones are each on a page of its own, and packing reads them in order. */
-enum { MOST_DISTANCE = 8 << 10 };
+ * farther ones are each on a page of its own, and packing reads them in order. Positions often fall on the same cache sets, so
+ * their lines come from the second cache: tiles with fewer multiply-adds of vectors at a position would wait for them. */
+enum { MOST_DISTANCE = 8 << 10, LEAST_SUMS = 16 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
@@ -97,6 +98,7 @@ static bool lies_near(const cg *c, const blocking *q, const contraction_side *s,
 static bool is_in_place(const cg *c, const blocking *q)
 {
     if (q->pairs || q->x->panels || !q->direct || q->size[ROLE_M].batch) return false;
+    if (c->target->mr * c->target->nr < LEAST_SUMS * c->lanes) return false;
     return lies_near(c, q, &q->x->lhs, ROLE_M) && lies_near(c, q, &q->x->rhs, ROLE_N);
 }
 
