@@ -259,7 +259,7 @@ void contraction_order(contraction *x)
     const int inner[ROLE_COUNT] = {-1, contraction_contiguous(&x->lhs, ROLE_M), n, k};
     for (int r = 0; r < ROLE_COUNT; r++) {
         move_dim(x, (role)r, inner[r], x->count[r] - 1);
-        for (int d = 1; d < x->count[r] - 1; d++) {
+        for (int d = 1; d < x->count[r] - (inner[r] >= 0); d++) {
             if (x->size[r][d].batch) move_dim(x, (role)r, d, 0);
         }
     }
@@ -285,31 +285,54 @@ static const contraction_term *find_step(const contraction_dim *q)
     return NULL;
 }
 
-/* Makes dim `to` of role k run through dim `from` of it too, which is no more. */
-static void merge_dims(contraction *x, int from, int to)
+/* Takes dim `gone` of role r, whose coordinate is always zero, or that another dim of the role runs through. */
+static void remove_dim(const cg *c, contraction *x, role r, int gone)
 {
-    contraction_side *side[] = {&x->lhs, &x->rhs};
-    x->size[ROLE_K][to].count *= x->size[ROLE_K][from].count;
-    for (int i = 0; i < 2 * IR_MAX_RANK; i++) {
-        contraction_dim *q = &side[i / IR_MAX_RANK]->dim[i % IR_MAX_RANK];
+    const bool unit = x->size[r][gone].count == 1;
+    contraction_side *side[] = {&x->lhs, &x->rhs, &x->out};
+    for (int i = 0; i < 3 * IR_MAX_RANK; i++) {
+        const int d = i % IR_MAX_RANK, skip = i / IR_MAX_RANK == 2 && x->splits > 0;
+        contraction_dim *q = &side[i / IR_MAX_RANK]->dim[d];
         const int count = q->count;
         q->count = 0;
         for (int t = 0; t < count; t++) {
             const contraction_term term = q->term[t];
-            const bool is_k = term.role == ROLE_K;
-            if (is_k && term.dim == from) continue;
-            q->term[q->count++] = (contraction_term){term.role, term.dim - (is_k && term.dim > from), term.factor};
+            if (term.role == r && term.dim == gone) continue;
+            q->term[q->count++] = (contraction_term){term.role, term.dim - (term.role == r && term.dim > gone), term.factor};
         }
-        q->merged = count && !q->count;
-        q->partial = count != q->count && q->count;
+        if (count == q->count || d >= side[i / IR_MAX_RANK]->rank) continue;
+        const ir_dim whole = cg_type(c, side[i / IR_MAX_RANK]->value)->dim[d + skip];
+        q->merged = !q->count && (!unit || (whole.count == 1 && !whole.batch));
+        if (!q->count) continue;
+        const contraction_term *left = &q->term[0];
+        const ir_dim runs = x->size[left->role][left->dim + (left->role == r && left->dim >= gone)];
+        q->partial |= !unit || !ir_dim_equal(whole, runs);
     }
-    for (int d = from; d < x->count[ROLE_K] - 1; d++) x->size[ROLE_K][d] = x->size[ROLE_K][d + 1];
-    x->count[ROLE_K]--;
+    for (int d = gone; d < x->count[r] - 1; d++) x->size[r][d] = x->size[r][d + 1];
+    x->count[r]--;
+}
+
+/* Makes dim `to` of role k run through dim `from` of it too, which is no more. */
+static void merge_dims(const cg *c, contraction *x, int from, int to)
+{
+    x->size[ROLE_K][to].count *= x->size[ROLE_K][from].count;
+    remove_dim(c, x, ROLE_K, from);
+}
+
+/* Drops dims of one coordinate, which would only hide that operands are plain along the others. */
+static void drop_units(const cg *c, contraction *x)
+{
+    for (int r = ROLE_M; r < ROLE_COUNT; r++) {
+        for (int d = x->count[r] - 1; d >= 0 && x->count[r] > 1; d--) {
+            if (x->size[r][d].count == 1 && !x->size[r][d].batch) remove_dim(c, x, (role)r, d);
+        }
+    }
 }
 
 void contraction_merge(const cg *c, contraction *x)
 {
     const int last = x->lhs.rank - 1;
+    drop_units(c, x);
     if (last < 1 || cg_node(c, x->lhs.value)->op != OP_parameter || cg_node(c, x->rhs.value)->op != OP_parameter) return;
     const contraction_dim *columns = &x->lhs.dim[last - 1];
     const contraction_term *to = find_step(&x->lhs.dim[last]), *from = find_step(columns);
@@ -317,7 +340,7 @@ void contraction_merge(const cg *c, contraction *x)
     const int channels = find_alone(&x->rhs, to->dim);
     if (channels < 1 || find_alone(&x->rhs, from->dim) != channels - 1 || columns->count < 2) return;
     if (x->size[ROLE_K][from->dim].batch || !ir_dim_equal(x->size[ROLE_K][to->dim], cg_type(c, x->lhs.value)->dim[last])) return;
-    merge_dims(x, from->dim, to->dim);
+    merge_dims(c, x, from->dim, to->dim);
 }
 
 ir_dim contraction_size(const contraction *x, role r)
@@ -355,21 +378,22 @@ static bool chain_is_linear(const cg *c, ir_value v, ir_value stop, int lo, int 
 
 bool contraction_is_linear(const cg *c, const contraction *x, const contraction_side *s, role r)
 {
-    int first = -1;
+    int first = -1, begin = 0, end = 0;
     for (int d = 0, next = 0; d < s->rank; d++) {
         const contraction_dim *q = &s->dim[d];
         bool uses = false;
         if (q->merged && first >= 0) first++;
         for (int i = 0; i < q->count; i++) uses |= q->term[i].role == r;
         if (!uses) continue;
-        if (first < 0) first = d;
+        if (first < 0) begin = first = d;
+        end = d + 1;
         if (q->count != 1 || q->term[0].factor != 1 || q->offset || q->dilation != 1 || q->checked || q->partial) return false;
         if (q->term[0].dim != next || d != first + next) return false;
         next++;
     }
     if (first < 0 || x->count[r] < 2) return x->count[r] < 2;
     int skip = s == &x->out && x->splits > 0;
-    int lo = first + skip, hi = lo + x->count[r];
+    const int lo = begin + skip, hi = end + skip;
     if (s != &x->out) return chain_is_linear(c, s->value, IR_NONE, lo, hi);
     for (int i = 0; i < c->body->root_count; i++) {
         if (!chain_is_linear(c, c->body->root[i], x->main, lo, hi)) return false;

@@ -56,8 +56,8 @@ void contraction_swap(contraction *x);
 /* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of
  * N rows outermost: nothing is ever divided by N. */
 void contraction_order(contraction *x);
-/* Where an image without padding and a kernel lie in memory, makes one dim of role k of the columns of a window and their
- * channels: what is read is then one run. */
+/* Drops dims of one coordinate. Where an image without padding and a kernel lie in memory, makes one dim of role k of the
+ * columns of a window and their channels: what is read is then one run. */
 void contraction_merge(const cg *c, contraction *x);
 /* Product of the dims of a role. */
 ir_dim contraction_size(const contraction *x, role r);
