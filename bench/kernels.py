@@ -57,17 +57,23 @@ def cases():
 
 
 def write_models(chosen, folder):
-    """In the peers' Python: one layer behind a trained one without arithmetic to speak of, so that it has an input gradient."""
+    """In the peers' Python: one layer behind a trained one without arithmetic to speak of, so that it has an input gradient. Those
+    that PyTorch runs read and write nothing else than its operations do: the layer before needs the sum of the input gradient alone,
+    and the gradient that comes back is an array, of a layer with one result."""
     program = """
 import json, sys, keras
-for i, (shape, name, config) in enumerate(json.load(open(sys.argv[1]))):
+L = keras.layers
+for i, (shape, name, config, peer) in enumerate(json.load(open(sys.argv[1]))):
     x = keras.Input(shape)
-    y = getattr(keras.layers, name)(name="it", **config)(keras.layers.PReLU(shared_axes=list(range(1, len(shape))) or None)(x))
+    before = L.BatchNormalization(scale=False) if peer else L.PReLU(shared_axes=list(range(1, len(shape))) or None)
+    y = getattr(L, name)(name="it", **config)(before(x))
+    if peer:
+        y = (L.Conv2D(1, 1) if len(shape) > 1 else L.Dense(1))(y)
     m = keras.Model(x, y)
     m.compile(keras.optimizers.Adam(1e-6), "mean_absolute_error")
     open(f"{sys.argv[2]}/{i}.json", "w").write(m.to_json())
 """
-    (folder / "cases.json").write_text(json.dumps([[c["shape"], *c["layer"]] for _, c in chosen]))
+    (folder / "cases.json").write_text(json.dumps([[c["shape"], *c["layer"], "torch" in c] for _, c in chosen]))
     subprocess.run([environment(), "-c", program, folder / "cases.json", folder], check=True, stderr=subprocess.DEVNULL, env=dict(os.environ, TF_CPP_MIN_LOG_LEVEL="3"))
 
 
