@@ -13,7 +13,8 @@ typedef struct blocking {
     ir_dim size[ROLE_COUNT];
     int64_t mc, nc, kc;   /* rows, columns, positions of a block */
     cg_tiles most;        /* what blocks are cut by; the register tile is the target's */
-    int64_t task_rows;    /* mc or a multiple of it */
+    int64_t task_rows;    /* of a task; with few threads and many rows more, up to most_rows, and some tasks have none */
+    int64_t most_rows;
     int64_t task_columns; /* nc or a part of it */
     int64_t wide_rows;    /* with more rows than this, one of the tasks that share a block of columns does it all */
     int64_t cells;        /* that kc positions take at most */
@@ -28,7 +29,7 @@ typedef struct blocking {
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t b_room;         /* from one right panel to the next, in cells */
     bool in_place;          /* both operands are read where they lie, along m and n */
-    int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell */
+    int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell. Else each is packed before its row of tiles */
     cg_value a, b, tile, zeros, distance;
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */
     int rest_columns;                    /* of the last tile when that is known to be cut, else 0 */
@@ -51,9 +52,9 @@ cg_value blocking_length(cg *c, const blocking *q, cg_value k);
 /* The share that tile j of a row of tiles has in asking for the rows of the next one, from row m on: where it begins, and
  * bytes for each cell. */
 void blocking_find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value j, cg_value *out_from, cg_value *out_step);
-/* While tile i, j of rows up to `end` is done: asks for its share of what is packed next, so that packing does not wait for
- * memory. */
-void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j);
+/* While the tile from row m on and number j of its row, of a block of rows up to `end`, is done: asks for its share of what is
+ * packed next, so that packing does not wait for memory. */
+void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j);
 
 /* cpu_dot_fill.c: the first tiles of a row or a column of tiles write panels (see cpu_tile_fill.c). Chooses those tiles. */
 void blocking_find_fills(cg *c, blocking *q);

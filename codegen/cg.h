@@ -164,6 +164,8 @@ void cg_function_prepare(cg *c, cg_value fn);
 /* Asks for scratch memory; returns the address of `bytes` bytes of this thread's, aligned to 64. Every call
  * gets memory of its own until cg_kernel_end. */
 cg_value cg_scratch(cg *c, int64_t bytes);
+/* How many threads share the kernel's tasks (i64, at least 1). For the size of tasks alone: results must not depend on it. */
+cg_value cg_threads(cg *c);
 
 /* The rows [begin, end) of the current task, for the same rows, grain and times as given to cg_kernel_end;
  * part (may be NULL): 0 .. times - 1. Consecutive tasks share a row block: task = block * times + part. */

@@ -1,5 +1,6 @@
 /* cg_flow.c: loops, conditions and functions in matching pairs. */
 #include "codegen/cg.h"
+#include "tfcc_rt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -206,7 +207,7 @@ void cg_kernel_begin(cg *c)
     c->n = LLVMGetParam(c->fn, 1);
     c->task = LLVMGetParam(c->fn, 2);
     c->scratch_memory = LLVMGetParam(c->fn, 3);
-    c->scratch_used = 0;
+    c->scratch_used = TFCC_SCRATCH_HEAD;
     c->past_caches = NULL;
     LLVMPositionBuilderAtEnd(c->b, cg_block(c, "entry"));
     const cg_body *body = c->body;
@@ -239,6 +240,13 @@ cg_value cg_scratch(cg *c, int64_t bytes)
     cg_value at = cg_at(c, c->i8, c->scratch_memory, cg_i64(c, c->scratch_used));
     c->scratch_used += (bytes + 63) / 64 * 64;
     return at;
+}
+
+cg_value cg_threads(cg *c)
+{
+    enum { MOST_THREADS = 1024 };
+    cg_value threads = cg_load(c, c->i64, c->scratch_memory, 8);
+    return cg_max(c, cg_min(c, threads, cg_i64(c, MOST_THREADS)), cg_i64(c, 1));
 }
 
 void cg_task_rows(cg *c, ir_dim rows, int64_t grain, int64_t times, cg_value *out_begin, cg_value *out_end,

@@ -11,6 +11,8 @@
 /* Rows are few up to this part of a tile's, where the right operand lies along n or k. */
 enum { FEW_ROWS_PART = 4, FEW_ROWS_PART_K = 2 };
 
+enum { TASKS_A_THREAD = 4 };
+
 /* With many rows, one task takes all columns of the block, and those that share it with few rows have none. */
 static void widen_columns(cg *c, blocking *q)
 {
@@ -20,12 +22,44 @@ static void widen_columns(cg *c, blocking *q)
     q->end[ROLE_N] = cg_select(c, many, cg_select(c, first, all, begin), q->end[ROLE_N]);
 }
 
+static cg_value ceil_div(cg *c, cg_value x, cg_value y) { return cg_div(c, cg_add(c, x, cg_sub(c, y, cg_i64(c, 1))), y); }
+
+/* How many tasks do all tiles of rows, of `blocks` that there are: a few for each thread, and as many for one as for the other. */
+static cg_value count_row_tasks(cg *c, const blocking *q, cg_value tiles, cg_value blocks)
+{
+    const int64_t mr = c->target->mr, columns = base_ceil_div(base_max(q->size[ROLE_N].count, 1), q->nc);
+    cg_value others = cg_i64(c, blocking_count(q, ROLE_B) * columns * base_max(q->x->splits, 1));
+    cg_value threads = cg_threads(c), one = cg_i64(c, 1);
+    cg_value wanted = cg_max(c, cg_div(c, cg_mul(c, threads, cg_i64(c, TASKS_A_THREAD)), others), one);
+    cg_value share = cg_min(c, ceil_div(c, tiles, wanted), cg_i64(c, q->most_rows / mr));
+    cg_value tasks = ceil_div(c, tiles, cg_max(c, share, cg_i64(c, q->task_rows / mr)));
+    cg_value more = cg_mul(c, ceil_div(c, tasks, threads), threads), fewer = cg_mul(c, cg_div(c, blocks, threads), threads);
+    cg_value even = cg_select(c, cg_icmp(c, LLVMIntSLE, more, blocks), more, fewer);
+    cg_value is_even = cg_icmp(c, LLVMIntEQ, cg_rem(c, others, threads), cg_i64(c, 0));
+    is_even = LLVMBuildOr(c->b, is_even, cg_icmp(c, LLVMIntSLT, even, one), "");
+    return cg_select(c, is_even, tasks, even);
+}
+
+/* Tasks share what right panels cost: some do more rows than a block has, and those between them none. No sum depends on it. */
+static void lengthen_rows(cg *c, blocking *q)
+{
+    cg_value rows = cg_dim(c, q->size[ROLE_M]), mr = cg_i64(c, c->target->mr);
+    cg_value tiles = ceil_div(c, rows, mr), block = cg_i64(c, q->task_rows), blocks = ceil_div(c, rows, block);
+    cg_value tasks = count_row_tasks(c, q, tiles, blocks), share = cg_mul(c, ceil_div(c, tiles, tasks), mr);
+    cg_value number = cg_mul(c, cg_div(c, q->begin[ROLE_M], block), tasks), task = cg_div(c, number, blocks);
+    cg_value before = cg_sub(c, cg_add(c, number, blocks), tasks); /* that of the block before, and one more */
+    cg_value first = cg_icmp(c, LLVMIntSLE, cg_div(c, before, blocks), task);
+    q->begin[ROLE_M] = cg_min(c, cg_mul(c, task, share), rows);
+    q->end[ROLE_M] = cg_min(c, cg_select(c, first, cg_add(c, q->begin[ROLE_M], share), q->begin[ROLE_M]), rows);
+}
+
 /* The block of this task: ranges of b, m, n, and of k for its partial sum. */
 static void find_block(cg *c, blocking *q)
 {
     cg_value part, k = cg_dim(c, q->size[ROLE_K]);
     const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->task_columns, 1};
     cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
+    if (q->most_rows > q->task_rows) lengthen_rows(c, q);
     for (int r = ROLE_B; r <= ROLE_N; r++) {
         if (r == (int)q->rows) continue;
         cg_value count = cg_i64(c, blocking_count(q, (role)r));
@@ -99,9 +133,10 @@ typedef struct target_tile {
     cg_value address, distance, staged;
 } target_tile;
 
-/* Of the tile whose first row and column are m and n, in row i and column j of tiles. */
-static target_tile find_tile(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n, cg_value i, cg_value j)
+/* Of the tile whose first row and column are m and n, in column j of tiles. */
+static target_tile find_tile(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n, cg_value j)
 {
+    cg_value i = cg_div(c, cg_sub(c, m, q->begin[ROLE_M]), cg_i64(c, c->target->mr));
     const int64_t size = c->target->mr * c->target->nr;
     target_tile t = {0};
     if (q->direct) {
@@ -128,6 +163,25 @@ static cg_value panel_at(cg *c, const blocking *q, cg_value n, cg_value j, cg_va
     return cg_at(c, c->f32, c->binding[x->rhs.value].address, at);
 }
 
+/* Asks for what the tile at m, n writes last, and its epilogue reads; where tiles add to their results, for what the next tile
+ * begins with. */
+static void prefetch_results(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n, cg_value last)
+{
+    if (q->direct && !q->one_pass) {
+        cg_value next = cg_add(c, n, cg_i64(c, c->target->nr)), whole = cg_icmp(c, LLVMIntSGE, next, q->end[ROLE_N]);
+        cg_value below = cg_add(c, m, cg_i64(c, c->target->mr));
+        below = cg_select(c, cg_icmp(c, LLVMIntSLT, below, q->end[ROLE_M]), below, q->begin[ROLE_M]);
+        m = cg_select(c, whole, below, m);
+        n = cg_select(c, whole, q->begin[ROLE_N], next);
+        blocking_prefetch_results(c, q, number_of(c, q, batch, m, n), q->distance);
+        return;
+    }
+    cg_branch finishes;
+    cg_if_begin(c, &finishes, last, 0, NULL);
+    blocking_prefetch_results(c, q, number_of(c, q, batch, m, n), q->distance);
+    cg_if_end(c, &finishes, NULL);
+}
+
 /* All tiles of rows m .. end - 1, for positions k .. k + length - 1: row by row, the order in which results lie. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
@@ -139,10 +193,14 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     cg_value cells = cg_pack_cells(c, q->x, q->pairs, k, positions);
     cg_loop columns, rows;
     cg_loop_begin(c, &rows, m, end, mr, 0, NULL);
-    cg_value i = cg_div(c, cg_sub(c, rows.i, m), cg_i64(c, mr));
+    cg_value i = q->stride ? cg_i64(c, 0) : cg_div(c, cg_sub(c, rows.i, m), cg_i64(c, mr));
+    if (q->stride) {
+        cg_value behind = cg_min(c, cg_add(c, rows.i, cg_i64(c, mr)), end);
+        blocking_pack_rest(c, blocking_rows(c, q, batch, rows.i, behind, k, length), false, NULL, 0);
+    }
     cg_loop_begin(c, &columns, q->begin[ROLE_N], q->end[ROLE_N], nr, 0, NULL);
     cg_value j = cg_div(c, cg_sub(c, columns.i, q->begin[ROLE_N]), cg_i64(c, nr));
-    const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, i, j);
+    const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, j);
     const pack a = blocking_rows(c, q, batch, m, end, k, length), b = blocking_columns(c, q, batch, k, length);
     cg_value arg[TILE_ARGUMENTS] = {NULL, NULL, cells, tile.address, more};
     int count = 5;
@@ -157,13 +215,8 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
         arg[1] = panel_at(c, q, columns.i, j, k);
     }
     if (q->direct) arg[count] = tile.distance;
-    blocking_prefetch_next(c, q, batch, end, k, i, j);
-    if (!q->streams) {
-        cg_branch finishes;
-        cg_if_begin(c, &finishes, last, 0, NULL);
-        blocking_prefetch_results(c, q, number_of(c, q, batch, rows.i, columns.i), q->distance);
-        cg_if_end(c, &finishes, NULL);
-    }
+    blocking_prefetch_next(c, q, batch, rows.i, end, k, j);
+    if (!q->streams) prefetch_results(c, q, batch, rows.i, columns.i, last);
     cg_branch fills;
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
     call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
@@ -182,7 +235,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
     const pack a = blocking_rows(c, q, batch, m, end, k, length);
-    if (!q->in_place) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
+    if (!q->in_place && !q->stride) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
     run_tiles(c, q, batch, m, end, k, length);
 }
 
@@ -196,7 +249,7 @@ static void run_block(cg *c, blocking *q, cg_value batch)
         const pack b = blocking_columns(c, q, batch, l.i, length);
         blocking_pack_rest(c, b, q->fills_b, cg_sub(c, q->end[ROLE_M], q->begin[ROLE_M]), c->target->mr);
     }
-    if (q->task_rows == q->mc) {
+    if (q->most_rows == q->mc || q->stride) {
         run_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], l.i, length);
     } else {
         cg_loop_begin(c, &m, q->begin[ROLE_M], q->end[ROLE_M], q->mc, 0, NULL);
@@ -340,7 +393,12 @@ static void run_task(cg *c, blocking *q)
     const int vectors = may && !along_k ? choose_row_vectors(c, q) : 0;
     cg_branch few, some;
     cg_loop batches;
-    if (q->task_columns < q->nc) cg_if_begin(c, &some, cg_icmp(c, LLVMIntSLT, q->begin[ROLE_N], q->end[ROLE_N]), 0, NULL);
+    const bool columns = q->task_columns < q->nc, rows = q->most_rows > q->task_rows;
+    if (columns || rows) {
+        cg_value has_columns = cg_icmp(c, LLVMIntSLT, q->begin[ROLE_N], q->end[ROLE_N]);
+        cg_value has_rows = cg_icmp(c, LLVMIntSLT, q->begin[ROLE_M], q->end[ROLE_M]);
+        cg_if_begin(c, &some, cg_and(c, has_columns, has_rows), 0, NULL);
+    }
     if (vectors || along_k) {
         const int64_t most = base_max(c->target->mr / (along_k ? FEW_ROWS_PART_K : FEW_ROWS_PART), 1);
         cg_if_begin(c, &few, cg_icmp(c, LLVMIntSLE, cg_dim(c, q->size[ROLE_M]), cg_i64(c, most)), 0, NULL);
@@ -354,7 +412,7 @@ static void run_task(cg *c, blocking *q)
     run_block(c, q, batches.i);
     cg_loop_end(c, &batches, NULL);
     if (vectors || along_k) cg_if_end(c, &few, NULL);
-    if (q->task_columns < q->nc) cg_if_end(c, &some, NULL);
+    if (columns || rows) cg_if_end(c, &some, NULL);
 }
 
 void cg_dot_blocked(cg *c, const contraction *given)
@@ -367,10 +425,10 @@ void cg_dot_blocked(cg *c, const contraction *given)
     blocking q = {.x = &x, .pairs = take_pairs(c, &x)};
     blocking_choose(c, &q);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
-    if (!q.in_place) q.a = cg_scratch(c, 4 * round_up(q.mc / mr * q.a_room + slack, FLOATS_PER_LINE));
+    if (!q.in_place) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
     if (!x.panels && !q.in_place) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
-    const int64_t staged_rows = q.direct ? mr : q.mc;
+    const int64_t staged_rows = q.direct ? mr : q.most_rows;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));
     find_tiles(c, &q);
     blocking_find_fills(c, &q);

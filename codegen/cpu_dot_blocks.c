@@ -11,9 +11,12 @@ enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512 };
  * WIDE_TASKS tasks. */
 enum { COLUMN_TASKS = 4, LEAST_COLUMNS = 64, COLUMN_WORK = 1 << 19, WIDE_TASKS = 12 };
 
-/* A task does as many blocks of rows with the right panels it has packed as leave TASKS tasks (N counts as BATCH), and
- * MOST_BLOCKS at most. */
-enum { TASKS = 32, BATCH = 32, MOST_BLOCKS = 8 };
+/* The batch when a choice needs a number. */
+enum { BATCH = 32 };
+
+/* A task does at most MOST_BLOCKS blocks of rows with the right panels it has packed. Results that tiles add to block by block
+ * of positions are to stay in the cache, unless they are fewer than LEAST_BLOCKS. */
+enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 
 /* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN cells, unless rows are a
  * multiple of SAME_SET cells apart: those fall on the same cache sets. */
@@ -128,12 +131,22 @@ static int64_t row_stride(int64_t cells) { return (base_ceil_div(cells, FLOATS_P
 
 static int64_t whole_k(const blocking *q) { return q->most.k * WHOLE_K / BLOCK_K; }
 
+/* About `most` positions, so that blocks of k are equally long: a short one would read and write its results for little. */
+static int64_t even_positions(int64_t k, int64_t most)
+{
+    const int64_t blocks = base_max(1, base_ceil_div(k, most + most / 8));
+    return round_up(base_ceil_div(k, blocks), FLOATS_PER_LINE);
+}
+
 static void choose_positions(blocking *q)
 {
     const ir_dim k = q->size[ROLE_K];
     q->one_pass = !k.batch && cells_of(q, k.count) <= whole_k(q);
     q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= whole_k(q) ? 2 * q->most.k : q->most.k;
-    if (q->one_pass) q->kc = base_max(k.count, 1);
+    if (q->one_pass)
+        q->kc = base_max(k.count, 1);
+    else if (!k.batch)
+        q->kc = even_positions(base_ceil_div(k.count, base_max(q->x->splits, 1)), q->kc);
     q->cells = cells_of(q, q->kc);
 }
 
@@ -158,23 +171,22 @@ static bool is_direct(const cg *c, const blocking *q)
     return !q->size[ROLE_N].batch && q->size[ROLE_N].count % unit == 0;
 }
 
-/* The rows that tasks do with one right operand. */
-static int64_t choose_task_rows(const blocking *q)
+/* The rows that a task does at most with one right operand. */
+static int64_t choose_most_rows(const cg *c, const blocking *q)
 {
-    if (q->rows == ROLE_B || q->x->panels || (!q->one_pass && !q->direct)) return q->mc;
-    int64_t tasks = base_max(q->x->splits, 1), size[ROLE_COUNT];
-    for (int r = ROLE_B; r <= ROLE_N; r++) size[r] = q->size[r].count * (q->size[r].batch ? BATCH : 1);
-    tasks *= base_max(size[ROLE_B], 1) * base_ceil_div(size[ROLE_N], q->nc) * base_ceil_div(size[ROLE_M], q->mc);
-    return q->mc * base_max(1, base_min(tasks / TASKS, MOST_BLOCKS));
+    if (q->rows != ROLE_M || q->x->panels || q->in_place) return q->mc;
+    const int64_t cached = q->one_pass ? MOST_BLOCKS * q->mc : c->target->l2 / (4 * q->nc) / c->target->mr * c->target->mr;
+    return base_min(base_max(cached, LEAST_BLOCKS * q->mc), MOST_BLOCKS * q->mc);
 }
 
-static void choose_tasks(blocking *q)
+static void choose_tasks(const cg *c, blocking *q)
 {
     const ir_dim k = q->size[ROLE_K];
     q->rows = ROLE_M;
     if (q->size[ROLE_B].batch) q->rows = ROLE_B;
     if (q->size[ROLE_N].batch) q->rows = ROLE_N;
-    q->task_rows = choose_task_rows(q);
+    q->task_rows = q->mc;
+    q->most_rows = choose_most_rows(c, q);
     q->times = base_max(q->x->splits, 1);
     for (int r = ROLE_B; r <= ROLE_N; r++) {
         if (r != (int)q->rows) q->times *= blocking_count(q, (role)r);
@@ -232,10 +244,10 @@ void blocking_choose(const cg *c, blocking *q)
     choose_positions(q);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);
-    choose_tasks(q);
+    q->in_place = is_in_place(c, q);
+    choose_tasks(c, q);
     choose_run(c, q);
     q->ahead = reads_in_order(c, q);
-    q->in_place = is_in_place(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);

@@ -45,20 +45,39 @@ void blocking_find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, c
     *out_step = step;
 }
 
-void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value end, cg_value k, cg_value i, cg_value j)
+/* The rows of the next row of tiles, which may be the first one at the next positions. */
+static void prefetch_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value k, cg_value j)
+{
+    cg_value mr = cg_i64(c, c->target->mr), next = cg_add(c, m, mr), last = cg_icmp(c, LLVMIntSGE, next, q->end[ROLE_M]);
+    cg_value begin = cg_select(c, last, q->begin[ROLE_M], next), end = cg_min(c, cg_add(c, begin, mr), q->end[ROLE_M]);
+    cg_value at = cg_select(c, last, cg_add(c, k, cg_i64(c, q->kc)), k);
+    const pack a = blocking_rows(c, q, batch, begin, end, at, blocking_length(c, q, at));
+    cg_pack_prefetch(c, &a, j, count_columns(c, q));
+}
+
+void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j)
 {
     if (q->x->panels || q->ahead || q->in_place) return;
-    cg_value columns = count_columns(c, q), count = cg_mul(c, columns, cg_i64(c, q->mc / c->target->mr));
-    cg_value number = cg_add(c, cg_mul(c, i, columns), j);
-    if (q->task_rows > q->mc) {
+    cg_value mr = cg_i64(c, c->target->mr), columns = count_columns(c, q), rows = cg_i64(c, q->mc / c->target->mr);
+    cg_value from = cg_max(c, cg_sub(c, end, cg_i64(c, q->mc)), q->begin[ROLE_M]), i = cg_div(c, cg_sub(c, m, from), mr);
+    cg_value number = cg_add(c, cg_mul(c, i, columns), j), count = cg_mul(c, columns, rows);
+    if (q->stride) prefetch_rows(c, q, batch, m, k, j);
+    if (!q->stride && q->most_rows > q->mc) {
         cg_value behind = cg_min(c, cg_add(c, end, cg_i64(c, q->mc)), q->end[ROLE_M]);
         const pack a = blocking_rows(c, q, batch, end, behind, k, blocking_length(c, q, k));
         cg_pack_prefetch(c, &a, number, count);
-    } else if (!q->one_pass) {
-        cg_value next = cg_add(c, k, cg_i64(c, q->kc)), length = blocking_length(c, q, next);
-        const pack a = blocking_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], next, length);
-        const pack b = blocking_columns(c, q, batch, next, length);
-        cg_pack_prefetch(c, &a, number, count);
-        cg_pack_prefetch(c, &b, number, count);
     }
+    if (q->one_pass) return;
+    cg_branch last;
+    cg_value next = cg_add(c, k, cg_i64(c, q->kc)), length = blocking_length(c, q, next);
+    cg_value ends = cg_and(c, cg_icmp(c, LLVMIntEQ, end, q->end[ROLE_M]), cg_icmp(c, LLVMIntSGE, m, from));
+    cg_if_begin(c, &last, ends, 0, NULL);
+    const pack b = blocking_columns(c, q, batch, next, length);
+    cg_pack_prefetch(c, &b, number, count);
+    if (!q->stride) {
+        cg_value block = cg_min(c, cg_add(c, q->begin[ROLE_M], cg_i64(c, q->mc)), q->end[ROLE_M]);
+        const pack a = blocking_rows(c, q, batch, q->begin[ROLE_M], block, next, length);
+        cg_pack_prefetch(c, &a, number, count);
+    }
+    cg_if_end(c, &last, NULL);
 }

@@ -174,7 +174,10 @@ static bool buffers_make(buffers *b, tune_code *c, tune_kernel *k, int64_t rows,
         fill(t->dtype, at, ir_type_elements_at(t, rows));
         at += size_of(t, rows);
     }
-    for (int i = 0; i < threads; i++, at += scratch) b->scratch[i] = at;
+    for (int i = 0; i < threads; i++, at += scratch) {
+        b->scratch[i] = at;
+        *(int64_t *)b->scratch[i] = threads;
+    }
     return true;
 }
 

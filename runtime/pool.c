@@ -8,7 +8,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { FIELD_BITS = 20, MOST_CLAIMS = (1 << FIELD_BITS) - 1, SPINS = 8000, MOST_THREADS = 1024 };
+enum { FIELD_BITS = 20, MOST_CLAIMS = (1 << FIELD_BITS) - 1, SPINS = 8000, MOST_THREADS = 1024, CLAIMS_A_THREAD = 64 };
 
 struct pool {
     _Alignas(64) _Atomic uint64_t round; /* epoch << 40 | claims << 20 | next */
@@ -151,6 +151,12 @@ static pool *make_pool(rt *r, int threads, uint64_t scratch_bytes)
     return p;
 }
 
+/* Tells kernels how many threads there are. */
+static void mark_scratch(pool *p)
+{
+    for (int i = 0; i < p->threads; i++) *(int64_t *)(void *)(p->scratch + (uint64_t)i * p->scratch_each) = p->threads;
+}
+
 pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
 {
     pool *p = make_pool(r, threads, scratch_bytes);
@@ -160,6 +166,7 @@ pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
         if (pthread_create(&w->thread, NULL, work, w) != 0) break; /* fewer threads do the same work */
         p->threads++;
     }
+    if (p) mark_scratch(p);
     return p;
 }
 
@@ -169,6 +176,7 @@ pool *pool_open_executor(rt *r, const tfcc_executor *executor, uint64_t scratch_
     if (!p) return NULL;
     p->executor = executor;
     p->threads = executor->workers;
+    mark_scratch(p);
     return p;
 }
 
@@ -210,7 +218,7 @@ void pool_run(pool *p, pool_task run, const void *context, int64_t count)
     p->run = run;
     p->context = context;
     p->count = count;
-    p->per_claim = count / ((int64_t)p->threads * 16) + 1;
+    p->per_claim = count / ((int64_t)p->threads * CLAIMS_A_THREAD) + 1;
     if (count / p->per_claim >= MOST_CLAIMS) p->per_claim = count / MOST_CLAIMS + 1;
     int64_t claims = (count + p->per_claim - 1) / p->per_claim;
     atomic_store(&p->finished, 0);

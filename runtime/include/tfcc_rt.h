@@ -54,7 +54,9 @@ typedef struct tfcc_place {
 } tfcc_place;
 
 /* One task of a kernel. arg: addresses of the launch's places, in their order. n: rows of the batch.
- * scratch: tfcc_program.scratch_bytes of memory of this thread's own, aligned to 64, contents undefined. */
+ * scratch: tfcc_program.scratch_bytes of memory of this thread's own, aligned to 64, contents undefined but for the first
+ * int64_t: how many threads share the tasks. Kernels only read the first TFCC_SCRATCH_HEAD bytes, and no result depends on them. */
+enum { TFCC_SCRATCH_HEAD = 64 };
 typedef void (*tfcc_kernel)(void *const *arg, int64_t n, int64_t task, void *scratch);
 
 /* A result that a launch has written when it is done. */

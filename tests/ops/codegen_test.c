@@ -314,6 +314,7 @@ static void check_rows(trial *t, int64_t n)
     const tfcc_graph *g = &t->program->graph[0];
     fill_memory(t, &m, n, &a);
     void *scratch = make_block(&a, t->program->scratch_bytes);
+    *(int64_t *)scratch = 1 + n % 3;
     run_graph(t, &m, g, n, scratch);
     TEST_CHECK(is_guard_whole(scratch, t->program->scratch_bytes), "scratch memory overflows");
     TEST_CHECK(is_guard_whole(m.fixed, g->fixed_bytes), "the fixed slab overflows");
