@@ -108,21 +108,45 @@ ir_value ir_build_dot(ir_graph *g, ir_value a, ir_value b)
     return ir_build_dot_general(g, a, b, &dot);
 }
 
-ir_value ir_build_convolution(ir_graph *g, ir_value x, ir_value kernel, const ir_window *w)
+/* Zeros around an image are padding of the window: what the image is padded from, with that padding added to `w`; or x, as
+ * when a window would see nothing but padding. */
+static ir_value take_padding(const ir_graph *g, ir_value x, ir_value kernel, ir_window *w)
 {
-    const ir_value in[] = {x, kernel};
+    const ir_node *n = &g->node[x];
+    int count;
+    if (n->op != OP_pad || !ir_is_filled_with(g, n->in[1], 0)) return x;
+    const int64_t *low = ir_attr_ints(n, ATTR_low, &count), *high = ir_attr_ints(n, ATTR_high, &count);
+    const int64_t *interior = ir_attr_ints(n, ATTR_interior, &count);
+    ir_window wider = *w;
+    for (int d = 0; d < count; d++) {
+        const int s = w->lhs_layout[d] - '0';
+        if (!low[d] && !high[d] && !interior[d]) continue;
+        if (s < 0 || s >= w->spatial || low[d] < 0 || high[d] < 0 || interior[d] || w->base_dilation[s] != 1) return x;
+        const int64_t size = ir_type_of(g, kernel)->dim[strchr(w->rhs_layout, '0' + s) - w->rhs_layout].count;
+        wider.low[s] += low[d];
+        wider.high[s] += high[d];
+        if (base_max(wider.low[s], wider.high[s]) > (size - 1) * w->window_dilation[s]) return x;
+    }
+    *w = wider;
+    return n->in[0];
+}
+
+ir_value ir_build_convolution(ir_graph *g, ir_value x, ir_value kernel, const ir_window *window)
+{
+    ir_window w = *window;
+    const ir_value in[] = {take_padding(g, x, kernel, &w), kernel};
     const ir_attr attr[] = {
-        ir_attr_of_ints(ATTR_window_strides, w->spatial, w->strides),
-        ir_attr_of_ints(ATTR_padding_low, w->spatial, w->low),
-        ir_attr_of_ints(ATTR_padding_high, w->spatial, w->high),
-        ir_attr_of_ints(ATTR_base_dilation, w->spatial, w->base_dilation),
-        ir_attr_of_ints(ATTR_window_dilation, w->spatial, w->window_dilation),
-        ir_attr_of_int(ATTR_window_reversal, w->reversal),
-        ir_attr_of_text(ATTR_lhs_layout, w->lhs_layout),
-        ir_attr_of_text(ATTR_rhs_layout, w->rhs_layout),
-        ir_attr_of_text(ATTR_out_layout, w->out_layout),
-        ir_attr_of_int(ATTR_feature_group_count, w->feature_groups),
-        ir_attr_of_int(ATTR_batch_group_count, w->batch_groups),
+        ir_attr_of_ints(ATTR_window_strides, w.spatial, w.strides),
+        ir_attr_of_ints(ATTR_padding_low, w.spatial, w.low),
+        ir_attr_of_ints(ATTR_padding_high, w.spatial, w.high),
+        ir_attr_of_ints(ATTR_base_dilation, w.spatial, w.base_dilation),
+        ir_attr_of_ints(ATTR_window_dilation, w.spatial, w.window_dilation),
+        ir_attr_of_int(ATTR_window_reversal, w.reversal),
+        ir_attr_of_text(ATTR_lhs_layout, w.lhs_layout),
+        ir_attr_of_text(ATTR_rhs_layout, w.rhs_layout),
+        ir_attr_of_text(ATTR_out_layout, w.out_layout),
+        ir_attr_of_int(ATTR_feature_group_count, w.feature_groups),
+        ir_attr_of_int(ATTR_batch_group_count, w.batch_groups),
     };
     return ir_build(g, OP_convolution, 2, in, (int)countof(attr), attr, NULL);
 }
