@@ -3,6 +3,7 @@
 #define TFCC_BLOCKING_H
 
 #include "codegen/contraction.h"
+#include "codegen/row_sums.h"
 
 enum { FLOATS_PER_LINE = CG_LINE_BYTES / 4 };
 
@@ -36,6 +37,7 @@ typedef struct blocking {
     cg_value tile_fn[1 + SMALL_TILES][2]; /* of all rows or small[i - 1], all columns or the rest */
     bool fills_a, fills_b;                /* first tiles of a row or a column write panels, see cpu_tile_fill.c */
     cg_value fill_fn[4];                  /* those that fill a (1), b (2) or both */
+    row_sums sums;                        /* over rows, that tasks take; then they have the rows of a part each */
     cg_value streams, stream_fn[2];       /* i1 (NULL: never): results go past the caches, and the tiles that do it */
 } blocking;
 
@@ -69,7 +71,8 @@ bool blocking_fill_begin(cg *c, const blocking *q, const pack *a, const pack *b,
  * row to row. */
 void blocking_prefetch_results(cg *c, const blocking *q, cg_value number, cg_value distance);
 
-/* cpu_dot_finish.c: the epilogue of the tile whose first row and column are m and n. */
+/* cpu_dot_finish.c: the epilogue of the tile whose first row and column are m and n, and its rows. */
+cg_value blocking_rows_of_tile(cg *c, const blocking *q, cg_value m);
 void blocking_finish(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n, cg_value tile);
 
 static inline int64_t round_up(int64_t x, int64_t to) { return base_ceil_div(x, to) * to; }

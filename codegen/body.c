@@ -222,6 +222,23 @@ static int find_unit(const builder *b, const cg_body *body)
     return b->values ? b->values : b->rows ? UNIT_rows : UNIT_one;
 }
 
+/* The roots as a body has them: contractions' sums over rows last. Returns the number of those. */
+static int order_roots(const ir_graph *g, const ir_kernel *k, ir_value *out)
+{
+    const bool contracts = k->kind == KERNEL_dot || k->kind == KERNEL_convolution;
+    int count = 0, sums = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (int r = 0; r < k->root_count; r++) {
+            ir_value operand;
+            const bool is_sum = contracts && k->root[r] != k->main && ir_sums_rows(g, k->root[r], &operand);
+            if (is_sum != (pass == 1)) continue;
+            out[count++] = k->root[r];
+            sums += is_sum;
+        }
+    }
+    return sums;
+}
+
 bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_kernel *k, diag *d,
                    cg_body *out_body)
 {
@@ -231,16 +248,18 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
     for (size_t v = 0; v < g->count; v++) b.map[v] = IR_NONE;
     b.to = arena_new(a, ir_graph);
     b.to->arena = a;
-    ir_value *root = arena_array(a, ir_value, (size_t)k->root_count);
+    ir_value *root = arena_array(a, ir_value, (size_t)k->root_count), *from = arena_array(a, ir_value, (size_t)k->root_count);
+    const int sums = order_roots(g, k, from);
     for (int r = 0; r < k->root_count; r++) {
-        add_value(&b, k->root[r]);
-        root[r] = b.map[k->root[r]];
+        add_value(&b, from[r]);
+        root[r] = b.map[from[r]];
     }
-    for (int r = 0; r < k->root_count; r++) arena_push(a, b.arg, b.arg_count, b.arg_capacity, k->root[r]);
+    for (int r = 0; r < k->root_count; r++) arena_push(a, b.arg, b.arg_count, b.arg_capacity, from[r]);
     *out_body = (cg_body){.graph = b.to,
                           .kind = k->kind,
                           .root_count = k->root_count,
                           .root = root,
+                          .sum_count = sums,
                           .columns = k->columns,
                           .arg = b.arg,
                           .arg_count = (int)b.arg_count};

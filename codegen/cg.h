@@ -124,7 +124,8 @@ struct cg_body {
     ir_kernel_kind kind;
     ir_value main; /* or IR_NONE */
     int root_count;
-    const ir_value *root; /* ascending */
+    const ir_value *root; /* ascending, but that sums come last */
+    int sum_count;        /* roots that are sums over the rows of the others or of what is computed of them (ir_sums_rows) */
     int columns;          /* row: trailing dims of the full shape that are columns, after merging */
     ir_value full;        /* row: the first root, or operand of the first reduce, that has the full shape */
     int arg_count;
@@ -141,6 +142,7 @@ bool cg_body_build(arena *a, const ir_graph *g, const bool *memory, const ir_ker
                    cg_body *out_body);
 void cg_body_collapse(arena *a, cg_body *b);         /* collapse.c: drops and merges dims, in place */
 const char *cg_body_key(arena *a, const cg_body *b); /* kernel_key.c */
+static inline int cg_body_results(const cg_body *b) { return b->root_count - b->sum_count; }
 static inline int cg_body_root_arg(const cg_body *b, int root) { return b->arg_count - b->root_count + root; }
 static inline const ir_node *cg_node(const cg *c, ir_value v);
 static inline const ir_type *cg_type(const cg *c, ir_value v);
@@ -235,7 +237,8 @@ typedef struct cg_result {
     cg_value lanes;
 } cg_result;
 void cg_results_store(cg *c, int count, const cg_result *result);
-/* The elements of every root at an index, with the kernel's main operation bound to `lanes`: to out_result[root_count]. */
+/* The elements of every root at an index, with the kernel's main operation bound to `lanes`: to out_result[root_count]; of
+ * sums over rows those that are summed, which nobody stores. */
 void cg_main_results(cg *c, const cg_index *index, cg_value lanes, cg_result *out_result);
 /* Stores the elements of every root at an index, with the kernel's main operation bound to `lanes`, its own ones. */
 void cg_main_store(cg *c, const cg_index *index, cg_value lanes);

@@ -396,7 +396,9 @@ bool contraction_is_linear(const cg *c, const contraction *x, const contraction_
     const int lo = begin + skip, hi = end + skip;
     if (s != &x->out) return chain_is_linear(c, s->value, IR_NONE, lo, hi);
     for (int i = 0; i < c->body->root_count; i++) {
-        if (!chain_is_linear(c, c->body->root[i], x->main, lo, hi)) return false;
+        ir_value v = c->body->root[i];
+        if (i >= cg_body_results(c->body)) ir_sums_rows(c->body->graph, v, &v);
+        if (!chain_is_linear(c, v, x->main, lo, hi)) return false;
     }
     return true;
 }

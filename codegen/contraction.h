@@ -100,7 +100,8 @@ cg_value contraction_is_inside(cg *c, const contraction_side *s, const contracti
 cg_index contraction_out_index(cg *c, const contraction *x, const contraction_point *p, cg_value split);
 
 /* The nests. */
-void cg_dot_blocked(cg *c, const contraction *x); /* cpu_dot.c: packed panels and register tiles; f32 and shorter */
+/* cpu_dot.c: packed panels and register tiles; f32 and shorter. True when it has taken the sums over rows, too. */
+bool cg_dot_blocked(cg *c, const contraction *x);
 void cg_dot_direct(cg *c, const contraction *x);  /* cpu_direct.c: a vector of results at a time; any type */
 /* cpu_direct.c: a block of results without panels, for few rows: ranges by role, columns in multiples of `vectors` vectors, at
  * most cg_rows_vectors. */

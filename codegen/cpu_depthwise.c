@@ -5,6 +5,9 @@
  * With two spatial dims the taps of a row of results are known at compile time too: rows at the borders and phases of
  * rows have code of their own. */
 #include "codegen/depthwise.h"
+#include "codegen/row_sums.h"
+
+#include <string.h>
 
 enum { MOST_POSITIONS = 8, MOST_SUMS = 32, FLOATS_PER_LINE = CG_LINE_BYTES / 4, MOST_TAPS = 32, MOST_PHASES = 4, PREFETCH = 2 };
 
@@ -16,6 +19,7 @@ typedef struct phases {
 
 typedef struct taps {
     depthwise base;
+    row_sums sums; /* over all positions */
     phases columns, rows;
     const depthwise_line *row; /* taps of this row of results; NULL: looped over */
     cg_value row_at;           /* its line position, */
@@ -282,16 +286,26 @@ static void set_position(cg *c, taps *q, int i)
 
 static void store(cg *c, taps *q, const cg_value *sum)
 {
-    const int roots = c->body->root_count, count = q->count * q->width;
-    cg_result *result = arena_array(&c->scratch, cg_result, (size_t)(count * roots));
+    const int roots = c->body->root_count, results = cg_body_results(c->body), count = q->count * q->width;
+    cg_result *result = arena_array(&c->scratch, cg_result, (size_t)(count * results));
+    cg_result *all = arena_array(&c->scratch, cg_result, (size_t)roots);
+    cg_value rows[MOST_SUMS][ROW_SUMS_VALUES];
     for (int i = 0; i < count; i++) {
+        const int v = i % q->width;
         set_position(c, q, i / q->width);
-        cg_value channel = cg_add(c, q->channel, cg_i64(c, (int64_t)(i % q->width) * q->lanes));
+        cg_value channel = cg_add(c, q->channel, cg_i64(c, (int64_t)v * q->lanes));
         depthwise_set_channels(c, &q->base, channel, q->lanes);
         cg_index index = contraction_out_index(c, q->base.x, &q->base.at, NULL);
-        cg_main_results(c, &index, sum[i], result + i * roots);
+        cg_main_results(c, &index, sum[i], all);
+        memcpy(result + i * results, all, (size_t)results * sizeof *all);
+        if (i < q->width) row_sums_start(c, &q->sums, all, rows[v]);
+        row_sums_add(c, &q->sums, all, rows[v]);
     }
-    cg_results_store(c, count * roots, result);
+    cg_results_store(c, count * results, result);
+    for (int v = 0; v < q->width; v++) {
+        cg_value channel = cg_add(c, q->channel, cg_i64(c, (int64_t)v * q->lanes));
+        row_sums_merge(c, &q->sums, channel, cg_i64(c, q->count), rows[v]);
+    }
 }
 
 /* Asks for what the block below reads: of the image what is new then, and what the epilogue reads. */
@@ -317,7 +331,7 @@ static void prefetch_below(cg *c, taps *q)
     for (int p = 0; p < q->count; p++) {
         set_position(c, q, p);
         cg_index index = contraction_out_index(c, b->x, &b->at, NULL);
-        for (int r = 0; r < c->body->root_count; r++) cg_element_prefetch(c, c->body->root[r], &index, PREFETCH);
+        for (int r = 0; r < cg_body_results(c->body); r++) cg_element_prefetch(c, c->body->root[r], &index, PREFETCH);
     }
     b->at.at[ROLE_M][outer + 1] = here;
 }
@@ -345,6 +359,7 @@ static void write_block(cg *c, taps *q, cg_value first, int64_t count, int64_t b
         q->border = border;
         if (q->count <= 0) continue;
         cg_blocks_emit(c, cg_i64(c, 0), cg_i64(c, q->base.channels), q->base.vectors, write_channels, q);
+        if (q->sums.count) row_sums_advance(c, &q->sums, cg_i64(c, q->count));
     }
 }
 
@@ -427,7 +442,15 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     make_phases(c, x, last, &q.columns);
     const bool known = last == 1 && contraction_size(x, ROLE_K).count <= MOST_TAPS && make_phases(c, x, 0, &q.rows);
     cg_value begin, end, coordinate[IR_MAX_RANK];
-    cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
+    q.sums = row_sums_describe(c);
+    if (q.sums.count) {
+        cg_task_rows(c, ir_fixed(q.sums.parts), 1, 1, &q.sums.part, &(cg_value){NULL}, NULL);
+        row_sums_range(c, &q.sums, cg_dim(c, rows), 1, &begin, &end);
+        q.sums.first = cg_i64(c, 0);
+        row_sums_begin(c, &q.sums, q.base.channels);
+    } else {
+        cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
+    }
     cg_loop l;
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);
     depthwise_split(c, x->size[ROLE_M], last + 1, l.i, coordinate);
@@ -438,5 +461,10 @@ void cg_depthwise_taps(cg *c, const contraction *x)
     else
         write_row(c, &q);
     cg_loop_end(c, &l, NULL);
-    cg_kernel_end(c, rows, grain, 1);
+    if (q.sums.count) {
+        row_sums_store(c, &q.sums, cg_i64(c, q.base.channels));
+        cg_kernel_end(c, ir_fixed(q.sums.parts), 1, 1);
+    } else {
+        cg_kernel_end(c, rows, grain, 1);
+    }
 }

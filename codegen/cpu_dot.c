@@ -58,8 +58,13 @@ static void find_block(cg *c, blocking *q)
 {
     cg_value part, k = cg_dim(c, q->size[ROLE_K]);
     const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->task_columns, 1};
-    cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
-    if (q->most_rows > q->task_rows) lengthen_rows(c, q);
+    if (q->sums.count) {
+        cg_task_rows(c, ir_fixed(q->sums.parts), 1, q->times, &q->sums.part, &(cg_value){NULL}, &part);
+        row_sums_range(c, &q->sums, cg_dim(c, q->size[ROLE_M]), c->target->mr, &q->begin[ROLE_M], &q->end[ROLE_M]);
+    } else {
+        cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
+        if (q->most_rows > q->task_rows) lengthen_rows(c, q);
+    }
     for (int r = ROLE_B; r <= ROLE_N; r++) {
         if (r == (int)q->rows) continue;
         cg_value count = cg_i64(c, blocking_count(q, (role)r));
@@ -228,6 +233,12 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
         cg_if_end(c, &done, NULL);
     }
     cg_loop_end(c, &columns, NULL);
+    if (q->sums.count) {
+        cg_branch done;
+        cg_if_begin(c, &done, last, 0, NULL);
+        row_sums_advance(c, &q->sums, blocking_rows_of_tile(c, q, rows.i));
+        cg_if_end(c, &done, NULL);
+    }
     cg_loop_end(c, &rows, NULL);
 }
 
@@ -249,13 +260,25 @@ static void run_block(cg *c, blocking *q, cg_value batch)
         const pack b = blocking_columns(c, q, batch, l.i, length);
         blocking_pack_rest(c, b, q->fills_b, cg_sub(c, q->end[ROLE_M], q->begin[ROLE_M]), c->target->mr);
     }
-    if (q->most_rows == q->mc || q->stride) {
+    if ((q->most_rows == q->mc && !q->sums.count) || q->stride) {
         run_rows(c, q, batch, q->begin[ROLE_M], q->end[ROLE_M], l.i, length);
     } else {
         cg_loop_begin(c, &m, q->begin[ROLE_M], q->end[ROLE_M], q->mc, 0, NULL);
         run_rows(c, q, batch, m.i, cg_min(c, cg_add(c, m.i, cg_i64(c, q->mc)), q->end[ROLE_M]), l.i, length);
         cg_loop_end(c, &m, NULL);
     }
+    cg_loop_end(c, &l, NULL);
+}
+
+/* The same where tiles wait in scratch memory for the last block of k: one block of rows after another. */
+static void run_row_blocks(cg *c, const blocking *q, cg_value batch)
+{
+    blocking one = *q;
+    cg_loop l;
+    cg_loop_begin(c, &l, q->begin[ROLE_M], q->end[ROLE_M], q->most_rows, 0, NULL);
+    one.begin[ROLE_M] = l.i;
+    one.end[ROLE_M] = cg_min(c, cg_add(c, l.i, cg_i64(c, q->most_rows)), q->end[ROLE_M]);
+    run_block(c, &one, batch);
     cg_loop_end(c, &l, NULL);
 }
 
@@ -364,7 +387,7 @@ static bool may_have_few_rows(const blocking *q)
 {
     const contraction *x = q->x;
     const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N], b = q->size[ROLE_B], k = q->size[ROLE_K];
-    const bool plain = m.batch && m.count == 1 && !n.batch && !b.batch && b.count == 1 && !k.batch && !q->pairs;
+    const bool plain = m.batch && m.count == 1 && !q->sums.count && !n.batch && !b.batch && b.count == 1 && !k.batch && !q->pairs;
     return plain && !x->panels && x->splits <= 1 && !has_padding(x);
 }
 
@@ -409,13 +432,25 @@ static void run_task(cg *c, blocking *q)
         cg_if_other(c, &few, NULL);
     }
     cg_loop_begin(c, &batches, q->begin[ROLE_B], q->end[ROLE_B], 1, 0, NULL);
-    run_block(c, q, batches.i);
+    if (q->sums.count && !q->one_pass)
+        run_row_blocks(c, q, batches.i);
+    else
+        run_block(c, q, batches.i);
     cg_loop_end(c, &batches, NULL);
     if (vectors || along_k) cg_if_end(c, &few, NULL);
     if (columns || rows) cg_if_end(c, &some, NULL);
 }
 
-void cg_dot_blocked(cg *c, const contraction *given)
+/* Tasks may take sums over rows: rows are what tasks are counted in, and columns the last dim of results. */
+static bool can_sum_rows(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    const ir_dim b = q->size[ROLE_B], n = q->size[ROLE_N];
+    if (!c->body->sum_count || q->rows != ROLE_M || b.batch || b.count != 1 || n.batch || x->splits > 1 || x->panels) return false;
+    return x->count[ROLE_N] == 1 && contraction_contiguous(&x->out, ROLE_N) == 0;
+}
+
+bool cg_dot_blocked(cg *c, const contraction *given)
 {
     contraction x = *given;
     contraction_merge(c, &x);
@@ -424,6 +459,7 @@ void cg_dot_blocked(cg *c, const contraction *given)
     cg_kernel_begin(c);
     blocking q = {.x = &x, .pairs = take_pairs(c, &x)};
     blocking_choose(c, &q);
+    if (can_sum_rows(c, &q)) q.sums = row_sums_describe(c);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
     if (!q.in_place) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
     if (!x.panels && !q.in_place) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
@@ -437,8 +473,15 @@ void cg_dot_blocked(cg *c, const contraction *given)
     find_block(c, &q);
     cg_value zero = cg_i64(c, 0);
     q.distance = cg_sub(c, number_of(c, &q, zero, cg_i64(c, 1), zero), number_of(c, &q, zero, zero, zero));
+    q.sums.first = q.begin[ROLE_N];
+    if (q.sums.count) row_sums_begin(c, &q.sums, q.nc);
     run_task(c, &q);
-    cg_kernel_end(c, q.size[q.rows], q.grain, q.times);
+    if (q.sums.count) row_sums_store(c, &q.sums, q.end[ROLE_N]);
+    if (q.sums.count)
+        cg_kernel_end(c, ir_fixed(q.sums.parts), 1, q.times);
+    else
+        cg_kernel_end(c, q.size[q.rows], q.grain, q.times);
+    return q.sums.count > 0;
 }
 
 /* Panels pay when the tile is filled to some extent; narrow and integer products go element by element. */
@@ -455,22 +498,22 @@ static bool is_blocked(const cg *c, const contraction *x)
     return true;
 }
 
-static void write_contraction(cg *c, const contraction *x)
+/* True when it has written the sums over rows as well. */
+static bool write_contraction(cg *c, const contraction *x)
 {
-    if (is_blocked(c, x))
-        cg_dot_blocked(c, x);
-    else
-        cg_dot_direct(c, x);
+    if (is_blocked(c, x)) return cg_dot_blocked(c, x);
+    cg_dot_direct(c, x);
+    return false;
 }
 
 void cg_kernel_dot(cg *c)
 {
     contraction x;
     contraction_build(c, &x);
-    write_contraction(c, &x);
+    if (!write_contraction(c, &x)) row_sums_afterwards(c);
 }
 
-void cg_kernel_convolution(cg *c)
+static bool write_convolution(cg *c)
 {
     const ir_node *n = cg_node(c, c->body->main);
     if (ir_attr_find(n, ATTR_winograd)) {
@@ -478,22 +521,29 @@ void cg_kernel_convolution(cg *c)
             cg_winograd_taps(c);
         else
             cg_winograd_weights(c);
-        return;
+        return false;
     }
     contraction x;
     contraction_build(c, &x);
     const int phases = contraction_phases(&x);
     if (cg_depthwise_is_taps(c, &x)) {
         cg_depthwise_taps(c, &x);
-    } else if (cg_depthwise_is_weights(c, &x)) {
-        cg_depthwise_weights(c, &x);
-    } else if (phases == 1 || phases > CG_LAUNCHES) {
-        write_contraction(c, &x);
-    } else {
-        for (int i = 0; i < phases; i++) {
-            contraction one = x;
-            contraction_keep_phase(&one, i);
-            write_contraction(c, &one);
-        }
+        return true;
     }
+    if (cg_depthwise_is_weights(c, &x)) {
+        cg_depthwise_weights(c, &x);
+        return false;
+    }
+    if (phases == 1 || phases > CG_LAUNCHES) return write_contraction(c, &x);
+    for (int i = 0; i < phases; i++) {
+        contraction one = x;
+        contraction_keep_phase(&one, i);
+        write_contraction(c, &one);
+    }
+    return false;
+}
+
+void cg_kernel_convolution(cg *c)
+{
+    if (!write_convolution(c)) row_sums_afterwards(c);
 }

@@ -210,7 +210,11 @@ void cg_main_results(cg *c, const cg_index *index, cg_value lanes, cg_result *ou
 {
     const cg_body *b = c->body;
     cg_bind_value(c, b->main, lanes);
-    for (int r = 0; r < b->root_count; r++) out_result[r] = (cg_result){r, *index, cg_element(c, b->root[r], index)};
+    for (int r = 0; r < b->root_count; r++) {
+        ir_value v = b->root[r];
+        if (r >= cg_body_results(b)) ir_sums_rows(b->graph, v, &v);
+        out_result[r] = (cg_result){r, *index, cg_element(c, v, index)};
+    }
     cg_unbind(c, b->main);
 }
 
@@ -219,7 +223,7 @@ void cg_main_store(cg *c, const cg_index *index, cg_value lanes)
     const int count = c->body->root_count;
     cg_result *result = arena_array(&c->scratch, cg_result, (size_t)count);
     cg_main_results(c, index, lanes, result);
-    for (int r = 0; r < count; r++) cg_root_store(c, r, index, result[r].lanes);
+    for (int r = 0; r < cg_body_results(c->body); r++) cg_root_store(c, r, index, result[r].lanes);
 }
 
 /* ---- elements ------------------------------------------------------------------------------- */

@@ -5,6 +5,7 @@
 #include "codegen/cg_rules.h"
 
 typedef struct moments {
+    int root;
     ir_value x;
     ir_dtype type;
     cg_value sum, squares; /* scratch: float [columns], of all blocks before this one */
@@ -105,7 +106,7 @@ static void store_step(cg *c, cg_value position, int lanes, int width, void *con
         cg_index index = cg_index_make(lanes, 3, at);
         cg_index_run(&index, 2, lanes);
         cg_value v = what == MOMENTS_ROWS ? m->rows : held(c, what == MOMENTS_SUM ? m->sum : m->squares, position, lanes, j);
-        cg_root_store(c, 0, &index, cg_splat(c, v, lanes));
+        cg_root_store(c, m->root, &index, cg_splat(c, v, lanes));
     }
 }
 
@@ -113,14 +114,19 @@ static cg_value count_of(cg *c, cg_value rows) { return LLVMBuildSIToFP(c->b, ro
 
 void cg_nest_moments(cg *c)
 {
-    const ir_node *n = cg_node(c, c->body->main);
+    bug_if(c->body->root[0] != c->body->main, "moments with an epilogue");
+    cg_kernel_begin(c);
+    cg_moments_write(c, 0);
+}
+
+void cg_moments_write(cg *c, int root)
+{
+    const ir_node *n = cg_node(c, c->body->root[root]);
     const ir_type *t = cg_type(c, n->in[0]);
     const int64_t splits = ir_attr_int(n, ATTR_splits, 1), columns = t->dim[1].count, size = 4 * columns;
     const int64_t block = base_max(4, c->target->l1 / 2 / base_max(1, columns * (int64_t)ir_dtype_size(t->dtype)));
     const int width = c->target->registers / 4, narrow = 4;
-    moments m = {.x = n->in[0], .type = t->dtype};
-    bug_if(c->body->root[0] != c->body->main, "moments with an epilogue");
-    cg_kernel_begin(c);
+    moments m = {.root = root, .x = n->in[0], .type = t->dtype};
     cg_value zero = cg_i64(c, 0), end_column = cg_i64(c, columns), all = cg_dim(c, t->dim[0]), parts = cg_i64(c, splits);
     cg_task_rows(c, ir_fixed(splits), 1, 1, &m.part, &(cg_value){NULL}, NULL);
     cg_value from = cg_div(c, cg_mul(c, m.part, all), parts);

@@ -25,7 +25,7 @@ cg_value cg_past_caches(cg *c)
     cg_value pays = NULL;
     for (int i = 0; i < b->arg_count - b->root_count; i++)
         if (b->arg_shared[i]) return NULL;
-    for (int r = 0; r < b->root_count; r++) {
+    for (int r = 0; r < cg_body_results(b); r++) {
         if (!has_whole_lines(c, r) || !may_be_large(c, r)) return NULL;
         const ir_type *t = cg_type(c, b->root[r]);
         cg_value large = cg_icmp(c, LLVMIntSGE, cg_elements(c, t, 0, t->rank), cg_i64(c, LARGE_BYTES / 4));

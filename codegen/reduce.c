@@ -10,7 +10,7 @@ typedef struct reduction {
     int reduced_count, reduced[IR_MAX_RANK];
     int64_t splits;
     bool has_splits;
-    int fold_count;
+    int first, fold_count; /* roots */
     cg_fold *fold;
     int64_t bytes, work; /* per element */
 } reduction;
@@ -47,10 +47,10 @@ cg_value cg_fold_finish(cg *c, const cg_fold *f, int count, int stride, cg_value
     return f->sum_type != f->type ? cg_narrow(c, f->type, one) : one;
 }
 
-static reduction describe(cg *c)
+static reduction describe(cg *c, int first, int roots)
 {
     const cg_body *b = c->body;
-    const ir_node *n = cg_node(c, b->root[0]);
+    const ir_node *n = cg_node(c, b->root[first]);
     reduction x = {.full = cg_type(c, n->in[0]), .splits = ir_attr_int(n, ATTR_splits, 1)};
     x.has_splits = ir_attr_find(n, ATTR_splits) != NULL;
     int count;
@@ -63,9 +63,10 @@ static reduction describe(cg *c)
         else
             x.kept[x.kept_count++] = d;
     }
-    x.fold_count = b->root_count;
-    x.fold = arena_array(&c->scratch, cg_fold, (size_t)b->root_count);
-    for (int r = 0; r < b->root_count; r++) x.fold[r] = cg_fold_of(c, b->root[r]);
+    x.first = first;
+    x.fold_count = roots;
+    x.fold = arena_array(&c->scratch, cg_fold, (size_t)roots);
+    for (int r = 0; r < roots; r++) x.fold[r] = cg_fold_of(c, b->root[first + r]);
     cg_body_cost(b, &x.bytes, &x.work);
     return x;
 }
@@ -131,7 +132,7 @@ static void reduce_row(cg *c, reduction *x, const cg_value *at, cg_value part)
     cg_index out = result_index(x, 1, at, part);
     for (int k = 0; k < x->fold_count; k++) {
         cg_value sum = cg_fold_finish(c, &x->fold[k], w.unroll, x->fold_count, value + k);
-        cg_root_store(c, k, &out, sum);
+        cg_root_store(c, x->first + k, &out, sum);
     }
 }
 
@@ -205,16 +206,17 @@ static void store_sums(cg *c, columns *k, cg_value position, int lanes, int widt
         cg_index out = result_index(x, lanes, at, k->part);
         cg_index_run(&out, out.rank - 1, lanes);
         for (int f = 0; f < x->fold_count; f++) {
-            const ir_value root = c->body->root[f];
+            const int number = x->first + f;
+            const ir_value root = c->body->root[number];
             cg_value all = sum[j * x->fold_count + f];
             const cg_fold *fold = &x->fold[f];
             if (!k->first) {
-                cg_bind_memory(c, root, c->arg[cg_body_root_arg(c->body, f)], false);
+                cg_bind_memory(c, root, c->arg[cg_body_root_arg(c->body, number)], false);
                 all = cg_fold_add(c, fold, all, cg_element(c, root, &out));
                 cg_unbind(c, root);
             }
             if (fold->sum_type != fold->type) all = cg_narrow(c, fold->type, all);
-            cg_root_store(c, f, &out, all);
+            cg_root_store(c, number, &out, all);
         }
     }
 }
@@ -380,18 +382,23 @@ static void reduce_columns(cg *c, reduction *x)
     cg_kernel_end(c, rows, grain, times);
 }
 
-void cg_kernel_reduce(cg *c)
+void cg_reduce_write(cg *c, int first, int count)
 {
-    if (cg_node(c, c->body->root[0])->op == OP_arg_reduce) {
-        cg_arg_reduce(c);
-        return;
-    }
-    reduction x = describe(c);
-    cg_kernel_begin(c);
+    reduction x = describe(c, first, count);
     const bool kept_last = x.kept_count && x.kept[x.kept_count - 1] == x.full->rank - 1;
     if (kept_last) {
         reduce_columns(c, &x);
     } else {
         reduce_rows(c, &x);
     }
+}
+
+void cg_kernel_reduce(cg *c)
+{
+    if (cg_node(c, c->body->root[0])->op == OP_arg_reduce) {
+        cg_arg_reduce(c);
+        return;
+    }
+    cg_kernel_begin(c);
+    cg_reduce_write(c, 0, c->body->root_count);
 }

@@ -17,6 +17,9 @@ cg_value cg_fold_add(cg *c, const cg_fold *f, cg_value sum, cg_value element);
 /* `count` accumulators, `stride` apart, as one scalar of the operand's dtype; the tree is fixed. */
 cg_value cg_fold_finish(cg *c, const cg_fold *f, int count, int stride, cg_value *sum);
 
+/* Ends the function that was begun as one that writes `count` roots from `first` on. */
+void cg_reduce_write(cg *c, int first, int count);
+
 void cg_arg_reduce(cg *c); /* arg_reduce.c: a kernel whose root is arg_reduce */
 
 #endif

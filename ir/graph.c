@@ -213,6 +213,24 @@ bool ir_takes_epilogue(const ir_graph *g, const ir_node *n)
     return n->op == OP_reduce_window || (n->op == OP_select_and_scatter && ir_windows_tile(g, n));
 }
 
+bool ir_sums_rows(const ir_graph *g, ir_value v, ir_value *out_operand)
+{
+    const ir_node *n = &g->node[v];
+    int count, splits = (int)ir_attr_int(n, ATTR_splits, 0);
+    if ((n->op != OP_reduce && n->op != OP_moments) || splits < 1 || n->type.dtype != DTYPE_f32) return false;
+    ir_value x = n->in[0];
+    while (n->op == OP_moments && g->node[x].op == OP_reshape) x = g->node[x].in[0];
+    const ir_type *t = ir_type_of(g, x);
+    *out_operand = x;
+    if (t->dtype != DTYPE_f32 || t->rank < 2 || !ir_dim_equal(t->dim[t->rank - 1], n->type.dim[n->type.rank - 1])) return false;
+    if (n->op == OP_moments) return true;
+    const int64_t *dims = ir_attr_ints(n, ATTR_dimensions, &count);
+    if (strcmp(ir_attr_text(n, ATTR_kind), "add") != 0 || count != t->rank - 1) return false;
+    for (int i = 0; i < count; i++)
+        if (dims[i] != i) return false;
+    return true;
+}
+
 /* ---- whole graphs --------------------------------------------------------------------------- */
 
 static void mark(bool *live, ir_value v)

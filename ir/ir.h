@@ -167,7 +167,7 @@ typedef enum ir_kernel_kind {
     KERNEL_row,    /* rows x columns: roots are maps over all of it, or reduces over the last `columns` dims, or
                       maps of such reduces over the rows; a row is done by one task, stage by stage in root order */
     KERNEL_reduce, /* roots: reduces of one shape over the same dims, any dims */
-    KERNEL_dot,    /* main: dot_general; roots: main, or elementwise chains on it (its epilogue) */
+    KERNEL_dot,    /* main: dot_general; roots: main, or elementwise chains on it (its epilogue), or ir_sums_rows of such */
     KERNEL_convolution, /* the same for convolution */
     KERNEL_nest    /* main: an op of class NEST, gather of large slices, ...: its own nest; roots: main, or, where
                       ir_takes_epilogue says so, elementwise chains on it */
@@ -371,6 +371,9 @@ bool ir_windows_tile(const ir_graph *g, const ir_node *n);
 const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n);
 /* What a kernel with main n may have as roots besides n: maps of it (an epilogue). */
 bool ir_takes_epilogue(const ir_graph *g, const ir_node *n);
+/* v sums all rows of the matrix that *out_operand is when its dims but the last are one: a reduce with `splits`, or moments.
+ * Kernels of contractions may have such roots, of main or of maps of it. */
+bool ir_sums_rows(const ir_graph *g, ir_value v, ir_value *out_operand);
 
 /* ---- builders (build.c) ---------------------------------------------------------------------------- */
 

@@ -178,8 +178,9 @@ static void check_epilogue(checker *c, size_t kernel, const ir_kernel *k)
 {
     const ir_graph *g = c->g;
     for (int r = 0; r < k->root_count; r++) {
-        const ir_value root = k->root[r];
+        ir_value root = k->root[r];
         if (root == k->main) continue;
+        if (k->kind == KERNEL_dot || k->kind == KERNEL_convolution) ir_sums_rows(g, root, &root);
         if (!ir_takes_epilogue(g, &g->node[k->main]) ||
             !ir_type_same_shape(ir_type_of(g, k->main), ir_type_of(g, root))) {
             complain(c, root, "kernel %zu: no epilogue of its main value", kernel);

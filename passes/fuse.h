@@ -100,6 +100,7 @@ void fuse_sort_values(ir_value *value, size_t count); /* ascending */
 /* fuse_merge.c */
 void fuse_join_epilogues(fuse *f);
 void fuse_merge_reduces(fuse *f);
+void fuse_join_sums(fuse *f); /* fuse_sums.c: sums over the rows of what a contraction computes */
 void fuse_merge_loops(fuse *f);
 void fuse_drop_inner_roots(fuse *f); /* roots that only their own kernel reads need no memory */
 
