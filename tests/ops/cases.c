@@ -10,7 +10,7 @@ static const ops_list *const lists[] = {&ops_cases_map,      &ops_cases_move, &o
                                         &ops_cases_contract, &ops_cases_nest, &ops_cases_build,
                                         &ops_cases_scan,     &ops_cases_words, &ops_cases_call, &ops_cases_sparse,
                                         &ops_cases_pairs,    &ops_cases_attention, &ops_cases_ragged,
-                                        &ops_cases_winograd};
+                                        &ops_cases_winograd, &ops_cases_sums};
 
 size_t ops_case_count(void)
 {

@@ -41,7 +41,7 @@ typedef struct ops_list {
 
 extern const ops_list ops_cases_map, ops_cases_move, ops_cases_loop, ops_cases_contract, ops_cases_nest,
     ops_cases_build, ops_cases_scan, ops_cases_words, ops_cases_call, ops_cases_sparse,
-    ops_cases_pairs, ops_cases_attention, ops_cases_ragged, ops_cases_winograd;
+    ops_cases_pairs, ops_cases_attention, ops_cases_ragged, ops_cases_winograd, ops_cases_sums;
 
 #define OPS_COUNT(T, ...) ((int)(sizeof((const T[]){__VA_ARGS__}) / sizeof(T)))
 #define VALUES(...) OPS_COUNT(double, __VA_ARGS__), (const double[]){__VA_ARGS__}

@@ -382,7 +382,7 @@ int main(int argc, char **argv)
 {
     static const ops_list *const lists[] = {&ops_cases_map,      &ops_cases_move, &ops_cases_loop,
                                             &ops_cases_contract, &ops_cases_nest, &ops_cases_build,
-                                            &ops_cases_pairs,    &ops_cases_attention, &ops_cases_winograd};
+                                            &ops_cases_pairs,    &ops_cases_attention, &ops_cases_winograd, &ops_cases_sums};
     for (size_t i = 0; argc < 2 && i < countof(lists); i++) {
         check_all(lists[i]);
     }
