@@ -22,10 +22,10 @@ enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
  * multiple of SAME_SET cells apart: those fall on the same cache sets. */
 enum { SHORTEST_RUN = 16, SAME_SET = 512 };
 
-/* Operands that lie along m and n are read where they lie when positions next to each other are at most so many bytes apart:
- * farther ones are each on a page of its own, and packing reads them in order. Positions often fall on the same cache sets, so
- * their lines come from the second cache: tiles with fewer multiply-adds of vectors at a position would wait for them. */
-enum { MOST_DISTANCE = 8 << 10, LEAST_SUMS = 16 };
+/* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
+ * the first cache apart: else all fall on few of its sets. Many come from the second cache even so, for which tiles with fewer
+ * multiply-adds of vectors at a position than LEAST_SUMS would wait. */
+enum { WAYS = 8, LEAST_SUMS = 16 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
@@ -95,7 +95,7 @@ static bool lies_near(const cg *c, const blocking *q, const contraction_side *s,
     const contraction *x = q->x;
     if (x->count[ROLE_B] || x->count[r] != 1 || s->rank != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
     const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1];
-    return !distance.batch && 4 * distance.count <= MOST_DISTANCE;
+    return !distance.batch && 4 * distance.count < c->target->l1 / WAYS;
 }
 
 static bool is_in_place(const cg *c, const blocking *q)

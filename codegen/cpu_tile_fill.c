@@ -2,13 +2,25 @@
  * while it is read for the first time costs next to nothing, where packing before would wait for memory. */
 #include "codegen/contraction.h"
 
-enum { AHEAD = 16 }; /* positions from what is read to what is asked for */
+/* Multiply-adds of vectors from what is read to what is asked for. */
+enum { AHEAD = 448 };
 
 typedef struct filling {
     const tile_fill *form;
     tile_shape shape;
     cg_value arg[FILL_ARGUMENTS], row[CG_TILE_ROWS];
 } filling;
+
+/* From what is read at a position to what is asked for: some positions further on, or, at the end, from the start of the next
+ * panel on, which is `width` elements away. Into the second cache: positions far apart fall on few sets of the first. */
+static cg_value find_ahead(cg *c, const filling *t, cg_value position, cg_value step, int width)
+{
+    cg_value ahead = cg_i64(c, AHEAD * c->lanes / (c->target->mr * c->target->nr)), all = t->arg[FILL_K];
+    if (t->form->pointers) all = cg_mul(c, all, t->arg[FILL_RUNS]);
+    cg_value next = cg_add(c, cg_mul(c, cg_sub(c, ahead, all), step), cg_i64(c, width));
+    cg_value inside = cg_icmp(c, LLVMIntSLT, cg_add(c, position, ahead), all);
+    return cg_select(c, inside, cg_mul(c, ahead, step), next);
+}
 
 /* Position number `position` of b: its vectors, into their panel too. */
 static void read_columns(cg *c, const filling *t, cg_value position, cg_value *out)
@@ -18,13 +30,13 @@ static void read_columns(cg *c, const filling *t, cg_value position, cg_value *o
     cg_value step = t->form->b ? t->arg[FILL_B_STEP] : cg_i64(c, nr);
     cg_value from = cg_at(c, c->f32, t->arg[FILL_B], cg_mul(c, position, step));
     cg_value to = cg_at(c, c->f32, t->arg[FILL_B_PANEL], cg_mul(c, position, cg_i64(c, nr)));
-    cg_value ahead = cg_mul(c, step, cg_i64(c, AHEAD));
+    cg_value ahead = t->form->b ? find_ahead(c, t, position, step, (int)nr) : NULL;
     for (int j = 0; j < s->vectors; j++) {
         cg_value first = cg_i64(c, s->first[j]);
         out[j] = cg_load(c, cg_vector(c->f32, s->lanes[j]), cg_at(c, c->f32, from, first), 4);
         if (!t->form->b) continue;
         cg_store(c, out[j], cg_at(c, c->f32, to, first), 4);
-        cg_prefetch(c, c->f32, from, cg_add(c, ahead, first), 1);
+        cg_prefetch(c, c->f32, from, cg_add(c, ahead, first), 2);
     }
 }
 
@@ -34,7 +46,7 @@ static void copy_rows(cg *c, const filling *t, cg_value position)
     const int mr = c->target->mr;
     cg_value step = t->arg[FILL_A_STEP], from = cg_at(c, c->f32, t->arg[FILL_A], cg_mul(c, position, step));
     cg_value to = cg_at(c, c->f32, t->arg[FILL_A_PANEL], cg_mul(c, position, cg_i64(c, mr)));
-    cg_value ahead = cg_mul(c, step, cg_i64(c, AHEAD));
+    cg_value ahead = find_ahead(c, t, position, step, mr);
     LLVMTypeRef vector = cg_vector(c->f32, c->lanes);
     for (int i = 0; i < mr; i += c->lanes) {
         cg_value at = cg_at(c, c->f32, from, cg_i64(c, i));
@@ -42,8 +54,8 @@ static void copy_rows(cg *c, const filling *t, cg_value position)
                                        : cg_load(c, vector, at, 4);
         cg_store(c, v, cg_at(c, c->f32, to, cg_i64(c, i)), 4);
     }
-    cg_prefetch(c, c->f32, from, ahead, 1);
-    cg_prefetch(c, c->f32, from, cg_add(c, ahead, cg_i64(c, mr - 1)), 1);
+    cg_prefetch(c, c->f32, from, ahead, 2);
+    cg_prefetch(c, c->f32, from, cg_add(c, ahead, cg_i64(c, mr - 1)), 2);
 }
 
 /* Position `position` of the run whose rows t->row holds, number `number` of all. */
