@@ -57,13 +57,10 @@ static cg_value read_kernel(cg *c, const taps *q, int p, cg_value k, cg_value n,
 static void store_kernel(cg *c, const taps *q, const cg_value *w, cg_value k, cg_value n)
 {
     const int64_t nr = c->target->nr;
-    cg_value u[WINOGRAD_MOST], offset = cg_sub(c, n, q->begin[1]);
+    cg_value offset = cg_sub(c, n, q->begin[1]);
     cg_value at = cg_mul(c, cg_div(c, offset, cg_i64(c, nr)), cg_i64(c, q->kc * nr));
     at = cg_add(c, at, cg_add(c, cg_mul(c, k, cg_i64(c, nr)), cg_rem(c, offset, cg_i64(c, nr))));
-    winograd_transform(c, &q->form->kernel, w, u);
-    for (int i = 0; i < q->form->places; i++) {
-        cg_store(c, u[i], cg_at(c, c->f32, q->u, cg_add(c, at, cg_i64(c, i * q->products.columns * q->kc))), 4);
-    }
+    winograd_transform_store(c, &q->form->kernel, w, cg_at(c, c->f32, q->u, at), q->products.columns * q->kc);
 }
 
 /* A kernel whose results lie side by side: channel after channel. */
@@ -130,13 +127,10 @@ static void transform_kernel(cg *c, taps *q)
 static void transform_pixels(cg *c, cg_value channel, cg_value left, void *context)
 {
     taps *q = context;
-    cg_value d[WINOGRAD_MOST], v[WINOGRAD_MOST];
+    cg_value d[WINOGRAD_MOST];
     winograd_window_read(c, &q->window, channel, left, d);
-    winograd_transform(c, &q->form->image, d, v);
     cg_value at = cg_add(c, cg_mul(c, q->tile, cg_i64(c, q->row)), cg_sub(c, channel, q->k));
-    for (int i = 0; i < q->form->places; i++) {
-        cg_store(c, v[i], cg_at(c, c->f32, q->v, cg_add(c, at, cg_i64(c, i * q->products.rows * q->row))), 4);
-    }
+    winograd_transform_store(c, &q->form->image, d, cg_at(c, c->f32, q->v, at), q->products.rows * q->row);
 }
 
 static void transform_tile(cg *c, taps *q, const cg_value at[3], bool known)

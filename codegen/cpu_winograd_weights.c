@@ -46,13 +46,10 @@ static void transform_pixels(cg *c, cg_value channel, cg_value left, void *conte
 {
     weights *q = context;
     const int64_t width = q->width[q->which];
-    cg_value d[WINOGRAD_MOST], v[WINOGRAD_MOST];
+    cg_value d[WINOGRAD_MOST];
     winograd_window_read(c, &q->window[q->which], channel, left, d);
-    winograd_transform(c, &q->matrix[q->which], d, v);
     cg_value at = cg_add(c, cg_mul(c, q->tile, cg_i64(c, width)), cg_sub(c, channel, q->begin[q->which]));
-    for (int i = 0; i < q->form->places; i++) {
-        cg_store(c, v[i], cg_at(c, c->f32, q->v[q->which], cg_add(c, at, cg_i64(c, i * q->block * width))), 4);
-    }
+    winograd_transform_store(c, &q->matrix[q->which], d, cg_at(c, c->f32, q->v[q->which], at), q->block * width);
 }
 
 static void transform_window(cg *c, weights *q, const cg_value at[3], bool known)

@@ -136,6 +136,16 @@ void winograd_transform(cg *c, const winograd_matrix *m, const cg_value *in, cg_
     for (int r = 0; r < m->rows; r++) apply(c, m, half + r * m->columns, 1, out + r * m->rows, 1);
 }
 
+void winograd_transform_store(cg *c, const winograd_matrix *m, const cg_value *in, cg_value to, int64_t distance)
+{
+    cg_value half[WINOGRAD_MOST], row[WINOGRAD_MOST];
+    for (int j = 0; j < m->columns; j++) apply(c, m, in + j, m->columns, half + j, m->columns);
+    for (int r = 0; r < m->rows; r++) {
+        apply(c, m, half + r * m->columns, 1, row, 1);
+        for (int j = 0; j < m->rows; j++) cg_store(c, row[j], cg_at(c, c->f32, to, cg_i64(c, (r * m->rows + j) * distance)), 4);
+    }
+}
+
 /* ---- windows ------------------------------------------------------------------------------------------ */
 
 static int64_t size_of(const cg *c, const winograd_window *w, int d) { return cg_type(c, w->image)->dim[d].count; }

@@ -37,6 +37,8 @@ const winograd_form *winograd_form_of(const ir_node *n); /* of its attribute */
 winograd_matrix winograd_transposed(const winograd_matrix *m);
 /* out[rows][rows] = m in[columns][columns] m'; vectors or scalars. */
 void winograd_transform(cg *c, const winograd_matrix *m, const cg_value *in, cg_value *out);
+/* The same to memory, element after element `distance` apart: each is stored before the next ones take its register. */
+void winograd_transform_store(cg *c, const winograd_matrix *m, const cg_value *in, cg_value to, int64_t distance);
 
 /* size x size pixels of an image; those outside are zero. */
 typedef struct winograd_window {
