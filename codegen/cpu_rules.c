@@ -24,7 +24,6 @@ INTRINSIC(sqrt, "llvm.sqrt")
 
 #define MATH(name, function)                                                                                 \
     static cg_value map_##name(cg *c, const cg_step *s) { return cg_math_##function(c, s->in[0]); }
-MATH(exponential, exp)
 MATH(exponential_minus_one, expm1)
 MATH(log, log)
 MATH(log_plus_one, log1p)
@@ -37,6 +36,35 @@ MATH(erf, erf)
 MATH(erf_inv, erf_inv)
 MATH(digamma, digamma)
 MATH(trigamma, trigamma)
+
+/* x minus its maximum along some dims. */
+static bool is_below_maximum(const cg *c, const ir_node *n)
+{
+    int count = 0, reduced = 0;
+    const ir_node *spread = cg_node(c, n->in[1]), *top = spread->op == OP_broadcast_in_dim ? cg_node(c, spread->in[0]) : NULL;
+    if (!top || top->op != OP_reduce || top->in[0] != n->in[0] || strcmp(ir_attr_text(top, ATTR_kind), "maximum") != 0) return false;
+    const int64_t *to = ir_attr_ints(spread, ATTR_dimensions, &count), *gone = ir_attr_ints(top, ATTR_dimensions, &reduced);
+    for (int i = 0; i < count; i++) {
+        if (i && to[i] <= to[i - 1]) return false;
+        for (int k = 0; k < reduced; k++) {
+            if (gone[k] == to[i]) return false;
+        }
+    }
+    return count + reduced == n->type.rank;
+}
+
+/* Numbers that are never above 0. */
+static bool is_falling(const cg *c, ir_value v)
+{
+    const ir_node *n = cg_node(c, v), *of = n->in_count ? cg_node(c, n->in[0]) : NULL;
+    if (n->op == OP_subtract) return is_below_maximum(c, n);
+    return n->op == OP_negate && (of->op == OP_abs || (of->op == OP_multiply && of->in[0] == of->in[1]));
+}
+
+static cg_value map_exponential(cg *c, const cg_step *s)
+{
+    return is_falling(c, s->node->in[0]) ? cg_math_exp_falling(c, s->in[0]) : cg_math_exp(c, s->in[0]);
+}
 
 #define LIBM(name, count)                                                                                    \
     static cg_value map_##name(cg *c, const cg_step *s)                                                      \

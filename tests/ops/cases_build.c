@@ -1,6 +1,8 @@
 /* cases_build.c: cases that need more than one operation, or operands that are no arrays. */
 #include "ops/cases.h"
 
+#include <math.h>
+
 static ir_value build_first(ir_graph *g, const ir_value *in)
 {
     (void)g;
@@ -22,6 +24,18 @@ static ir_value build_splat(ir_graph *g, const ir_value *in)
     (void)in;
     return ir_build(g, OP_constant, 0, NULL, 1, &data, &type);
 }
+
+/* e to the power of x less the maxima of its rows, which are spread along its rows, or across them. */
+static ir_value build_below(ir_graph *g, const ir_value *in, int64_t along)
+{
+    static const int64_t columns[] = {1};
+    const ir_value top = ir_build_reduce(g, "maximum", in[0], 1, columns, false);
+    const ir_value spread = ir_build_broadcast_in_dim(g, top, ir_type_of(g, in[0]), &along);
+    return ir_build_unary(g, OP_exponential, ir_build_binary(g, OP_subtract, in[0], spread));
+}
+
+static ir_value build_below_maximum(ir_graph *g, const ir_value *in) { return build_below(g, in, 0); }
+static ir_value build_below_other(ir_graph *g, const ir_value *in) { return build_below(g, in, 1); }
 
 static ir_value build_get(ir_graph *g, const ir_value *in)
 {
@@ -104,6 +118,12 @@ static const ops_case cases[] = {
      .expect = EXPECT(1, -2.5, 3, 0, 0.125, 1e9)},
     {.name = "constant_splat", .op = OP_constant, .build = build_splat,
      .expect = EXPECT(-7, -7, -7, -7)},
+    {.name = "exponential_below_maximum", .op = OP_exponential, .no_gradient = true, .build = build_below_maximum,
+     .in = {{"f32[2,2]", -4, 4, VALUES(100, 98, -3, -120)}},
+     .expect = EXPECT(1, 0.1353352832366127, 1, 1.5587e-51)},
+    {.name = "exponential_below_other", .op = OP_exponential, .no_gradient = true, .build = build_below_other,
+     .in = {{"f32[2,2]", -4, 4, VALUES(100, 98, -3, -120)}},
+     .expect = EXPECT(1, INFINITY, 1.8506e-45, 1.4043e-51)},
     {.name = "get", .op = OP_get, .build = build_get,
      .in = {{"f32[N,3]", -1, 1, VALUES(3, 1, 2, 1, 3, 2)},
             {"f32[N,3]", -1, 1, VALUES(4, 5, 6, 7, 8, 9)}},
