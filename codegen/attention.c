@@ -112,7 +112,7 @@ attend_tiles attend_tiles_of(cg *c, const attend *a, int64_t rows, bool pointers
     attend_tiles t = {0};
     const int64_t unit = cg_tile_unit(c), rest = attend_round_up(a->keys % a->nr, unit);
     for (int cut = 0; cut <= (rest && rest < a->nr); cut++) {
-        const tile_form form = {.row = 1, .position = a->mr, .column = a->nr, .pointers = pointers,
+        const tile_form form = {.row = 1, .position = pointers ? 1 : a->mr, .column = a->nr, .pointers = pointers,
                                 .columns = cut ? (int)rest : 0};
         t.fn[0][cut] = cg_tile(c, &form, (int)a->mr);
         if (rows % a->mr) t.fn[1][cut] = cg_tile(c, &form, (int)(rows % a->mr));

@@ -27,6 +27,7 @@ typedef struct blocking {
     bool direct;          /* tiles are written where the results belong, rows `distance` elements apart */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
+    int64_t run_step;       /* floats from one position of a run to the next */
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t b_room;         /* from one right panel to the next, in cells */
     bool in_place;          /* both operands are read where they lie, along m and n */

@@ -113,11 +113,11 @@ void cg_dot_rows_along_k(cg *c, const contraction *x, const cg_value *begin, con
 /* cpu_tile.c: the register tile, a function that is written when it is first asked for:
  *   void tile(ptr a, ptr b, i64 k, ptr tile, i64 accumulate)   tile[rows][nr] (+)= the sum over k of a(i, k) * b(k)[nr]
  * Cell (i, k) of a lies at i * row + k * position, b's vectors of k at k * column; for cells and pairs see struct pack. With
- * `pointers` a is [runs][mr] addresses of k cells each, b [runs * k][nr], and i64 runs is an argument more. With `columns`
- * (a multiple of cg_tile_unit) only so many are done; with `ahead` two arguments more are an address and bytes (i64): at each
- * cell memory so much further on is asked for; with `strides` two more (i64) stand for `position` and `column`: operands lie in
- * memory, and what comes a little later is asked for; with `apart` the tile's rows lie so many elements apart as the last
- * argument says (i64). All four are for targets that do not do `pairs` in blocks. */
+ * `pointers` a is [runs][mr] addresses of k cells each, `position` apart, b [runs * k][nr], and i64 runs is an argument more.
+ * With `columns` (a multiple of cg_tile_unit) only so many are done; with `ahead` two arguments more are an address and bytes
+ * (i64): at each cell memory so much further on is asked for; with `strides` two more (i64) stand for `position` and `column`:
+ * operands lie in memory, and what comes a little later is asked for; with `apart` the tile's rows lie so many elements apart as
+ * the last argument says (i64). All four are for targets that do not do `pairs` in blocks. */
 typedef struct tile_form {
     int64_t row, position, column;
     bool pairs, pointers, apart, ahead, strides;
@@ -181,6 +181,8 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
 /* The cells that positions k .. k + length - 1 take (i64). */
 cg_value cg_pack_cells(cg *c, const contraction *x, bool pairs, cg_value k, cg_value length);
 void cg_pack(cg *c, const pack *p); /* cpu_pack.c */
+/* True when the side lies in memory, and every row and position has an element there. */
+bool cg_pack_is_unchecked(const cg *c, const contraction_side *side);
 /* True when the side lies in memory along its rows, and its positions equally far apart: tiles can read it there. */
 bool cg_pack_is_even(const cg *c, const contraction *x, const contraction_side *side, role r);
 /* Where such a side's row `row` lies at the first position, and elements from one position to the next. */

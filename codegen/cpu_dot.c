@@ -74,10 +74,10 @@ static void find_block(cg *c, blocking *q)
         part = cg_div(c, part, count);
     }
     q->split = part;
-    int64_t splits = base_max(q->x->splits, 1);
-    cg_value next = cg_add(c, part, cg_i64(c, 1));
-    q->begin[ROLE_K] = splits == 1 ? cg_i64(c, 0) : cg_div(c, cg_mul(c, part, k), cg_i64(c, splits));
-    q->end[ROLE_K] = splits == 1 ? k : cg_div(c, cg_mul(c, next, k), cg_i64(c, splits));
+    const int64_t splits = base_max(q->x->splits, 1);
+    cg_value next = cg_add(c, part, cg_i64(c, 1)), unit = cg_i64(c, base_max(q->run, 1)), units = cg_div(c, k, unit);
+    q->begin[ROLE_K] = splits == 1 ? cg_i64(c, 0) : cg_mul(c, cg_div(c, cg_mul(c, part, units), cg_i64(c, splits)), unit);
+    q->end[ROLE_K] = splits == 1 ? k : cg_mul(c, cg_div(c, cg_mul(c, next, units), cg_i64(c, splits)), unit);
 }
 
 /* Calls the function for so many rows, the first small one that has them or the whole one; `cut`: for the rest of the
@@ -285,7 +285,7 @@ static void run_row_blocks(cg *c, const blocking *q, cg_value batch)
 static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool streams)
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
-    tile_form form = {.row = q->stride ? q->stride : 1, .position = q->stride ? 1 : mr,
+    tile_form form = {.row = q->stride ? q->stride : 1, .position = q->run ? q->run_step : q->stride ? 1 : mr,
                       .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
                       .apart = q->direct, .ahead = q->ahead, .strides = q->in_place, .columns = columns, .streams = streams};
     if (form.strides) form.position = form.column = 0;

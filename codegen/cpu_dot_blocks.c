@@ -18,9 +18,9 @@ enum { BATCH = 32 };
  * of positions are to stay in the cache, unless they are fewer than LEAST_BLOCKS. */
 enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 
-/* Left operands are read where they lie when their runs along k are at least SHORTEST_RUN cells, unless rows are a
- * multiple of SAME_SET cells apart: those fall on the same cache sets. */
-enum { SHORTEST_RUN = 16, SAME_SET = 512 };
+/* Left operands are read where they lie when their runs along k have at least SHORTEST_RUN positions, SHORTEST_PAIRS of bf16,
+ * unless rows are a multiple of SAME_SET cells apart: those fall on the same cache sets. Positions may be FARTHEST floats apart. */
+enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 512, FARTHEST = 64 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
  * the first cache apart: else all fall on few of its sets. Many come from the second cache even so, for which tiles with fewer
@@ -53,19 +53,36 @@ int64_t blocking_count(const blocking *q, role r)
     return base_max(base_ceil_div(q->size[r].count, block[r]), 1);
 }
 
-/* Elements between neighbouring rows of the left operand in memory; 0: not known. */
-static int64_t row_distance(const cg *c, const contraction *x)
+/* Elements of the left operand in memory between neighbouring positions of the last dim of a role; 0: not known. */
+static int64_t distance_along(const cg *c, const contraction *x, role r)
 {
     const ir_type *t = cg_type(c, x->lhs.value);
     int64_t distance = 0, size = 1;
     for (int d = x->lhs.rank - 1; d >= 0; d--) {
         for (int i = 0; i < x->lhs.dim[d].count; i++) {
             const contraction_term *term = &x->lhs.dim[d].term[i];
-            if (term->role == ROLE_M && term->dim == x->count[ROLE_M] - 1) distance += term->factor * size;
+            if (term->role == r && term->dim == x->count[r] - 1) distance += term->factor * size;
         }
         size = t->dim[d].batch ? 0 : size * t->dim[d].count;
     }
     return distance;
+}
+
+/* Rows in short pieces along memory, as those of a kernel's gradient with few channels, are not packed: they are read along the
+ * last dim of k, at a distance. Blocks of k are whole runs. */
+static void choose_distant_run(const cg *c, blocking *q)
+{
+    const contraction *x = q->x;
+    const int rows = contraction_contiguous(&x->lhs, ROLE_M), last = x->count[ROLE_K] - 1;
+    if (q->pairs || last < 0 || x->count[ROLE_M] < 2 || rows != x->count[ROLE_M] - 1 || !cg_pack_is_unchecked(c, &x->lhs)) return;
+    const ir_dim inner = x->size[ROLE_K][last];
+    const int64_t distance = distance_along(c, x, ROLE_K);
+    if (x->size[ROLE_M][rows].count % c->lanes == 0 || distance <= 0 || distance > FARTHEST) return;
+    if (inner.batch || inner.count < SHORTEST_RUN || inner.count > 2 * q->kc) return;
+    q->run = inner.count;
+    q->run_step = distance;
+    q->kc = base_max(q->kc / q->run, 1) * q->run;
+    q->cells = q->kc;
 }
 
 /* Decides whether the left operand is read where it lies, and cuts blocks of k into whole runs. */
@@ -73,12 +90,14 @@ static void choose_run(const cg *c, blocking *q)
 {
     const contraction *x = q->x;
     const int64_t per_cell = q->pairs ? 2 : 1;
-    if (x->splits || !x->count[ROLE_K] || !cg_pack_has_rows(c, x, &x->lhs)) return;
+    q->run_step = 1;
+    if (!q->one_pass) choose_distant_run(c, q);
+    if (q->run || x->splits || !x->count[ROLE_K] || !cg_pack_has_rows(c, x, &x->lhs)) return;
     if (cg_type(c, x->lhs.value)->dtype != (q->pairs ? DTYPE_bf16 : DTYPE_f32)) return;
     const ir_dim inner = x->size[ROLE_K][x->count[ROLE_K] - 1];
     const bool one_run = x->count[ROLE_K] == 1;
-    if (inner.batch || inner.count < SHORTEST_RUN * per_cell) return;
-    const int64_t distance = row_distance(c, x);
+    if (inner.batch || inner.count < (q->pairs ? SHORTEST_PAIRS : SHORTEST_RUN)) return;
+    const int64_t distance = distance_along(c, x, ROLE_M);
     if (distance && distance % (SAME_SET * per_cell) == 0) return;
     const int64_t parts = base_ceil_div(inner.count, q->kc);
     if (inner.count % per_cell != 0 || (!one_run && inner.count % (parts * per_cell) != 0)) return;
@@ -110,7 +129,7 @@ static bool reads_in_order(const cg *c, const blocking *q)
 {
     const contraction *x = q->x;
     if (!q->run || !q->one_pass || x->count[ROLE_K] != 1 || (q->pairs && c->target->blocks)) return false;
-    return contraction_is_linear(c, x, &x->lhs, ROLE_M) && row_distance(c, x) == q->run;
+    return contraction_is_linear(c, x, &x->lhs, ROLE_M) && distance_along(c, x, ROLE_M) == q->run;
 }
 
 /* How many cells so many positions take at most, wherever they begin. */

@@ -10,7 +10,7 @@ void blocking_find_fills(cg *c, blocking *q)
         const bool a = i & FILLS_A, b = i & FILLS_B;
         if (a > q->fills_a || b > q->fills_b) continue;
         const tile_fill form = {.a = a, .b = b, .pointers = q->run > 0, .apart = q->direct, .row = q->stride ? q->stride : 1,
-                                .position = q->stride ? 1 : c->target->mr};
+                                .position = q->run ? q->run_step : q->stride ? 1 : c->target->mr};
         q->fill_fn[i] = cg_tile_fill(c, &form);
     }
 }

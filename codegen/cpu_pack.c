@@ -399,13 +399,18 @@ bool cg_pack_has_rows(const cg *c, const contraction *x, const contraction_side 
     return cg_pack_is_along_k(x, side) && has_row_addresses(c, side);
 }
 
+bool cg_pack_is_unchecked(const cg *c, const contraction_side *side)
+{
+    for (int d = 0; d < side->rank; d++)
+        if (side->dim[d].checked) return false;
+    return has_row_addresses(c, side) && side_dtype(c, side) == DTYPE_f32;
+}
+
 bool cg_pack_is_even(const cg *c, const contraction *x, const contraction_side *side, role r)
 {
     const int rows = contraction_contiguous(side, r);
-    for (int d = 0; d < side->rank; d++)
-        if (side->dim[d].checked) return false;
-    return has_row_addresses(c, side) && side_dtype(c, side) == DTYPE_f32 && rows >= 0 && rows == x->count[r] - 1 &&
-           contraction_is_linear(c, x, side, r) && contraction_is_linear(c, x, side, ROLE_K);
+    if (!cg_pack_is_unchecked(c, side) || rows < 0 || rows != x->count[r] - 1) return false;
+    return contraction_is_linear(c, x, side, r) && contraction_is_linear(c, x, side, ROLE_K);
 }
 
 cg_value cg_pack_source(cg *c, const pack *p, cg_value row, cg_value *out_step)
@@ -428,7 +433,7 @@ void cg_pack(cg *c, const pack *p)
     int rows = contraction_contiguous(p->side, p->role), count = p->x->count[p->role];
     const bool along_k = cg_pack_is_along_k(p->x, p->side), along_rows = rows >= 0 && rows == count - 1;
     cg_value from = p->row;
-    if (!along_k && along_rows && count == 1) {
+    if (!p->pointers && !along_k && along_rows && count == 1) {
         cg_value swept = count_swept(c, p);
         pack_sweep(c, &k, swept);
         from = cg_add(c, p->row, cg_mul(c, swept, cg_i64(c, p->width)));

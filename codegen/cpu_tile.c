@@ -112,7 +112,8 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, const t
     cg_loop_begin(c, &l, cg_i64(c, 0), t->k, 1, s->rows * s->vectors, acc);
     cg_value cell = cg_add(c, cg_mul(c, runs.i, t->k), l.i), column = cg_mul(c, cell, t->column);
     look_ahead(c, f, s, t, cell);
-    for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row[i], l.i);
+    cg_value offset = cg_mul(c, l.i, t->position);
+    for (int i = 0; i < s->rows; i++) at[i] = cg_at(c, c->f32, row[i], offset);
     tile_step(c, f->pairs, s, at, cg_at(c, c->f32, t->b, column), acc);
     cg_loop_end(c, &l, acc);
     cg_loop_end(c, &runs, acc);
@@ -124,7 +125,8 @@ static const char *name_of(cg *c, const tile_form *f, int rows)
     const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
                                     f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : "", columns,
                                     f->pairs ? "_pairs" : "", rows);
-    if (f->pointers) return arena_printf(&c->scratch, "tile_pointers_%lld%s", (long long)f->column, form);
+    if (f->pointers)
+        return arena_printf(&c->scratch, "tile_pointers_%lld_%lld%s", (long long)f->position, (long long)f->column, form);
     return arena_printf(&c->scratch, "tile_%lld_%lld_%lld%s", (long long)f->row, (long long)f->position, (long long)f->column, form);
 }
 

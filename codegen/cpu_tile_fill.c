@@ -65,7 +65,7 @@ static void fill_step(cg *c, const filling *t, cg_value position, cg_value numbe
     cg_value column[CG_TILE_VECTORS];
     read_columns(c, t, number, column);
     for (int i = 0; i < s->rows; i++) {
-        cg_value step = t->form->a ? t->arg[FILL_A_STEP] : cg_i64(c, t->form->pointers ? 1 : t->form->position);
+        cg_value step = t->form->a ? t->arg[FILL_A_STEP] : cg_i64(c, t->form->position);
         cg_value x = cg_load(c, c->f32, cg_at(c, c->f32, t->row[i], cg_mul(c, position, step)), 4);
         for (int j = 0; j < s->vectors; j++) {
             cg_value *sum = &acc[i * s->vectors + j];
@@ -100,7 +100,7 @@ static const char *name_of(cg *c, const tile_fill *f)
     const char *form = arena_printf(&c->scratch, "%s%s%s_%dx%d", f->a ? "a" : "", f->b ? "b" : "", f->apart ? "_apart" : "",
                                     c->target->mr, c->target->nr);
     if (f->a) return arena_printf(&c->scratch, "tile_fill_%s", form);
-    if (f->pointers) return arena_printf(&c->scratch, "tile_fill_pointers_%s", form);
+    if (f->pointers) return arena_printf(&c->scratch, "tile_fill_pointers_%lld_%s", (long long)f->position, form);
     return arena_printf(&c->scratch, "tile_fill_%lld_%lld_%s", (long long)f->row, (long long)f->position, form);
 }
 

@@ -177,6 +177,34 @@ static const codegen_case cases[] = {
      "window_dilation=[1, 1], window_reversal=0, lhs_layout=b01f, rhs_layout=\"01io\", out_layout=b01f, "
      "feature_group_count=1, batch_group_count=1}\n  output \"a\" = %a\n  output \"b\" = %b\n}\n",
      2e-4},
+    /* their kernels' gradients, whose rows are read along lines of the image, in partial sums of whole lines and without */
+    {"gradients of kernels of few channels",
+     "port x \"i\" : f32[N,23,37,3]\nport x \"g\" : f32[N,10,17,40]\ngraph predict {\n"
+     "  %i = parameter {index=0} : f32[N,23,37,3]\n  %g = parameter {index=1} : f32[N,10,17,40]\n"
+     "  %a = convolution %i, %g {window_strides=[1, 1], padding_low=[0, 0], padding_high=[0, 0], base_dilation=[1, 1], "
+     "window_dilation=[2, 2], window_reversal=0, lhs_layout=f01b, rhs_layout=i01o, out_layout=\"01bf\", "
+     "feature_group_count=1, batch_group_count=1}\n"
+     "  %b = convolution %i, %g {window_strides=[1, 1], padding_low=[0, 0], padding_high=[0, 0], base_dilation=[1, 1], "
+     "window_dilation=[2, 2], window_reversal=0, lhs_layout=f01b, rhs_layout=i01o, out_layout=\"01bf\", "
+     "feature_group_count=1, batch_group_count=1, splits=16}\n  %s = reduce %b {kind=add, dimensions=[0]}\n"
+     "  output \"a\" = %a\n  output \"s\" = %s\n}\n",
+     2e-3},
+    {"kernels of one position",
+     "port x \"i\" : f32[N,9,11,40]\nport x \"g\" : f32[N,5,6,24]\nvariable @k : f32[1,1,40,24] {path=\"k\"}\n"
+     "graph predict {\n  %i = parameter {index=0} : f32[N,9,11,40]\n  %g = parameter {index=1} : f32[N,5,6,24]\n"
+     "  %k = variable {index=0} : f32[1,1,40,24]\n"
+     "  %a = convolution %i, %k {window_strides=[2, 2], padding_low=[0, 0], padding_high=[0, 0], base_dilation=[1, 1], "
+     "window_dilation=[1, 1], window_reversal=0, lhs_layout=b01f, rhs_layout=\"01io\", out_layout=b01f, "
+     "feature_group_count=1, batch_group_count=1}\n"
+     "  %b = convolution %i, %g {window_strides=[1, 1], padding_low=[0, 0], padding_high=[0, 0], base_dilation=[1, 1], "
+     "window_dilation=[2, 2], window_reversal=0, lhs_layout=f01b, rhs_layout=i01o, out_layout=\"01bf\", "
+     "feature_group_count=1, batch_group_count=1, splits=16}\n"
+     "  %c = convolution %i, %k {window_strides=[1, 1], padding_low=[-2, 0], padding_high=[0, -1], base_dilation=[1, 1], "
+     "window_dilation=[1, 1], window_reversal=0, lhs_layout=b01f, rhs_layout=\"01io\", out_layout=b01f, "
+     "feature_group_count=1, batch_group_count=1}\n"
+     "  %s = reduce %b {kind=add, dimensions=[0]}\n"
+     "  output \"a\" = %a\n  output \"s\" = %s\n  output \"c\" = %c\n}\n",
+     2e-3},
     /* row scalars that keep a column of 1 */
     {"kept dims",
      F32 "graph predict {\n  %x = parameter {index=0} : f32[N,20]\n"
