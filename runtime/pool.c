@@ -1,5 +1,7 @@
-/* pool.c: see pool.h. The state of a round is one word, epoch | claims | next claim, so that a worker late
- * from an earlier round finds nothing to claim. Workers spin for a moment, since a step's launches follow
+/* pool.c: see pool.h. The tasks of a round are cut into one queue for each thread, the same for equal counts, so that what
+ * a thread wrote in one launch is near it in the next; who has finished his own takes from the others'. A queue is one
+ * word, epoch | claims | next claim, so that a worker late from an earlier round finds nothing to claim, and beside it
+ * what a claim needs: one line of memory tells a worker all. Workers spin for a moment, since a step's launches follow
  * each other within microseconds, then sleep. */
 #define _GNU_SOURCE /* sched_getaffinity */
 #include "pool.h"
@@ -8,18 +10,22 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-enum { FIELD_BITS = 20, MOST_CLAIMS = (1 << FIELD_BITS) - 1, SPINS = 8000, MOST_THREADS = 1024, CLAIMS_A_THREAD = 64 };
+enum { FIELD_BITS = 20, MOST_CLAIMS = (1 << FIELD_BITS) - 1, SPINS = 8000, MOST_THREADS = 1024, MOST_QUEUES = 16, CLAIMS_A_THREAD = 64 };
+
+typedef struct queue {
+    _Alignas(64) _Atomic uint64_t word; /* epoch << 40 | end << 20 | next */
+    /* Written between rounds only, before the word. */
+    pool_task run;
+    const void *context;
+    int64_t count, per_claim; /* of the round's tasks */
+} queue;
 
 struct pool {
-    _Alignas(64) _Atomic uint64_t round; /* epoch << 40 | claims << 20 | next */
+    queue queue[MOST_QUEUES]; /* of thread i: i % queues */
     _Alignas(64) _Atomic int64_t finished;
     _Alignas(64) _Atomic int sleeping;
     _Atomic bool stop;
-    /* Written between rounds only. */
-    _Alignas(64) pool_task run;
-    const void *context;
-    int64_t count, per_claim;
-    int threads;
+    int threads, queues;
     char *scratch; /* the calling thread's, then the workers' */
     uint64_t scratch_each;
     const tfcc_executor *executor; /* NULL: threads of its own */
@@ -30,7 +36,7 @@ struct pool {
 
 typedef struct worker {
     pool *pool;
-    char *scratch;
+    int number;
     pthread_t thread;
 } worker;
 
@@ -73,45 +79,62 @@ void pool_mode_leave(uint64_t mode)
 #endif
 }
 
-static bool has_claims(uint64_t round) { return (round & MOST_CLAIMS) < (round >> FIELD_BITS & MOST_CLAIMS); }
+static uint64_t epoch_of(uint64_t word) { return word >> 2 * FIELD_BITS; }
 
-/* Claims and runs a few tasks; false when none are left. */
-static bool run_claim(pool *p, void *scratch)
+/* Claims and runs tasks of one queue until it has none; returns how many. */
+static int64_t drain_queue(queue *q, void *scratch)
 {
-    uint64_t round = atomic_load(&p->round);
-    do {
-        if (!has_claims(round)) return false;
-    } while (!atomic_compare_exchange_weak(&p->round, &round, round + 1));
-    int64_t first = (int64_t)(round & MOST_CLAIMS) * p->per_claim, end = first + p->per_claim;
-    if (end > p->count) end = p->count;
-    for (int64_t task = first; task < end; task++) p->run(p->context, task, scratch);
-    atomic_fetch_add(&p->finished, end - first);
-    return true;
+    int64_t done = 0;
+    uint64_t word = atomic_load(&q->word);
+    while ((word & MOST_CLAIMS) < (word >> FIELD_BITS & MOST_CLAIMS)) {
+        if (!atomic_compare_exchange_weak(&q->word, &word, word + 1)) continue;
+        int64_t first = (int64_t)(word & MOST_CLAIMS) * q->per_claim, end = first + q->per_claim;
+        if (end > q->count) end = q->count;
+        for (int64_t task = first; task < end; task++) q->run(q->context, task, scratch);
+        done += end - first;
+        word = atomic_load(&q->word);
+    }
+    return done;
 }
 
-/* The order - count oneself as asleep, look for work, wait - and its mirror in pool_run leave no gap for a
+/* All there is left to do of this round, the thread's own first. A round with a claim unfinished is not over, so what is
+ * counted is of one round. */
+static void drain(pool *p, int number)
+{
+    void *scratch = p->scratch + (uint64_t)number * p->scratch_each;
+    int64_t done = 0;
+    for (int i = 0; i < p->queues; i++) done += drain_queue(&p->queue[(number + i) % p->queues], scratch);
+    if (done > 0) atomic_fetch_add(&p->finished, done);
+}
+
+/* The order - count oneself as asleep, look for a round, wait - and its mirror in pool_run leave no gap for a
  * lost wake-up. */
-static void sleep_until_work(pool *p)
+static void sleep_until_work(pool *p, const queue *own, uint64_t seen)
 {
     pthread_mutex_lock(&p->lock);
     atomic_fetch_add(&p->sleeping, 1);
-    while (!has_claims(atomic_load(&p->round)) && !atomic_load(&p->stop))
-        pthread_cond_wait(&p->wake, &p->lock);
+    while (epoch_of(atomic_load(&own->word)) == seen && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
     atomic_fetch_sub(&p->sleeping, 1);
     pthread_mutex_unlock(&p->lock);
 }
 
 static void *work(void *context)
 {
-    worker *w = context;
+    const worker *w = context;
+    pool *p = w->pool;
+    const queue *own = &p->queue[w->number % p->queues];
+    uint64_t seen = 0;
     pool_mode_enter();
-    while (!atomic_load(&w->pool->stop)) {
-        int spins = 0;
-        while (!run_claim(w->pool, w->scratch)) {
+    for (int spins = 0; !atomic_load(&p->stop); spins++) {
+        const uint64_t epoch = epoch_of(atomic_load(&own->word));
+        if (epoch != seen) {
+            seen = epoch;
+            drain(p, w->number);
+            spins = 0;
+        } else if (spins < SPINS) {
             relax();
-            if (++spins < SPINS) continue;
-            sleep_until_work(w->pool);
-            if (atomic_load(&w->pool->stop)) return NULL;
+        } else {
+            sleep_until_work(p, own, seen);
             spins = 0;
         }
     }
@@ -142,6 +165,7 @@ static pool *make_pool(rt *r, int threads, uint64_t scratch_bytes)
     char *scratch = rt_alloc_many(r, (uint64_t)threads, each, "the threads' scratch memory");
     if (!p || !w || !scratch) return NULL;
     p->threads = 1;
+    p->queues = threads < MOST_QUEUES ? threads : MOST_QUEUES;
     p->scratch = scratch;
     p->scratch_each = each;
     p->worker = w;
@@ -162,7 +186,7 @@ pool *pool_open(rt *r, int threads, uint64_t scratch_bytes)
     pool *p = make_pool(r, threads, scratch_bytes);
     for (int i = 1; p && i < threads; i++) {
         worker *w = &p->worker[i];
-        *w = (worker){.pool = p, .scratch = p->scratch + (uint64_t)i * p->scratch_each};
+        *w = (worker){.pool = p, .number = i};
         if (pthread_create(&w->thread, NULL, work, w) != 0) break; /* fewer threads do the same work */
         p->threads++;
     }
@@ -205,8 +229,28 @@ static void work_for_caller(void *argument, int32_t number)
     pool *p = argument;
     if (number < 0 || number >= p->threads) return;
     uint64_t mode = pool_mode_enter();
-    while (run_claim(p, p->scratch + (uint64_t)number * p->scratch_each)) continue;
+    drain(p, number);
     pool_mode_leave(mode);
+}
+
+/* A new round for all queues; each gets an equal share of the claims. */
+static void publish(pool *p, pool_task run, const void *context, int64_t count)
+{
+    int64_t per_claim = count / ((int64_t)p->threads * CLAIMS_A_THREAD) + 1;
+    if (count / per_claim >= MOST_CLAIMS) per_claim = count / MOST_CLAIMS + 1;
+    const uint64_t claims = (uint64_t)((count + per_claim - 1) / per_claim), queues = (uint64_t)p->queues;
+    const uint64_t epoch = epoch_of(atomic_load(&p->queue[0].word)) + 1;
+    atomic_store_explicit(&p->finished, 0, memory_order_relaxed);
+    for (uint64_t i = queues; i-- > 0;) {
+        queue *q = &p->queue[i];
+        q->run = run;
+        q->context = context;
+        q->count = count;
+        q->per_claim = per_claim;
+        const uint64_t word = epoch << 2 * FIELD_BITS | claims * (i + 1) / queues << FIELD_BITS | claims * i / queues;
+        atomic_store_explicit(&q->word, word, memory_order_release);
+    }
+    atomic_thread_fence(memory_order_seq_cst);
 }
 
 void pool_run(pool *p, pool_task run, const void *context, int64_t count)
@@ -215,20 +259,12 @@ void pool_run(pool *p, pool_task run, const void *context, int64_t count)
         pool_run_here(p, run, context, count);
         return;
     }
-    p->run = run;
-    p->context = context;
-    p->count = count;
-    p->per_claim = count / ((int64_t)p->threads * CLAIMS_A_THREAD) + 1;
-    if (count / p->per_claim >= MOST_CLAIMS) p->per_claim = count / MOST_CLAIMS + 1;
-    int64_t claims = (count + p->per_claim - 1) / p->per_claim;
-    atomic_store(&p->finished, 0);
-    uint64_t epoch = (atomic_load(&p->round) >> 2 * FIELD_BITS) + 1;
-    atomic_store(&p->round, epoch << 2 * FIELD_BITS | (uint64_t)claims << FIELD_BITS);
+    publish(p, run, context, count);
     if (p->executor)
         p->executor->run(p->executor->context, work_for_caller, p, p->threads);
     else
         wake_sleepers(p);
-    while (run_claim(p, p->scratch)) continue;
+    drain(p, 0);
     for (int spins = 0; atomic_load(&p->finished) < count; spins++) {
         if (spins < SPINS)
             relax();
