@@ -19,16 +19,16 @@ enum { BATCH = 32 };
 enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 
 /* Left operands are read where they lie when their runs along k have at least SHORTEST_RUN positions, SHORTEST_PAIRS of bf16,
- * unless rows are a multiple of SAME_SET cells apart: those fall on the same cache sets. Positions may be FARTHEST floats apart. */
-enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 512, FARTHEST = 64 };
+ * unless rows are a multiple of SAME_SET cells apart: those fall on the same cache set. Positions may be FARTHEST floats apart. */
+enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 1024, FARTHEST = 64 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
  * the first cache apart: else all fall on few of its sets. Many come from the second cache even so, for which tiles with fewer
  * multiply-adds of vectors at a position than LEAST_SUMS would wait. */
 enum { WAYS = 8, LEAST_SUMS = 16 };
 
-/* A product whose right operand lies in panels already: rows of a task at least, and operations, about 10 us. */
-enum { PANEL_ROWS = 14, PANEL_WORK = 1 << 20 };
+/* A product whose right operand lies in panels already: rows of a task at least, and operations, about 4 us. */
+enum { PANEL_ROWS = 14, PANEL_WORK = 7 << 16 };
 
 static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, BLOCK_K}; }
 
@@ -174,7 +174,7 @@ static void choose_panel_blocks(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
     const int64_t k = base_max(q->size[ROLE_K].count, 1), rows = round_up(PANEL_ROWS, t->mr);
-    q->nc = block_of(q->size[ROLE_N], base_max(PANEL_WORK / (2 * k * rows), 4 * t->nr), t->nr);
+    q->nc = block_of(q->size[ROLE_N], base_max(PANEL_WORK / (2 * k * rows), t->nr), t->nr);
     q->mc = base_min(q->mc, base_max(rows, PANEL_WORK / (2 * k * q->nc) / t->mr * t->mr));
 }
 

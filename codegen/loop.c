@@ -181,6 +181,15 @@ static void walk_segments(cg *c, cg_walk *w, const segments *s)
     c->choice = NULL;
 }
 
+/* The most rows of a task that are a power of two: batches are multiples of one more often than not, so that all tasks of a
+ * step of a scan, which are few, are as long. */
+static int64_t even_rows(int64_t most)
+{
+    int64_t rows = 1;
+    while (2 * rows <= most) rows *= 2;
+    return rows;
+}
+
 /* Several dims: the tasks are blocks of rows, and pieces of long rows when there are few. */
 static void emit_rows(cg *c, cg_walk *w, int64_t grain)
 {
@@ -191,7 +200,7 @@ static void emit_rows(cg *c, cg_walk *w, int64_t grain)
     int64_t times = 1, piece = base_ceil_div(grain, CG_ALIGN) * CG_ALIGN;
     const segments s = find_segments(c);
     if (!s.count && !columns.batch && columns.count > 2 * piece) times = base_ceil_div(columns.count, piece);
-    grain = columns.batch ? 1 : base_max(1, grain / base_max(1, columns.count));
+    grain = columns.batch ? 1 : even_rows(grain / base_max(1, columns.count));
     cg_value begin, end, part, at[IR_MAX_RANK];
     cg_task_rows(c, rows, grain, times, &begin, &end, &part);
     cg_loop l;
