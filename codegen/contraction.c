@@ -259,7 +259,8 @@ void contraction_order(contraction *x)
     const int inner[ROLE_COUNT] = {-1, contraction_contiguous(&x->lhs, ROLE_M), n, k};
     for (int r = 0; r < ROLE_COUNT; r++) {
         move_dim(x, (role)r, inner[r], x->count[r] - 1);
-        for (int d = 1; d < x->count[r] - (inner[r] >= 0); d++) {
+        /* Rows stay in the order in which results lie. */
+        for (int d = 1; d < x->count[r] - (r != ROLE_K || inner[r] >= 0); d++) {
             if (x->size[r][d].batch) move_dim(x, (role)r, d, 0);
         }
     }

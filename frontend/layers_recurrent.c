@@ -146,8 +146,28 @@ typedef struct rnn_run {
     ir_value tuple;
 } rnn_run;
 
+/* x is rows of a table, one for each element of a matrix of indices. */
+static bool is_table_rows(const ir_graph *g, ir_value x)
+{
+    const ir_node *n = &g->node[x];
+    if (n->op != OP_gather || n->type.rank < 3 || ir_type_of(g, n->in[1])->rank != 2) return false;
+    const ir_type *table = ir_type_of(g, n->in[0]);
+    int count, collapsed;
+    const int64_t *offset = ir_attr_ints(n, ATTR_offset_dims, &count);
+    const int64_t *dim = ir_attr_ints(n, ATTR_collapsed_slice_dims, &collapsed);
+    if (table->rank + 1 != n->type.rank || count != table->rank - 1 || offset[0] != 2 || collapsed != 1 || dim[0] != 0) return false;
+    for (int i = 1; i < table->rank; i++)
+        if (!ir_dim_equal(table->dim[i], n->type.dim[1 + i])) return false;
+    return ir_attr_int(n, ATTR_index_vector_dim, 0) == 2;
+}
+
+/* An embedding is looked up step by step, so that it need not be turned, nor its gradient. */
 static ir_value swap_first_dims(fe_lower *l, ir_value x)
 {
+    if (is_table_rows(l->g, x)) {
+        const ir_node n = l->g->node[x];
+        return ir_build_take_rows(l->g, n.in[0], swap_first_dims(l, n.in[1]));
+    }
     int64_t order[IR_MAX_RANK] = {1, 0, 2, 3, 4, 5, 6, 7};
     return ir_build_transpose(l->g, x, order);
 }

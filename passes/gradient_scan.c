@@ -178,10 +178,16 @@ static void extend_forward(scan_grad *s)
         element[count] = s->n->type.element[count];
     }
     for (ir_value v = 0; v < s->forward; v++) {
-        if (!s->residual[v]) continue;
+        if (!s->residual[v] || scan_grad_part(s, v) >= 0) continue;
         ir_scan_stack_type(s->n, ir_type_of(s->work, v), &element[count]);
         s->residual_output[v] = count++;
         ir_graph_add_output(body, "residual", map[v]);
+    }
+    if (s->joined_count > 0) {
+        const ir_value joined = scan_grad_join_parts(s, body, map);
+        ir_scan_stack_type(s->n, ir_type_of(body, joined), &element[count]);
+        s->joined_output = count++;
+        ir_graph_add_output(body, "residual", joined);
     }
     ir_node *node = &g->node[s->v];
     ir_attr *attr = arena_copy(a, node->attr, (size_t)node->attr_count * sizeof *attr);
@@ -191,9 +197,17 @@ static void extend_forward(scan_grad *s)
     node->type = ir_type_tuple(a, count, element);
 }
 
+static int64_t columns_of(const scan_grad *s, ir_value v)
+{
+    const ir_type *t = ir_type_of(s->work, v);
+    return t->dim[t->rank - 1].count;
+}
+
 ir_value scan_grad_stack(const scan_grad *s, ir_value v)
 {
     ir_graph *g = s->c->g;
+    const int part = scan_grad_part(s, v);
+    if (part >= 0) return scan_grad_take_part(g, ir_build_get(g, s->v, s->joined_output), part, columns_of(s, v));
     if (v >= s->forward) return ir_build_get(g, s->back, s->stack_output[v]);
     if (s->residual[v]) return ir_build_get(g, s->v, s->residual_output[v]);
     return s->n->in[scan_grad_operand(s, v)];
@@ -243,8 +257,19 @@ static void add_inputs(scan_grad *s, back_scan *b)
         if (s->seed[k] == IR_NONE) continue;
         s->map[s->seed[k]] = add_operand(b, s->c->element_adjoint[s->v][k], ir_type_of(s->work, s->seed[k]));
     }
+    ir_value joined = IR_NONE;
+    if (s->joined_count > 0) {
+        ir_type all = *ir_type_of(s->work, s->joined[0]);
+        all.dim[all.rank - 1].count *= s->joined_count;
+        joined = add_operand(b, ir_build_get(s->c->g, s->v, s->joined_output), &all);
+    }
     for (ir_value v = 0; v < s->forward; v++) {
         if (!s->inside[v]) continue;
+        const int part = scan_grad_part(s, v);
+        if (part >= 0) {
+            s->map[v] = scan_grad_take_part(b->body, joined, part, columns_of(s, v));
+            continue;
+        }
         const bool operand = s->work->node[v].op == OP_parameter && !s->residual[v];
         if (!operand && !s->residual[v]) continue;
         s->map[v] = add_operand(b, scan_grad_stack(s, v), ir_type_of(s->work, v));
@@ -348,6 +373,7 @@ void grad_scan(grad_ctx *c, ir_value v, const ir_node *n, ir_value dy)
     s.stack_output = arena_array(a, int, count);
     s.map = make_values(a, count);
     mark_wanted(&s);
+    scan_grad_join(&s);
     extend_forward(&s);
     build_back(&s);
 }

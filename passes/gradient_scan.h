@@ -10,6 +10,8 @@
 
 #include "passes/gradient.h"
 
+enum { SCAN_GRAD_PARTS = 8 };
+
 typedef struct scan_grad {
     grad_ctx *c;
     ir_value v;         /* the scan */
@@ -28,6 +30,9 @@ typedef struct scan_grad {
     bool *inside;       /* the backward body needs it */
     bool *residual;
     int *residual_output; /* which output of the forward body, -1: none */
+    int joined_count;   /* residuals that are the parts of one stacked array: see gradient_scan_join.c */
+    ir_value joined[SCAN_GRAD_PARTS];
+    int joined_output;
     bool *stacked;      /* the backward body stacks it */
     int *stack_output;  /* which of its outputs */
     ir_value *map;      /* value of the backward body */
@@ -39,6 +44,12 @@ bool scan_grad_has_stack(const scan_grad *s, ir_value v); /* the steps' values o
 bool scan_grad_can_lift(const scan_grad *s, ir_value v);
 void scan_grad_mark_lifted(scan_grad *s, ir_value v); /* its operands become residuals or stacks */
 ir_value scan_grad_build_lifted(const scan_grad *s, ir_value v);
+
+/* gradient_scan_join.c */
+void scan_grad_join(scan_grad *s);                      /* finds the joined residuals */
+int scan_grad_part(const scan_grad *s, ir_value v);     /* which of them v is, -1: none */
+ir_value scan_grad_join_parts(const scan_grad *s, ir_graph *g, const ir_value *map);
+ir_value scan_grad_take_part(ir_graph *g, ir_value joined, int part, int64_t columns);
 
 /* The operand that parameter v of work stands for, -1: none. */
 int scan_grad_operand(const scan_grad *s, ir_value v);

@@ -9,57 +9,26 @@
  * A scan has a block per element of its tuple. Its body is planned with it, in the same slabs: what the body
  * reads and its states and stacks lie where the graph around it has them (stacks and per-step inputs: where
  * their first slice is), and its own values are alive within one step. */
-#include "passes/passes_private.h"
+#include "passes/plan_memory.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { ALIGNMENT = 64 };
 
-typedef struct block {
-    ir_value value;
-    ir_graph *graph; /* of `value` */
-    int64_t size, offset;
-    int first, last; /* times at which it is written and last read */
-    ir_unit batch;
-    ir_dtype dtype;
-    int reuses; /* the block whose memory it takes over, or -1 */
-} block;
-
-/* Shared by a graph and the bodies in it. A kernel takes one unit of time, a scan one for its beginning,
- * those of its body, and one for its end. */
-typedef struct pool {
-    block *blocks;
-    size_t count, capacity;
-    int time;
-} pool;
-
-typedef struct plan plan;
-struct plan {
-    ir_module *m;
-    ir_graph *g;
-    arena *scratch;
-    pool *pool;
-    int *block_of; /* per value: of the base; of a scan: its first element's; -1 */
-    int *start;    /* per kernel: when it runs */
-    plan **inner;  /* per kernel: of the body of its scan, else NULL */
-};
-
-/* The scan that a kernel is, or NULL. */
-static const ir_node *find_scan(const ir_graph *g, const ir_kernel *k)
+const ir_node *plan_scan(const ir_graph *g, const ir_kernel *k)
 {
     const bool is_scan = k->main != IR_NONE && g->node[k->main].op == OP_scan;
     return is_scan ? &g->node[k->main] : NULL;
 }
 
-static ir_value find_base(const ir_graph *g, ir_value v)
+ir_value plan_base(const ir_graph *g, ir_value v)
 {
     while (passes_is_view(&g->node[v])) v = g->node[v].in[0];
     return v;
 }
 
-/* The block that v lies in, -1: none of this plan. */
-static int block_behind(const plan *p, ir_value v)
+int plan_block(const plan *p, ir_value v)
 {
     while (passes_is_view(&p->g->node[v])) {
         const ir_node *n = &p->g->node[v];
@@ -200,7 +169,7 @@ static bool find_blocks(plan *p, diag *d);
 static bool find_scan_blocks(plan *p, size_t k, diag *d)
 {
     const ir_kernel *kernel = &p->g->kernel[k];
-    const ir_node *n = find_scan(p->g, kernel);
+    const ir_node *n = plan_scan(p->g, kernel);
     ir_graph *body = ir_attr_find(n, ATTR_body)->graph;
     const size_t first = p->pool->count, elements = (size_t)n->type.element_count;
     bool good = true;
@@ -209,7 +178,7 @@ static bool find_scan_blocks(plan *p, size_t k, diag *d)
         good = add_block(p, kernel->main, &n->type.element[i], p->pool->time, d);
     p->pool->time++;
     for (size_t i = 0; i < body->output_count; i++)
-        body->place[find_base(body, body->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
+        body->place[plan_base(body, body->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
     good = good && find_blocks(p->inner[k], d);
     for (size_t i = first; good && i < first + elements; i++) p->pool->blocks[i].last = p->pool->time;
     return good;
@@ -221,7 +190,7 @@ static bool find_blocks(plan *p, diag *d)
     bool good = true;
     for (size_t k = 0; k < g->kernel_count && good; k++) {
         const ir_kernel *kernel = &g->kernel[k];
-        const bool is_scan = find_scan(g, kernel) != NULL;
+        const bool is_scan = plan_scan(g, kernel) != NULL;
         p->start[k] = p->pool->time;
         if (is_scan) good = find_scan_blocks(p, k, d);
         for (int i = 0; i < kernel->root_count && !is_scan; i++) {
@@ -230,131 +199,12 @@ static bool find_blocks(plan *p, diag *d)
             good = add_block(p, root, &g->node[root].type, p->pool->time, d) && good;
         }
         for (int i = 0; i < kernel->read_count && good; i++) {
-            const int b = block_behind(p, kernel->read[i]);
+            const int b = plan_block(p, kernel->read[i]);
             if (b >= 0) p->pool->blocks[b].last = p->pool->time;
         }
         p->pool->time++;
     }
     return good;
-}
-
-/* ---- writing over a dying operand
- * --------------------------------------------------------------------------- */
-
-/* What walk_index marks of the values below a root. */
-enum { AT_INDEX = 1, AT_OTHER = 2 };
-
-static void walk_index(const plan *p, ir_value root, uint8_t *mark)
-{
-    const ir_graph *g = p->g;
-    memset(mark, 0, g->count);
-    mark[root] = AT_INDEX;
-    for (ir_value v = root; v >= 0; v--) {
-        const ir_node *n = &g->node[v];
-        if (!mark[v] || n->op == OP_dimension_size || (v != root && g->place[v].space != SPACE_none))
-            continue;
-        if (v != root && p->block_of[v] >= 0) continue;
-        const bool map = ir_op_class(n->op) == CLASS_MAP;
-        for (int i = 0; i < n->in_count; i++) mark[n->in[i]] |= map ? mark[v] : AT_OTHER;
-    }
-}
-
-/* True when root i of a loop may lie where `block` lies: the loop reads it at its own index only, and no
- * later root reads it. Views count as what they show. */
-static bool can_write_over(const plan *p, const ir_kernel *k, int root, int over, uint8_t *mark)
-{
-    for (int i = 0; i < k->root_count; i++) {
-        walk_index(p, k->root[i], mark);
-        for (int j = 0; j < k->read_count; j++) {
-            const ir_value read = k->read[j];
-            if (block_behind(p, read) != over || !mark[read]) continue;
-            if ((mark[read] & AT_OTHER) || i > root) return false;
-        }
-    }
-    return true;
-}
-
-/* The rows x columns of a row kernel: the operand of one of its reduces. */
-static const ir_type *find_full(const ir_graph *g, const ir_kernel *k)
-{
-    for (int i = 0; i < k->root_count; i++)
-        if (g->node[k->root[i]].op == OP_reduce) return ir_type_of(g, g->node[k->root[i]].in[0]);
-    return NULL;
-}
-
-/* The same for a row: until its own pass ends, all roots read the block at the row and column being written. */
-static bool can_write_row_over(const plan *p, const ir_kernel *k, int root, int over, uint8_t *mark)
-{
-    const ir_graph *g = p->g;
-    const ir_type *full = find_full(g, k);
-    if (!full || !ir_type_same_shape(&g->node[k->root[root]].type, full)) return false;
-    bool *outside = arena_array(p->scratch, bool, g->count);
-    ir_row_part *part = arena_array(p->scratch, ir_row_part, (size_t)k->root_count);
-    int *pass = arena_array(p->scratch, int, (size_t)k->root_count);
-    for (int j = 0; j < k->read_count; j++) outside[k->read[j]] = true;
-    ir_row_passes(g, full, k->root_count, k->root, outside, p->scratch, part, pass);
-    for (int i = 0; i < k->root_count; i++) {
-        const ir_node *n = &g->node[k->root[i]];
-        walk_index(p, part[i] == ROW_PART_fold ? n->in[0] : k->root[i], mark);
-        for (int j = 0; j < k->read_count; j++) {
-            const ir_value read = k->read[j];
-            if (block_behind(p, read) != over || !mark[read]) continue;
-            const bool own = mark[read] == AT_INDEX && ir_type_same_shape(&g->node[read].type, full);
-            if (!own || part[i] == ROW_PART_scalar || pass[i] > pass[root]) return false;
-        }
-    }
-    return true;
-}
-
-static bool is_written_over(const plan *p, int over)
-{
-    for (size_t i = 0; i < p->pool->count; i++)
-        if (p->pool->blocks[i].reuses == over) return true;
-    return false;
-}
-
-/* States begin in the memory of the copies that pass_loop made for them. */
-static void take_states(const plan *p, size_t k)
-{
-    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
-    const int first = p->block_of[p->g->kernel[k].main];
-    for (int i = 0; i < (int)ir_attr_int(n, ATTR_carried, 0); i++) {
-        const int start = block_behind(p, n->in[i]);
-        bug_if(start < 0 || p->g->node[n->in[i]].op != OP_copy,
-               "a state of a scan does not start in memory of its own");
-        p->pool->blocks[first + i].reuses = start;
-    }
-}
-
-static void take_all_states(const plan *p)
-{
-    for (size_t k = 0; k < p->g->kernel_count; k++)
-        if (p->inner[k]) take_states(p, k);
-}
-
-/* Loops are short chains over few values, so trying each read for each root is cheap. */
-static void reuse_operands(const plan *p)
-{
-    const ir_graph *g = p->g;
-    block *blocks = p->pool->blocks;
-    uint8_t *mark = arena_array(p->scratch, uint8_t, g->count);
-    for (size_t k = 0; k < g->kernel_count; k++) {
-        const ir_kernel *kernel = &g->kernel[k];
-        if (p->inner[k]) reuse_operands(p->inner[k]);
-        if (kernel->kind != KERNEL_loop && kernel->kind != KERNEL_row) continue;
-        for (int i = 0; i < kernel->root_count; i++) {
-            const int own = p->block_of[kernel->root[i]];
-            for (int j = 0; own >= 0 && j < kernel->read_count && blocks[own].reuses < 0; j++) {
-                const int over = block_behind(p, kernel->read[j]);
-                if (over < 0 || over == own || blocks[over].last != p->start[k]) continue;
-                if (ir_dtype_size(blocks[over].dtype) != ir_dtype_size(blocks[own].dtype)) continue;
-                if (blocks[over].size != blocks[own].size || blocks[over].batch != blocks[own].batch) continue;
-                const bool row = kernel->kind == KERNEL_row;
-                if (is_written_over(p, over)) continue;
-                if ((row ? can_write_row_over : can_write_over)(p, kernel, i, over, mark)) blocks[own].reuses = over;
-            }
-        }
-    }
 }
 
 /* ---- offsets
@@ -438,7 +288,7 @@ static void place_views(const plan *p)
         g->place[v] = g->place[n->in[0]];
         if (n->op != OP_get) continue;
         if (g->node[n->in[0]].op == OP_scan) {
-            const int b = block_behind(p, (ir_value)v);
+            const int b = plan_block(p, (ir_value)v);
             if (b >= 0) g->place[v] = place_of_block(p, b);
         } else if (g->place[v].space != SPACE_none &&
                    count_tuple_bytes(&g->node[n->in[0]].type, (int)ir_attr_int(n, ATTR_index, 0), &skipped,
@@ -451,7 +301,7 @@ static void place_views(const plan *p)
 /* Operands lie where the graph around the body has them, outputs in the elements of the scan. */
 static void place_body(const plan *p, size_t k)
 {
-    const ir_node *n = find_scan(p->g, &p->g->kernel[k]);
+    const ir_node *n = plan_scan(p->g, &p->g->kernel[k]);
     const plan *inner = p->inner[k];
     ir_graph *body = inner->g;
     const int first = p->block_of[p->g->kernel[k].main], carried = (int)ir_attr_int(n, ATTR_carried, 0);
@@ -461,7 +311,7 @@ static void place_body(const plan *p, size_t k)
         body->place[v] = i < carried ? place_of_block(p, first + i) : p->g->place[n->in[i]];
     }
     for (size_t i = 0; i < body->output_count; i++)
-        body->place[find_base(body, body->output[i].value)] = place_of_block(p, first + (int)i);
+        body->place[plan_base(body, body->output[i].value)] = place_of_block(p, first + (int)i);
     place_views(inner);
     body->fixed_bytes = p->g->fixed_bytes;
     body->batch_bytes = p->g->batch_bytes;
@@ -486,13 +336,13 @@ bool pass_plan_memory(ir_module *m, ir_graph *g, const passes_options *o, diag *
     plan *p = make_plan(m, g, &scratch, &blocks);
     place_sources(p);
     for (size_t i = 0; i < g->update_count; i++)
-        g->place[find_base(g, g->update[i].value)] = (ir_place){SPACE_variable, g->update[i].variable, 0};
+        g->place[plan_base(g, g->update[i].value)] = (ir_place){SPACE_variable, g->update[i].variable, 0};
     for (size_t i = 0; i < g->output_count; i++)
-        g->place[find_base(g, g->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
+        g->place[plan_base(g, g->output[i].value)] = (ir_place){SPACE_output, (int64_t)i, 0};
     const bool good = find_blocks(p, d);
     if (good) {
-        take_all_states(p);
-        if (o->level > 0) reuse_operands(p);
+        plan_take_states(p);
+        if (o->level > 0) plan_reuse_operands(p);
         place_all(p);
     }
     arena_done(&scratch);
