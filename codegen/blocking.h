@@ -30,6 +30,7 @@ typedef struct blocking {
     int64_t run_step;       /* floats from one position of a run to the next */
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t b_room;         /* from one right panel to the next, in cells */
+    bool reads_a;           /* the left operand is read where it lies, along m */
     bool in_place;          /* both operands are read where they lie, along m and n */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell. Else each is packed before its row of tiles */
     cg_value a, b, tile, zeros, distance;

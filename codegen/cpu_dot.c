@@ -84,7 +84,7 @@ static void find_block(cg *c, blocking *q)
  * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
 {
-    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->in_place + q->direct;
+    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->reads_a + q->direct;
     cg_branch few[SMALL_TILES];
     for (int i = 0; i < q->small_count; i++) {
         cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);
@@ -212,13 +212,9 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     if (q->run) arg[count++] = runs;
     if (q->ahead) blocking_find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
     count += 2 * q->ahead;
-    if (q->in_place) {
-        arg[0] = cg_pack_source(c, &a, rows.i, &arg[count++]);
-        arg[1] = cg_pack_source(c, &b, columns.i, &arg[count++]);
-    } else {
-        arg[0] = cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room)));
-        arg[1] = panel_at(c, q, columns.i, j, k);
-    }
+    arg[0] = q->reads_a ? cg_pack_source(c, &a, rows.i, &arg[count++]) : cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room)));
+    arg[1] = q->in_place ? cg_pack_source(c, &b, columns.i, &arg[count++]) : panel_at(c, q, columns.i, j, k);
+    if (q->reads_a && !q->in_place) arg[count++] = cg_i64(c, nr);
     if (q->direct) arg[count] = tile.distance;
     blocking_prefetch_next(c, q, batch, rows.i, end, k, j);
     if (!q->streams) prefetch_results(c, q, batch, rows.i, columns.i, last);
@@ -246,7 +242,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
 static void run_rows(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
     const pack a = blocking_rows(c, q, batch, m, end, k, length);
-    if (!q->in_place && !q->stride) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
+    if (!q->reads_a && !q->stride) blocking_pack_rest(c, a, q->fills_a, cg_sub(c, q->end[ROLE_N], q->begin[ROLE_N]), c->target->nr);
     run_tiles(c, q, batch, m, end, k, length);
 }
 
@@ -287,7 +283,7 @@ static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool st
     const int64_t mr = c->target->mr, nr = c->target->nr;
     tile_form form = {.row = q->stride ? q->stride : 1, .position = q->run ? q->run_step : q->stride ? 1 : mr,
                       .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                      .apart = q->direct, .ahead = q->ahead, .strides = q->in_place, .columns = columns, .streams = streams};
+                      .apart = q->direct, .ahead = q->ahead, .strides = q->reads_a, .columns = columns, .streams = streams};
     if (form.strides) form.position = form.column = 0;
     return cg_tile(c, &form, rows);
 }
@@ -461,7 +457,7 @@ bool cg_dot_blocked(cg *c, const contraction *given)
     blocking_choose(c, &q);
     if (can_sum_rows(c, &q)) q.sums = row_sums_describe(c);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
-    if (!q.in_place) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
+    if (!q.reads_a) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
     if (!x.panels && !q.in_place) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.most_rows;

@@ -124,6 +124,15 @@ static bool is_in_place(const cg *c, const blocking *q)
     return lies_near(c, q, &q->x->lhs, ROLE_M) && lies_near(c, q, &q->x->rhs, ROLE_N);
 }
 
+/* The left operand alone, of a product with one column of tiles: nothing would use its panels again. */
+static bool reads_left(const cg *c, const blocking *q)
+{
+    const ir_dim m = q->size[ROLE_M], n = q->size[ROLE_N];
+    if (q->pairs || q->x->panels || m.batch || n.batch || n.count >= c->target->nr) return false;
+    if (c->target->mr * c->target->nr < LEAST_SUMS * c->lanes) return false;
+    return lies_near(c, q, &q->x->lhs, ROLE_M);
+}
+
 /* Whole rows lie one after another. */
 static bool reads_in_order(const cg *c, const blocking *q)
 {
@@ -193,7 +202,7 @@ static bool is_direct(const cg *c, const blocking *q)
 /* The rows that a task does at most with one right operand. */
 static int64_t choose_most_rows(const cg *c, const blocking *q)
 {
-    if (q->rows != ROLE_M || q->x->panels || q->in_place) return q->mc;
+    if (q->rows != ROLE_M || q->x->panels || q->reads_a) return q->mc;
     const int64_t cached = q->one_pass ? MOST_BLOCKS * q->mc : c->target->l2 / (4 * q->nc) / c->target->mr * c->target->mr;
     return base_min(base_max(cached, LEAST_BLOCKS * q->mc), MOST_BLOCKS * q->mc);
 }
@@ -264,6 +273,7 @@ void blocking_choose(const cg *c, blocking *q)
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);
     q->in_place = is_in_place(c, q);
+    q->reads_a = q->in_place || reads_left(c, q);
     choose_tasks(c, q);
     choose_run(c, q);
     q->ahead = reads_in_order(c, q);
@@ -273,6 +283,6 @@ void blocking_choose(const cg *c, blocking *q)
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
     /* Panels must not all begin on one cache set. */
     q->b_room = t->nr * (q->cells + 1);
-    q->fills_a = !q->pairs && !q->stride && !q->run && !q->in_place && cg_pack_is_even(c, q->x, &q->x->lhs, ROLE_M);
-    q->fills_b = !q->pairs && !q->x->panels && !q->in_place && cg_pack_is_even(c, q->x, &q->x->rhs, ROLE_N);
+    q->fills_a = !q->pairs && !q->stride && !q->run && !q->reads_a && cg_pack_is_even(c, q->x, &q->x->lhs, ROLE_M);
+    q->fills_b = !q->pairs && !q->x->panels && !q->reads_a && cg_pack_is_even(c, q->x, &q->x->rhs, ROLE_N);
 }

@@ -57,7 +57,7 @@ static void prefetch_rows(cg *c, const blocking *q, cg_value batch, cg_value m, 
 
 void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j)
 {
-    if (q->x->panels || q->ahead || q->in_place) return;
+    if (q->x->panels || q->ahead || q->reads_a) return;
     cg_value mr = cg_i64(c, c->target->mr), columns = count_columns(c, q), rows = cg_i64(c, q->mc / c->target->mr);
     cg_value from = cg_max(c, cg_sub(c, end, cg_i64(c, q->mc)), q->begin[ROLE_M]), i = cg_div(c, cg_sub(c, m, from), mr);
     cg_value number = cg_add(c, cg_mul(c, i, columns), j), count = cg_mul(c, columns, rows);
