@@ -48,6 +48,16 @@ void blocking_choose(const cg *c, blocking *q);
 /* Blocks along a role that is no task's rows. */
 int64_t blocking_count(const blocking *q, role r);
 
+/* cpu_dot_tasks.c: sets begin, end and split: ranges of b, m, n of this task, and of k for its partial sum. */
+void blocking_find_task(cg *c, blocking *q);
+
+/* cpu_dot_tiles.c: the tiles for whole and cut rows and columns. */
+void blocking_find_tiles(cg *c, blocking *q);
+/* Results go past the caches in whole lines of memory, from tiles or from their epilogue. */
+void blocking_choose_stream(cg *c, blocking *q);
+/* Calls the tile for so many rows and columns, of which there may be more than a tile has. */
+void blocking_call_tile(cg *c, const blocking *q, cg_value rows, cg_value columns, cg_value *arg);
+
 /* cpu_dot_packs.c: how columns of the task are packed at positions k .. k + length - 1, and rows m .. end - 1. */
 pack blocking_columns(cg *c, const blocking *q, cg_value batch, cg_value k, cg_value length);
 pack blocking_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length);

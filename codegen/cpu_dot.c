@@ -1,122 +1,15 @@
 /* cpu_dot.c: matrix products and convolutions as packed panels and register tiles (Goto and van de Geijn, "Anatomy
  * of High-Performance Matrix Multiplication", 2008). A task packs its own block of both operands, where it can in the tiles
- * that first use a panel (cpu_dot_fill.c), so a product is one dispatch without a barrier; the blocks depend on shapes only.
- * The register tile is a helper function that all products of a program share. It writes results where they belong when
- * they lie there row by row and nothing else is to be done; else they go through a tile in scratch memory to the epilogue,
- * which is the element emitter on the roots with the product's own elements bound. */
+ * that first use a panel (cpu_dot_fill.c), so a product is one dispatch without a barrier; what is summed together depends
+ * on shapes only. The register tile is a helper function that all products of a program share. It writes results where they
+ * belong when they lie there row by row and nothing else is to be done; else they go through a tile in scratch memory to the
+ * epilogue, which is the element emitter on the roots with the product's own elements bound. */
 #include "codegen/blocking.h"
 #include "codegen/depthwise.h"
 #include "codegen/winograd.h"
 
 /* Rows are few up to this part of a tile's, where the right operand lies along n or k. */
 enum { FEW_ROWS_PART = 4, FEW_ROWS_PART_K = 2 };
-
-enum { TASKS_A_THREAD = 4 };
-
-/* With many rows, one task takes all columns of the block, and those that share it with few rows have none. */
-static void widen_columns(cg *c, blocking *q)
-{
-    cg_value begin = q->begin[ROLE_N], all = cg_min(c, cg_add(c, begin, cg_i64(c, q->nc)), cg_dim(c, q->size[ROLE_N]));
-    cg_value first = cg_icmp(c, LLVMIntEQ, cg_rem(c, begin, cg_i64(c, q->nc)), cg_i64(c, 0));
-    cg_value many = cg_icmp(c, LLVMIntSGT, cg_dim(c, q->size[ROLE_M]), cg_i64(c, q->wide_rows));
-    q->end[ROLE_N] = cg_select(c, many, cg_select(c, first, all, begin), q->end[ROLE_N]);
-}
-
-static cg_value ceil_div(cg *c, cg_value x, cg_value y) { return cg_div(c, cg_add(c, x, cg_sub(c, y, cg_i64(c, 1))), y); }
-
-/* How many tasks do all tiles of rows, of `blocks` that there are: a few for each thread, and as many for one as for the other. */
-static cg_value count_row_tasks(cg *c, const blocking *q, cg_value tiles, cg_value blocks)
-{
-    const int64_t mr = c->target->mr, columns = base_ceil_div(base_max(q->size[ROLE_N].count, 1), q->nc);
-    cg_value others = cg_i64(c, blocking_count(q, ROLE_B) * columns * base_max(q->x->splits, 1));
-    cg_value threads = cg_threads(c), one = cg_i64(c, 1);
-    cg_value wanted = cg_max(c, cg_div(c, cg_mul(c, threads, cg_i64(c, TASKS_A_THREAD)), others), one);
-    cg_value share = cg_min(c, ceil_div(c, tiles, wanted), cg_i64(c, q->most_rows / mr));
-    cg_value tasks = ceil_div(c, tiles, cg_max(c, share, cg_i64(c, q->task_rows / mr)));
-    cg_value more = cg_mul(c, ceil_div(c, tasks, threads), threads), fewer = cg_mul(c, cg_div(c, blocks, threads), threads);
-    cg_value even = cg_select(c, cg_icmp(c, LLVMIntSLE, more, blocks), more, fewer);
-    cg_value is_even = cg_icmp(c, LLVMIntEQ, cg_rem(c, others, threads), cg_i64(c, 0));
-    is_even = LLVMBuildOr(c->b, is_even, cg_icmp(c, LLVMIntSLT, even, one), "");
-    return cg_select(c, is_even, tasks, even);
-}
-
-/* Tasks share what right panels cost: some do more rows than a block has, and those between them none. No sum depends on it. */
-static void lengthen_rows(cg *c, blocking *q)
-{
-    cg_value rows = cg_dim(c, q->size[ROLE_M]), mr = cg_i64(c, c->target->mr);
-    cg_value tiles = ceil_div(c, rows, mr), block = cg_i64(c, q->task_rows), blocks = ceil_div(c, rows, block);
-    cg_value tasks = count_row_tasks(c, q, tiles, blocks), share = cg_mul(c, ceil_div(c, tiles, tasks), mr);
-    cg_value number = cg_mul(c, cg_div(c, q->begin[ROLE_M], block), tasks), task = cg_div(c, number, blocks);
-    cg_value before = cg_sub(c, cg_add(c, number, blocks), tasks); /* that of the block before, and one more */
-    cg_value first = cg_icmp(c, LLVMIntSLE, cg_div(c, before, blocks), task);
-    q->begin[ROLE_M] = cg_min(c, cg_mul(c, task, share), rows);
-    q->end[ROLE_M] = cg_min(c, cg_select(c, first, cg_add(c, q->begin[ROLE_M], share), q->begin[ROLE_M]), rows);
-}
-
-/* The block of this task: ranges of b, m, n, and of k for its partial sum. */
-static void find_block(cg *c, blocking *q)
-{
-    cg_value part, k = cg_dim(c, q->size[ROLE_K]);
-    const int64_t block[ROLE_COUNT] = {1, q->task_rows, q->task_columns, 1};
-    if (q->sums.count) {
-        cg_task_rows(c, ir_fixed(q->sums.parts), 1, q->times, &q->sums.part, &(cg_value){NULL}, &part);
-        row_sums_range(c, &q->sums, cg_dim(c, q->size[ROLE_M]), c->target->mr, &q->begin[ROLE_M], &q->end[ROLE_M]);
-    } else {
-        cg_task_rows(c, q->size[q->rows], q->grain, q->times, &q->begin[q->rows], &q->end[q->rows], &part);
-        if (q->most_rows > q->task_rows) lengthen_rows(c, q);
-    }
-    for (int r = ROLE_B; r <= ROLE_N; r++) {
-        if (r == (int)q->rows) continue;
-        cg_value count = cg_i64(c, blocking_count(q, (role)r));
-        q->begin[r] = cg_mul(c, cg_rem(c, part, count), cg_i64(c, block[r]));
-        q->end[r] = cg_min(c, cg_add(c, q->begin[r], cg_i64(c, block[r])), cg_dim(c, q->size[r]));
-        if (r == ROLE_N && q->task_columns < q->nc) widen_columns(c, q);
-        part = cg_div(c, part, count);
-    }
-    q->split = part;
-    const int64_t splits = base_max(q->x->splits, 1);
-    cg_value next = cg_add(c, part, cg_i64(c, 1)), unit = cg_i64(c, base_max(q->run, 1)), units = cg_div(c, k, unit);
-    q->begin[ROLE_K] = splits == 1 ? cg_i64(c, 0) : cg_mul(c, cg_div(c, cg_mul(c, part, units), cg_i64(c, splits)), unit);
-    q->end[ROLE_K] = splits == 1 ? k : cg_mul(c, cg_div(c, cg_mul(c, next, units), cg_i64(c, splits)), unit);
-}
-
-/* Calls the function for so many rows, the first small one that has them or the whole one; `cut`: for the rest of the
- * columns. */
-static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
-{
-    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->reads_a + q->direct;
-    cg_branch few[SMALL_TILES];
-    for (int i = 0; i < q->small_count; i++) {
-        cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);
-        cg_helper_call(c, q->tile_fn[1 + i][cut], count, arg);
-        cg_if_other(c, &few[i], NULL);
-    }
-    cg_branch past;
-    if (q->streams) {
-        cg_value whole = cg_icmp(c, LLVMIntSGE, rows, cg_i64(c, c->target->mr));
-        cg_if_begin(c, &past, cg_and(c, q->streams, whole), 0, NULL);
-        cg_helper_call(c, q->stream_fn[cut], count, arg);
-        cg_if_other(c, &past, NULL);
-    }
-    cg_helper_call(c, q->tile_fn[0][cut], count, arg);
-    if (q->streams) cg_if_end(c, &past, NULL);
-    for (int i = q->small_count - 1; i >= 0; i--) cg_if_end(c, &few[i], NULL);
-}
-
-static void call_tile(cg *c, const blocking *q, cg_value rows, cg_value columns, cg_value *arg)
-{
-    const bool one = q->size[ROLE_N].count < c->target->nr;
-    if (!q->rest_columns || one) {
-        call_tile_of(c, q, rows, q->rest_columns && one, arg);
-        return;
-    }
-    cg_branch whole;
-    cg_if_begin(c, &whole, cg_icmp(c, LLVMIntSGE, columns, cg_i64(c, c->target->nr)), 0, NULL);
-    call_tile_of(c, q, rows, false, arg);
-    cg_if_other(c, &whole, NULL);
-    call_tile_of(c, q, rows, true, arg);
-    cg_if_end(c, &whole, NULL);
-}
 
 /* Number of the result's element at a point, row by row. */
 static cg_value number_of(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value n)
@@ -220,7 +113,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     if (!q->streams) prefetch_results(c, q, batch, rows.i, columns.i, last);
     cg_branch fills;
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
-    call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
+    blocking_call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
     if (may_fill) cg_if_end(c, &fills, NULL);
     if (q->tile) {
         cg_branch done;
@@ -276,55 +169,6 @@ static void run_row_blocks(cg *c, const blocking *q, cg_value batch)
     one.end[ROLE_M] = cg_min(c, cg_add(c, l.i, cg_i64(c, q->most_rows)), q->end[ROLE_M]);
     run_block(c, &one, batch);
     cg_loop_end(c, &l, NULL);
-}
-
-static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool streams)
-{
-    const int64_t mr = c->target->mr, nr = c->target->nr;
-    tile_form form = {.row = q->stride ? q->stride : 1, .position = q->run ? q->run_step : q->stride ? 1 : mr,
-                      .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                      .apart = q->direct, .ahead = q->ahead, .strides = q->reads_a, .columns = columns, .streams = streams};
-    if (form.strides) form.position = form.column = 0;
-    return cg_tile(c, &form, rows);
-}
-
-/* The last rows of a known number need one tile more; where rows are the batch alone, as in steps of a scan, several sizes
- * pay. */
-static void choose_small_tiles(const cg *c, blocking *q)
-{
-    const ir_dim m = q->size[ROLE_M];
-    const int mr = c->target->mr, known = m.batch ? 0 : (int)(m.count % mr);
-    if (known) q->small[q->small_count++] = known;
-    if (!m.batch || (m.count > 1 && !q->x->panels)) return;
-    for (int rows = 2; rows < mr && q->small_count < SMALL_TILES; rows *= 2) q->small[q->small_count++] = rows;
-}
-
-/* Results go past the caches in whole lines of memory, from tiles or from their epilogue. */
-static void choose_stream(cg *c, blocking *q)
-{
-    const contraction *x = q->x;
-    const ir_dim inner = x->count[ROLE_N] ? x->size[ROLE_N][x->count[ROLE_N] - 1] : ir_fixed(1);
-    if (c->target->nr % FLOATS_PER_LINE != 0 || inner.batch || inner.count % FLOATS_PER_LINE != 0 || x->panels) return;
-    c->past_caches = cg_past_caches(c);
-    if (!q->direct || !q->one_pass || !q->size[ROLE_M].batch) return;
-    q->streams = c->past_caches;
-    if (!q->streams) return;
-    if (!q->rest_columns || q->size[ROLE_N].count >= c->target->nr) q->stream_fn[0] = tile_of(c, q, c->target->mr, 0, true);
-    if (q->rest_columns) q->stream_fn[1] = tile_of(c, q, c->target->mr, q->rest_columns, true);
-}
-
-/* The tiles for whole and cut rows and columns. */
-static void find_tiles(cg *c, blocking *q)
-{
-    const int nr = c->target->nr, unit = q->pairs ? c->lanes : cg_tile_unit(c);
-    choose_small_tiles(c, q);
-    if (!q->size[ROLE_N].batch && !(q->pairs && c->target->blocks)) q->rest_columns = (int)round_up(q->size[ROLE_N].count % nr, unit);
-    if (q->rest_columns == nr) q->rest_columns = 0;
-    for (int i = 0; i <= q->small_count; i++) {
-        const int rows = i ? q->small[i - 1] : c->target->mr;
-        if (!q->rest_columns || q->size[ROLE_N].count >= nr) q->tile_fn[i][0] = tile_of(c, q, rows, 0, false);
-        if (q->rest_columns) q->tile_fn[i][1] = tile_of(c, q, rows, q->rest_columns, false);
-    }
 }
 
 /* `count` zeros in scratch memory, for rows of an image that are padding. */
@@ -462,11 +306,11 @@ bool cg_dot_blocked(cg *c, const contraction *given)
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.most_rows;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));
-    find_tiles(c, &q);
+    blocking_find_tiles(c, &q);
     blocking_find_fills(c, &q);
-    choose_stream(c, &q);
+    blocking_choose_stream(c, &q);
     if (has_padding(&x)) q.zeros = make_zeros(c, q.kc + c->lanes);
-    find_block(c, &q);
+    blocking_find_task(c, &q);
     cg_value zero = cg_i64(c, 0);
     q.distance = cg_sub(c, number_of(c, &q, zero, cg_i64(c, 1), zero), number_of(c, &q, zero, zero, zero));
     q.sums.first = q.begin[ROLE_N];

@@ -325,7 +325,7 @@ static cg_value map_bitcast_convert(cg *c, const cg_step *s)
 #define CPU_REDUCE(f)                                                                                        \
     {                                                                                                        \
         0                                                                                                    \
-    } /* kernels of their own kinds: reduce.c, row.c, cpu_dot.c, cpu_convolution.c */
+    } /* kernels of their own kinds: reduce.c, row.c, cpu_dot.c */
 #define CPU_CONTRACT(f)                                                                                      \
     {                                                                                                        \
         0                                                                                                    \
