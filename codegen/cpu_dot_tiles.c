@@ -1,12 +1,23 @@
 /* cpu_dot_tiles.c: which register tiles a matrix product needs, and the call of the one that has the rows and columns left. */
 #include "codegen/blocking.h"
 
+/* Tiles of pointers have no registers to spare: vectors of two widths would keep every address longer. They do more columns
+ * than are left, where nothing lies behind these, so that the last vector is one. */
+static int widen_rest(const cg *c, const blocking *q, int columns)
+{
+    int last = 1;
+    if (!q->run || q->direct || columns % c->lanes == 0) return columns;
+    while (last < columns % c->lanes) last *= 2;
+    columns += last - columns % c->lanes;
+    return columns < c->target->nr ? columns : 0;
+}
+
 static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool streams)
 {
     const int64_t mr = c->target->mr, nr = c->target->nr;
     tile_form form = {.row = q->stride ? q->stride : 1, .position = q->run ? q->run_step : q->stride ? 1 : mr,
                       .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                      .apart = q->direct, .ahead = q->ahead, .strides = q->reads_a, .columns = columns, .streams = streams};
+                      .apart = q->direct, .ahead = q->ahead, .strides = q->reads_a, .columns = widen_rest(c, q, columns), .streams = streams};
     if (form.strides) form.position = form.column = 0;
     return cg_tile(c, &form, rows);
 }
