@@ -65,7 +65,7 @@ def vit(keras):
     image = L.Input((224, 224, 3))
     x = L.Reshape((196, width))(L.Conv2D(width, 16, 16)(image))
     places = keras.ops.arange(0, 196, dtype="int32")
-    x = L.Add()([x, L.Embedding(196, width)(places[None] + 0 * keras.ops.cast(x[:, :, 0], "int32"))])
+    x = L.Add()([x, L.Embedding(196, width)(keras.ops.add(places[None], 0 * keras.ops.cast(x[:, :, 0], "int32")))])
     for _ in range(12):
         x = attention_block(keras, x, width, 3, False)
     x = L.GlobalAveragePooling1D()(L.LayerNormalization(epsilon=1e-5)(x))
