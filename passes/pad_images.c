@@ -96,7 +96,6 @@ static ir_value pad_image(rewrite *r, const ir_node *n)
 /* What is cut off the image stays with the convolution. */
 static ir_value replace(rewrite *r, const ir_node *n, arena *scratch)
 {
-    r->to->origin = n->origin;
     const ir_value in[] = {pad_image(r, n), r->map[n->in[1]]};
     ir_attr *attr = arena_array(scratch, ir_attr, (size_t)n->attr_count);
     memcpy(attr, n->attr, (size_t)n->attr_count * sizeof *attr);
@@ -112,17 +111,6 @@ static ir_value replace(rewrite *r, const ir_node *n, arena *scratch)
 bool pass_pad_images(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)m, (void)o, (void)d;
-    arena scratch = {0};
-    rewrite r;
-    rewrite_begin(&r, g, &scratch);
-    for (size_t i = 0; i < g->count; i++) {
-        const ir_node n = g->node[i];
-        if (gains(g, &n))
-            r.map[i] = replace(&r, &n, &scratch);
-        else
-            rewrite_copy(&r, (ir_value)i);
-    }
-    rewrite_end(&r);
-    arena_done(&scratch);
+    rewrite_where(g, gains, replace);
     return true;
 }

@@ -20,6 +20,9 @@ typedef struct rewrite {
 void rewrite_begin(rewrite *r, ir_graph *g, arena *scratch);
 ir_value rewrite_copy(rewrite *r, ir_value v); /* v as it is, on the new operands; sets map[v] */
 void rewrite_end(rewrite *r);                  /* g becomes `to` */
+/* The whole of it where nodes are replaced one by one: those that `wants` by what `build` makes of them, the rest as they are. */
+void rewrite_where(ir_graph *g, bool (*wants)(const ir_graph *g, const ir_node *n),
+                   ir_value (*build)(rewrite *r, const ir_node *n, arena *scratch));
 
 /* Moves what products of a scan's body multiply by in every step out of it, in panels of `width` columns (panels.c). body: of
  * its copy; `around` has the scan's operands mapped. Returns how many operands the scan gets, into out_panels, which has

@@ -32,6 +32,25 @@ void rewrite_end(rewrite *r)
         g->order[i] = (ir_order){r->map[g->order[i].value], r->map[g->order[i].after]};
 }
 
+void rewrite_where(ir_graph *g, bool (*wants)(const ir_graph *g, const ir_node *n),
+                   ir_value (*build)(rewrite *r, const ir_node *n, arena *scratch))
+{
+    arena scratch = {0};
+    rewrite r;
+    rewrite_begin(&r, g, &scratch);
+    for (ir_value v = 0; v < (ir_value)g->count; v++) {
+        const ir_node n = g->node[v];
+        if (!wants(g, &n)) {
+            rewrite_copy(&r, v);
+            continue;
+        }
+        r.to->origin = n.origin;
+        r.map[v] = build(&r, &n, &scratch);
+    }
+    rewrite_end(&r);
+    arena_done(&scratch);
+}
+
 bool passes_is_splat(const ir_node *n)
 {
     if (n->op != OP_constant) return false;

@@ -85,10 +85,9 @@ static bool is_split(const ir_graph *g, const ir_node *n)
     }
 }
 
-static void split_node(rewrite *r, ir_value v, const ir_node *n, arena *scratch)
+static ir_value split_node(rewrite *r, const ir_node *n, arena *scratch)
 {
     ir_value in[2];
-    r->to->origin = n->origin;
     for (int i = 0; i < n->in_count; i++) {
         in[i] = r->map[n->in[i]];
         if (is_narrow(&n->type)) in[i] = ir_build_convert(r->to, in[i], DTYPE_f32);
@@ -100,23 +99,12 @@ static void split_node(rewrite *r, ir_value v, const ir_node *n, arena *scratch)
     const int64_t leading = 0;
     const char *kind = n->op == OP_reduce ? ir_attr_text(n, ATTR_kind) : "add";
     const ir_value whole = ir_build_reduce(r->to, kind, parts, 1, &leading, false);
-    r->map[v] = ir_build_convert(r->to, whole, n->type.dtype);
+    return ir_build_convert(r->to, whole, n->type.dtype);
 }
 
 bool pass_split(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
     (void)m, (void)o, (void)d;
-    arena scratch = {0};
-    rewrite r;
-    rewrite_begin(&r, g, &scratch);
-    for (size_t i = 0; i < g->count; i++) {
-        const ir_node n = g->node[i];
-        if (is_split(g, &n))
-            split_node(&r, (ir_value)i, &n, &scratch);
-        else
-            rewrite_copy(&r, (ir_value)i);
-    }
-    rewrite_end(&r);
-    arena_done(&scratch);
+    rewrite_where(g, is_split, split_node);
     return true;
 }
