@@ -1,4 +1,5 @@
-/* remat.c: fits the training step into --memory-limit at little recomputation. A round plans a trial copy of the
+/* remat.c: fits the training step into --memory-limit at little recomputation; without a limit, only zeros around values
+ * are written again, which costs next to nothing. A round plans a trial copy of the
  * graph, lets remat_choose.c pick values to compute again, and rewrites the graph; rounds end when the plan fits. Ways
  * of different steps are tried. All decisions depend on the graph and the limit alone. Requires a graph that is ready
  * for fuse; leaves it so. */
@@ -28,6 +29,7 @@ typedef struct session {
     size_t count;      /* values computed again */
     double operations; /* that this takes */
     text list;
+    const char *always; /* what is computed again whatever the limit is, as lines of the report */
 } session;
 
 static int64_t count_state(const ir_module *m)
@@ -117,6 +119,7 @@ static void report(const session *s, const need *now)
     text_add(to, "memory of %s for batches of %" PRId64 ": %" PRId64 " bytes (weights and state %" PRId64
              ", constants %" PRId64 ", values %" PRId64 " and %" PRId64 " per row)\n",
              s->g->name, s->memory->rows, now->total, now->state, now->constants, now->fixed, now->per_row);
+    if (*s->always) text_add(to, "computed again whatever the limit is:\n%s", s->always);
     if (s->count == 0) return;
     text_add(to, "without limit: %" PRId64 " bytes (values %" PRId64 " and %" PRId64 " per row)\n", s->first.total,
              s->first.fixed, s->first.per_row);
@@ -197,12 +200,38 @@ static bool fit(session *s, diag *d)
     return true;
 }
 
+/* One round that needs no limit. Leaves lines about it in out_list. */
+static bool pad_again(ir_module *m, ir_graph *g, const passes_options *o, text *out_list, diag *d)
+{
+    enum { ROWS = 32 };
+    if (o->level < 2 || m->ragged_count > 0 || !remat_has_pads(g)) return true;
+    arena scratch = {0};
+    const passes_memory memory = {.rows = o->memory ? o->memory->rows : ROWS};
+    session s = {.m = m, .g = g, .o = o, .memory = &memory};
+    const ir_graph *trial = plan_trial(&s, &scratch, &s.now, d);
+    if (trial) {
+        remat *r = remat_look(g, trial, memory.rows, &scratch);
+        if (remat_choose_pads(r) > 0) {
+            note_chosen(&s, r);
+            remat_rewrite(r, g);
+            ir_graph_sweep(g);
+        }
+    }
+    arena_done(&scratch);
+    *out_list = s.list;
+    return trial != NULL;
+}
+
 bool pass_remat(ir_module *m, ir_graph *g, const passes_options *o, diag *d)
 {
-    if (!o->memory || g->loss == IR_NONE) return true;
-    if (m->ragged_count > 0)
+    if (g->loss == IR_NONE) return true;
+    if (m->ragged_count > 0 && o->memory)
         return o->memory->limit == 0 ||
                diag_error(d, NULL, "--memory-limit: expected inputs as large as the batch says, found ragged ones");
-    session s = {.m = m, .g = g, .o = o, .memory = o->memory};
-    return fit(&s, d);
+    text list = {0};
+    bool good = pad_again(m, g, o, &list, d);
+    session s = {.m = m, .g = g, .o = o, .memory = o->memory, .always = text_get(&list)};
+    good = good && (!o->memory || fit(&s, d));
+    text_done(&list);
+    return good;
 }

@@ -58,6 +58,9 @@ int64_t remat_simulate(remat *r, int64_t *at_peak);
 
 /* remat_choose.c: chooses until no more than `row_bytes` a row are in memory, or nothing helps. Returns how many. */
 size_t remat_choose(remat *r, int64_t row_bytes);
+/* Chooses what lowers the peak and costs next to nothing: zeros written once more around values that are in memory anyway. */
+size_t remat_choose_pads(remat *r);
+bool remat_has_pads(const ir_graph *g); /* that might be chosen */
 
 /* remat_rewrite.c: gives the chosen values of g their second node. */
 void remat_rewrite(const remat *r, ir_graph *g);

@@ -24,8 +24,18 @@ static int compare_work(const void *a, const void *b)
     return (x->value > y->value) - (x->value < y->value);
 }
 
+/* All that v is computed from is in memory as long as v is now. */
+static bool needs_nothing_longer(const remat *r, ir_value v, const remat_leaves *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const remat_value *leaf = &r->value[l->value[i]];
+        if (leaf->written >= 0 && leaf->last < r->value[v].last) return false;
+    }
+    return true;
+}
+
 /* Memory now: a byte a row for so many kernels, per operation. */
-static size_t find_candidates(remat *r, candidate *out)
+static size_t find_candidates(remat *r, bool pads, candidate *out)
 {
     size_t count = 0;
     for (size_t i = 0; i < r->root_count; i++) {
@@ -34,7 +44,7 @@ static size_t find_candidates(remat *r, candidate *out)
         if (value->row_bytes == 0 || value->pinned || value->read_at_peak) continue;
         if (value->written >= r->peak || value->first_late == REMAT_NEVER) continue;
         const remat_leaves *l = remat_leaves_of(r, v);
-        if (l->bad) continue;
+        if (l->bad || (pads && (r->g->node[v].op != OP_pad || !needs_nothing_longer(r, v, l)))) continue;
         const double freed = (double)value->row_bytes * (value->first_late - value->last_early);
         out[count++] = (candidate){v, freed / l->work, l->work};
     }
@@ -64,7 +74,7 @@ static size_t accept(remat *r, candidate *c, size_t count, int64_t row_bytes, in
 size_t remat_choose(remat *r, int64_t row_bytes)
 {
     candidate *c = arena_array(r->scratch, candidate, r->root_count + 1);
-    const size_t count = find_candidates(r, c);
+    const size_t count = find_candidates(r, false, c);
     int64_t most, at_peak;
     if (count > 0) qsort(c, count, sizeof *c, compare_scores);
     const size_t taken = accept(r, c, count, row_bytes, &most);
@@ -79,4 +89,32 @@ size_t remat_choose(remat *r, int64_t row_bytes)
     }
     remat_simulate(r, &at_peak);
     return kept;
+}
+
+size_t remat_choose_pads(remat *r)
+{
+    candidate *c = arena_array(r->scratch, candidate, r->root_count + 1);
+    const size_t count = find_candidates(r, true, c);
+    int64_t most;
+    if (count > 0) qsort(c, count, sizeof *c, compare_scores);
+    const size_t taken = accept(r, c, count, 0, &most);
+    remat_simulate(r, &most);
+    return taken;
+}
+
+bool remat_has_pads(const ir_graph *g)
+{
+    bool again = false;
+    arena scratch = {0};
+    bool *seen = arena_array(&scratch, bool, g->count + 1);
+    for (size_t v = 0; v < g->count; v++) {
+        const ir_node *n = &g->node[v];
+        for (int i = 0; i < n->in_count && !passes_is_view(n) && n->op != OP_dimension_size; i++) {
+            const ir_value in = fuse_base(g, n->in[i]);
+            again = again || (seen[in] && g->node[in].op == OP_pad);
+            seen[in] = true;
+        }
+    }
+    arena_done(&scratch);
+    return again;
 }
