@@ -320,6 +320,29 @@ static void merge_dims(const cg *c, contraction *x, int from, int to)
     remove_dim(c, x, ROLE_K, from);
 }
 
+/* Dim d of role k is all of a dim of a side that lies in memory: its number; -1: it is not. */
+static int find_whole(const cg *c, const contraction *x, const contraction_side *s, int d)
+{
+    const int at = find_alone(s, d);
+    return at >= 0 && ir_dim_equal(cg_type(c, s->value)->dim[at], x->size[ROLE_K][d]) ? at : -1;
+}
+
+/* Sums over steps and rows go through both in the order in which both operands have them: rows outermost, they would go back
+ * and forth in memory. */
+static void merge_rows(const cg *c, contraction *x)
+{
+    for (int to = 0; to < x->count[ROLE_K]; to++) {
+        if (!x->size[ROLE_K][to].batch) continue;
+        const int left = find_whole(c, x, &x->lhs, to), right = find_whole(c, x, &x->rhs, to);
+        for (int from = 0; left > 0 && right > 0 && from < x->count[ROLE_K]; from++) {
+            if (find_whole(c, x, &x->lhs, from) != left - 1 || find_whole(c, x, &x->rhs, from) != right - 1) continue;
+            merge_dims(c, x, from, to);
+            return;
+        }
+        return;
+    }
+}
+
 /* Drops dims of one coordinate, which would only hide that operands are plain along the others. */
 static void drop_units(const cg *c, contraction *x)
 {
@@ -335,6 +358,7 @@ void contraction_merge(const cg *c, contraction *x)
     const int last = x->lhs.rank - 1;
     drop_units(c, x);
     if (last < 1 || cg_node(c, x->lhs.value)->op != OP_parameter || cg_node(c, x->rhs.value)->op != OP_parameter) return;
+    merge_rows(c, x);
     const contraction_dim *columns = &x->lhs.dim[last - 1];
     const contraction_term *to = find_step(&x->lhs.dim[last]), *from = find_step(columns);
     if (!to || !from || columns->checked || columns->dilation != 1 || find_alone(&x->lhs, to->dim) != last) return;

@@ -56,7 +56,7 @@ void contraction_swap(contraction *x);
 /* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of
  * N rows outermost: nothing is ever divided by N. */
 void contraction_order(contraction *x);
-/* Drops dims of one coordinate. Where an image without padding and a kernel lie in memory, makes one dim of role k of the
+/* Drops dims of one coordinate, and makes one of two dims of role k, the inner one rows, that lie so in both operands. Where an image without padding and a kernel lie in memory, makes one dim of role k of the
  * columns of a window and their channels: what is read is then one run. */
 void contraction_merge(const cg *c, contraction *x);
 /* Product of the dims of a role. */

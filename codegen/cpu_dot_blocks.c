@@ -112,7 +112,9 @@ static void choose_run(const cg *c, blocking *q)
 static bool lies_near(const cg *c, const blocking *q, const contraction_side *s, role r)
 {
     const contraction *x = q->x;
-    if (x->count[ROLE_B] || x->count[r] != 1 || s->rank != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
+    int dims = 0;
+    for (int d = 0; d < s->rank; d++) dims += !s->dim[d].merged;
+    if (x->count[ROLE_B] || x->count[r] != 1 || dims != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
     const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1];
     return !distance.batch && 4 * distance.count < c->target->l1 / WAYS;
 }
