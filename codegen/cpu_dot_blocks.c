@@ -23,8 +23,9 @@ enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 1024, FARTHEST = 64 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
- * the first cache apart: else all fall on few of its sets. Many come from the second cache even so, for which tiles with fewer
- * multiply-adds of vectors at a position than LEAST_SUMS would wait. */
+ * the first cache apart: else all fall on few of its sets; half of that where sums are so long that the left rows of a tile fill
+ * it. Many come from the second cache even so, for which tiles with fewer multiply-adds of vectors at a position than LEAST_SUMS
+ * would wait. */
 enum { WAYS = 8, LEAST_SUMS = 16 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 4 us. */
@@ -115,8 +116,9 @@ static bool lies_near(const cg *c, const blocking *q, const contraction_side *s,
     int dims = 0;
     for (int d = 0; d < s->rank; d++) dims += !s->dim[d].merged;
     if (x->count[ROLE_B] || x->count[r] != 1 || dims != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
-    const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1];
-    return !distance.batch && 4 * distance.count < c->target->l1 / WAYS;
+    const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1], k = q->size[ROLE_K];
+    const bool is_long = k.count * (k.batch ? BATCH : 1) > q->kc;
+    return !distance.batch && 4 * distance.count < c->target->l1 / (is_long ? 2 * WAYS : WAYS);
 }
 
 static bool is_in_place(const cg *c, const blocking *q)
