@@ -30,6 +30,8 @@ typedef struct blocking {
     int64_t run_step;       /* floats from one position of a run to the next */
     bool ahead;             /* rows are read in place, one after another: each tile asks for a share of those of the next ones */
     int64_t b_room;         /* from one right panel to the next, in cells */
+    bool copies;            /* a left panel with a stride may be copied by a tile of the one before; then there are two */
+    int64_t copy_step;      /* floats from one row of what is copied to the next */
     bool reads_a;           /* the left operand is read where it lies, along m */
     bool in_place;          /* both operands are read where they lie, along m and n */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell. Else each is packed before its row of tiles */
@@ -40,6 +42,7 @@ typedef struct blocking {
     bool fills_a, fills_b;                /* first tiles of a row or a column write panels, see cpu_tile_fill.c */
     cg_value fill_fn[4];                  /* those that fill a (1), b (2) or both */
     row_sums sums;                        /* over rows, that tasks take; then they have the rows of a part each */
+    cg_value copy_fn;                     /* the tile that copies a panel; by `streams`, too */
     cg_value streams, stream_fn[2];       /* i1 (NULL: never): results go past the caches, and the tiles that do it */
 } blocking;
 
@@ -58,6 +61,14 @@ void blocking_choose_stream(cg *c, blocking *q);
 /* Calls the tile for so many rows and columns, of which there may be more than a tile has. */
 void blocking_call_tile(cg *c, const blocking *q, cg_value rows, cg_value columns, cg_value *arg);
 
+/* cpu_dot_copy.c: left panels that tiles copy. i1: a tile of the row of tiles from row m on, of a block of rows up to `end`,
+ * copies the panel behind it. */
+cg_value blocking_copies_next(cg *c, const blocking *q, cg_value m, cg_value end);
+/* If the tile from column n on is the one that copies rows m .. m + mr - 1, which a packs, to panel number `panel`, calls it,
+ * as blocking_fill_begin does; copied: what blocking_copies_next said. */
+bool blocking_copy_begin(cg *c, const blocking *q, cg_value copied, const pack *a, cg_value m, cg_value n, cg_value panel,
+                         cg_value *arg, cg_branch *out_copies);
+
 /* cpu_dot_packs.c: how columns of the task are packed at positions k .. k + length - 1, and rows m .. end - 1. */
 pack blocking_columns(cg *c, const blocking *q, cg_value batch, cg_value k, cg_value length);
 pack blocking_rows(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length);
@@ -67,8 +78,9 @@ cg_value blocking_length(cg *c, const blocking *q, cg_value k);
  * bytes for each cell. */
 void blocking_find_ahead(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value j, cg_value *out_from, cg_value *out_step);
 /* While the tile from row m on and number j of its row, of a block of rows up to `end`, is done: asks for its share of what is
- * packed next, so that packing does not wait for memory. */
-void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j);
+ * packed next, so that packing does not wait for memory. copied: i1, its row copies the next one (NULL: no row does). */
+void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j,
+                            cg_value copied);
 
 /* cpu_dot_fill.c: the first tiles of a row or a column of tiles write panels (see cpu_tile_fill.c). Chooses those tiles. */
 void blocking_find_fills(cg *c, blocking *q);

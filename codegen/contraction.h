@@ -117,10 +117,13 @@ void cg_dot_rows_along_k(cg *c, const contraction *x, const cg_value *begin, con
  * With `columns` (a multiple of cg_tile_unit) only so many are done; with `ahead` two arguments more are an address and bytes
  * (i64): at each cell memory so much further on is asked for; with `strides` two more (i64) stand for `position` and `column`:
  * operands lie in memory, and what comes a little later is asked for; with `apart` the tile's rows lie so many elements apart as
- * the last argument says (i64). All four are for targets that do not do `pairs` in blocks. */
+ * one more says (i64). With `copies` three more are an address, elements (i64) and another address: on its way the tile copies
+ * a left panel of mr rows of k elements, from rows so many elements apart to rows `row` apart; k is a multiple of the lanes, which
+ * are mr at least. All five are for targets that do not do `pairs` in blocks. */
 typedef struct tile_form {
     int64_t row, position, column;
     bool pairs, pointers, apart, ahead, strides;
+    bool copies;
     bool streams; /* results are written past the caches: lines of memory are whole in each row */
     int columns; /* 0: nr */
 } tile_form;

@@ -80,6 +80,30 @@ static void prefetch_results(cg *c, const blocking *q, cg_value batch, cg_value 
     cg_if_end(c, &finishes, NULL);
 }
 
+/* Which of the left panels there are is number `number` of the block. */
+static cg_value row_panel(cg *c, const blocking *q, cg_value number)
+{
+    if (q->copies) return cg_rem(c, number, cg_i64(c, 2));
+    return q->stride ? cg_i64(c, 0) : number;
+}
+
+static cg_value panel_of_rows(cg *c, const blocking *q, cg_value i)
+{
+    return cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room)));
+}
+
+/* Packs the rows of the row of tiles from m on into panel i, unless they are copied already (i1, where tiles copy). */
+static void pack_row(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length, cg_value i,
+                     cg_value copied)
+{
+    cg_branch missing;
+    pack rows = blocking_rows(c, q, batch, m, cg_min(c, cg_add(c, m, cg_i64(c, c->target->mr)), end), k, length);
+    rows.address = panel_of_rows(c, q, i);
+    if (q->copies) cg_if_begin(c, &missing, cg_icmp(c, LLVMIntEQ, copied, LLVMConstNull(c->i1)), 0, NULL);
+    blocking_pack_rest(c, rows, false, NULL, 0);
+    if (q->copies) cg_if_end(c, &missing, NULL);
+}
+
 /* All tiles of rows m .. end - 1, for positions k .. k + length - 1: row by row, the order in which results lie. */
 static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value length)
 {
@@ -90,12 +114,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     if (q->run) runs = cg_div(c, cg_add(c, length, cg_i64(c, q->run - 1)), cg_i64(c, q->run));
     cg_value cells = cg_pack_cells(c, q->x, q->pairs, k, positions);
     cg_loop columns, rows;
-    cg_loop_begin(c, &rows, m, end, mr, 0, NULL);
-    cg_value i = q->stride ? cg_i64(c, 0) : cg_div(c, cg_sub(c, rows.i, m), cg_i64(c, mr));
-    if (q->stride) {
-        cg_value behind = cg_min(c, cg_add(c, rows.i, cg_i64(c, mr)), end);
-        blocking_pack_rest(c, blocking_rows(c, q, batch, rows.i, behind, k, length), false, NULL, 0);
-    }
+    cg_value copied = LLVMConstNull(c->i1), copies = NULL;
+    cg_loop_begin(c, &rows, m, end, mr, q->copies, &copied);
+    cg_value number = cg_div(c, cg_sub(c, rows.i, m), cg_i64(c, mr)), i = row_panel(c, q, number);
+    if (q->copies) copies = blocking_copies_next(c, q, rows.i, end);
+    if (q->stride) pack_row(c, q, batch, rows.i, end, k, length, i, copied);
     cg_loop_begin(c, &columns, q->begin[ROLE_N], q->end[ROLE_N], nr, 0, NULL);
     cg_value j = cg_div(c, cg_sub(c, columns.i, q->begin[ROLE_N]), cg_i64(c, nr));
     const target_tile tile = find_tile(c, q, batch, rows.i, columns.i, j);
@@ -105,16 +128,19 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     if (q->run) arg[count++] = runs;
     if (q->ahead) blocking_find_ahead(c, q, batch, cg_add(c, rows.i, cg_i64(c, mr)), j, &arg[count], &arg[count + 1]);
     count += 2 * q->ahead;
-    arg[0] = q->reads_a ? cg_pack_source(c, &a, rows.i, &arg[count++]) : cg_at(c, c->f32, q->a, cg_mul(c, i, cg_i64(c, q->a_room)));
+    arg[0] = q->reads_a ? cg_pack_source(c, &a, rows.i, &arg[count++]) : panel_of_rows(c, q, i);
     arg[1] = q->in_place ? cg_pack_source(c, &b, columns.i, &arg[count++]) : panel_at(c, q, columns.i, j, k);
     if (q->reads_a && !q->in_place) arg[count++] = cg_i64(c, nr);
     if (q->direct) arg[count] = tile.distance;
-    blocking_prefetch_next(c, q, batch, rows.i, end, k, j);
+    blocking_prefetch_next(c, q, batch, rows.i, end, k, j, copies);
     if (!q->streams) prefetch_results(c, q, batch, rows.i, columns.i, last);
-    cg_branch fills;
+    cg_branch fills, copying;
+    cg_value below = cg_add(c, rows.i, cg_i64(c, mr)), next = row_panel(c, q, cg_add(c, number, cg_i64(c, 1)));
+    const bool may_copy = blocking_copy_begin(c, q, copies, &a, below, columns.i, next, arg, &copying);
     const bool may_fill = blocking_fill_begin(c, q, &a, &b, rows.i, columns.i, arg, &fills);
     blocking_call_tile(c, q, cg_sub(c, q->end[ROLE_M], rows.i), cg_sub(c, q->end[ROLE_N], columns.i), arg);
     if (may_fill) cg_if_end(c, &fills, NULL);
+    if (may_copy) cg_if_end(c, &copying, NULL);
     if (q->tile) {
         cg_branch done;
         cg_if_begin(c, &done, tile.staged ? cg_and(c, last, tile.staged) : last, 0, NULL);
@@ -128,7 +154,7 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
         row_sums_advance(c, &q->sums, blocking_rows_of_tile(c, q, rows.i));
         cg_if_end(c, &done, NULL);
     }
-    cg_loop_end(c, &rows, NULL);
+    cg_loop_end(c, &rows, &copies);
 }
 
 /* Rows m .. end - 1 of the task: packs them and runs their tiles. */
@@ -301,7 +327,7 @@ bool cg_dot_blocked(cg *c, const contraction *given)
     blocking_choose(c, &q);
     if (can_sum_rows(c, &q)) q.sums = row_sums_describe(c);
     int64_t mr = c->target->mr, nr = c->target->nr, slack = c->lanes * (nr + 1);
-    if (!q.reads_a) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
+    if (!q.reads_a) q.a = cg_scratch(c, 4 * round_up((q.stride ? 1 + q.copies : q.mc / mr) * q.a_room + slack, FLOATS_PER_LINE));
     if (!x.panels && !q.in_place) q.b = cg_scratch(c, 4 * round_up(q.nc / nr * q.b_room + slack, FLOATS_PER_LINE));
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.most_rows;

@@ -261,6 +261,16 @@ static void choose_columns(const cg *c, blocking *q, bool tiled)
     q->wide_rows = q->mc * (base_ceil_div(WIDE_TASKS, base_ceil_div(n, q->nc)) - 1);
 }
 
+/* Rows of whole vectors lie in memory, so that a tile may copy one vector at each of its positions. */
+static bool copies_rows(const cg *c, const blocking *q)
+{
+    const contraction *x = q->x;
+    const ir_dim k = q->size[ROLE_K];
+    if (!q->stride || q->pairs || x->splits > 1 || x->count[ROLE_K] != 1 || !cg_pack_is_unchecked(c, &x->lhs)) return false;
+    if (!contraction_is_linear(c, x, &x->lhs, ROLE_M) || !contraction_is_linear(c, x, &x->lhs, ROLE_K)) return false;
+    return !k.batch && k.count % c->lanes == 0 && q->kc % c->lanes == 0 && c->target->mr <= c->lanes;
+}
+
 void blocking_choose(const cg *c, blocking *q)
 {
     const cg_target *t = c->target;
@@ -283,6 +293,8 @@ void blocking_choose(const cg *c, blocking *q)
     q->ahead = reads_in_order(c, q);
     q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
+    q->copies = copies_rows(c, q);
+    q->copy_step = q->copies ? distance_along(c, q->x, ROLE_M) : 0;
     q->a_room = q->stride ? t->mr * q->stride : t->mr * q->cells + (t->mr % c->lanes ? FLOATS_PER_LINE : 0);
     if (q->run) q->a_room = t->mr * base_ceil_div(q->kc, q->run) * (int64_t)(sizeof(void *) / sizeof(float));
     /* Panels must not all begin on one cache set. */

@@ -55,13 +55,17 @@ static void prefetch_rows(cg *c, const blocking *q, cg_value batch, cg_value m, 
     cg_pack_prefetch(c, &a, j, count_columns(c, q));
 }
 
-void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j)
+void blocking_prefetch_next(cg *c, const blocking *q, cg_value batch, cg_value m, cg_value end, cg_value k, cg_value j,
+                            cg_value copied)
 {
     if (q->x->panels || q->ahead || q->reads_a) return;
     cg_value mr = cg_i64(c, c->target->mr), columns = count_columns(c, q), rows = cg_i64(c, q->mc / c->target->mr);
     cg_value from = cg_max(c, cg_sub(c, end, cg_i64(c, q->mc)), q->begin[ROLE_M]), i = cg_div(c, cg_sub(c, m, from), mr);
     cg_value number = cg_add(c, cg_mul(c, i, columns), j), count = cg_mul(c, columns, rows);
+    cg_branch packs;
+    if (copied) cg_if_begin(c, &packs, cg_icmp(c, LLVMIntEQ, copied, LLVMConstNull(c->i1)), 0, NULL);
     if (q->stride) prefetch_rows(c, q, batch, m, k, j);
+    if (copied) cg_if_end(c, &packs, NULL);
     if (!q->stride && q->most_rows > q->mc) {
         cg_value behind = cg_min(c, cg_add(c, end, cg_i64(c, q->mc)), q->end[ROLE_M]);
         const pack a = blocking_rows(c, q, batch, end, behind, k, blocking_length(c, q, k));

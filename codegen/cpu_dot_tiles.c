@@ -46,12 +46,20 @@ void blocking_choose_stream(cg *c, blocking *q)
     if (q->rest_columns) q->stream_fn[1] = tile_of(c, q, c->target->mr, q->rest_columns, true);
 }
 
+static cg_value copying_tile(cg *c, const blocking *q)
+{
+    const tile_form form = {.row = q->stride, .position = 1, .column = q->x->panels ? q->x->panels : c->target->nr,
+                            .apart = q->direct, .copies = true};
+    return cg_tile(c, &form, c->target->mr);
+}
+
 void blocking_find_tiles(cg *c, blocking *q)
 {
     const int nr = c->target->nr, unit = q->pairs ? c->lanes : cg_tile_unit(c);
     choose_small_tiles(c, q);
     if (!q->size[ROLE_N].batch && !(q->pairs && c->target->blocks)) q->rest_columns = (int)round_up(q->size[ROLE_N].count % nr, unit);
     if (q->rest_columns == nr) q->rest_columns = 0;
+    if (q->copies) q->copy_fn = copying_tile(c, q);
     for (int i = 0; i <= q->small_count; i++) {
         const int rows = i ? q->small[i - 1] : c->target->mr;
         if (!q->rest_columns || q->size[ROLE_N].count >= nr) q->tile_fn[i][0] = tile_of(c, q, rows, 0, false);

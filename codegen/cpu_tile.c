@@ -1,7 +1,7 @@
 /* cpu_tile.c: the register tile, helper functions that all products of a program share. */
 #include "codegen/blocking.h"
 
-/* FAR: cells ahead at which operands that lie in memory are asked for. */
+/* FAR: cells ahead at which operands that lie in memory are asked for, and elements of a row ahead of what is copied. */
 enum { MOST_VECTORS = CG_TILE_VECTORS, MOST_ROWS = CG_TILE_ROWS, SMALLEST = 4, FAR = 32 };
 
 int cg_tile_unit(const cg *c) { return (int)base_min(c->lanes, SMALLEST); }
@@ -73,13 +73,26 @@ void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_val
 
 /* What a tile is called with. */
 typedef struct tile_call {
-    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance, position, column;
+    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance, position, column, from, from_step, to;
 } tile_call;
+
+/* Vector number `cell` of the panel that is copied, row after row; at the end the last ones again. */
+static void copy_vector(cg *c, const tile_form *f, const tile_call *t, cg_value cell)
+{
+    const int lanes = c->lanes;
+    cg_value mr = cg_i64(c, c->target->mr), row = cg_rem(c, cell, mr);
+    cg_value last = cg_sub(c, t->k, cg_i64(c, lanes)), first = cg_min(c, cg_mul(c, cg_div(c, cell, mr), cg_i64(c, lanes)), last);
+    cg_value from = cg_at(c, c->f32, t->from, cg_add(c, cg_mul(c, row, t->from_step), first));
+    cg_value v = cg_load(c, cg_vector(c->f32, lanes), from, 4);
+    cg_prefetch(c, c->f32, from, cg_i64(c, FAR), 2);
+    cg_store(c, v, cg_at(c, c->f32, t->to, cg_add(c, cg_mul(c, row, cg_i64(c, f->row)), first)), 4);
+}
 
 /* At cell number `cell` of all. */
 static void look_ahead(cg *c, const tile_form *f, const tile_shape *s, const tile_call *t, cg_value cell)
 {
     if (f->ahead) cg_prefetch(c, c->i8, t->ahead, cg_mul(c, cell, t->step), 2);
+    if (f->copies) copy_vector(c, f, t, cell);
     if (!f->strides) return;
     cg_value far = cg_add(c, cell, cg_i64(c, FAR));
     cg_prefetch(c, c->f32, t->a, cg_add(c, cg_mul(c, far, t->position), cg_i64(c, s->rows - 1)), 1);
@@ -123,7 +136,7 @@ static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
     const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
-                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : "", columns,
+                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : f->copies ? "_copies" : "", columns,
                                     f->pairs ? "_pairs" : "", rows);
     if (f->pointers)
         return arena_printf(&c->scratch, "tile_pointers_%lld_%lld%s", (long long)f->position, (long long)f->column, form);
@@ -140,7 +153,9 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
     int count = 5;
     const int runs = count, ahead = runs + f->pointers, strides = ahead + 2 * f->ahead, distance = strides + 2 * f->strides;
-    for (count = runs; count < distance + f->apart; count++) param[count] = f->ahead && count == ahead ? c->ptr : c->i64;
+    const int copies = distance + f->apart;
+    for (count = runs; count < copies; count++) param[count] = f->ahead && count == ahead ? c->ptr : c->i64;
+    for (; count < copies + 3 * f->copies; count++) param[count] = count == copies + 1 ? c->i64 : c->ptr;
     cg_helper h = cg_helper_begin(c, name, c->none, count, param);
     cg_value given[TILE_ARGUMENTS] = {0}, acc[CG_CARRIED];
     LLVMGetParams(h.fn, given);
@@ -148,7 +163,8 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
                          .runs = given[runs], .ahead = given[ahead], .step = given[ahead + 1],
                          .position = f->strides ? given[strides] : cg_i64(c, f->position),
                          .column = f->strides ? given[strides + 1] : cg_i64(c, f->column),
-                         .distance = f->apart ? given[distance] : NULL};
+                         .distance = f->apart ? given[distance] : NULL,
+                         .from = given[copies], .from_step = given[copies + 1], .to = given[copies + 2]};
     cg_tile_begin(c, &s, t.tile, t.distance, t.accumulate, acc);
     if (f->pointers)
         run_pointers(c, f, &s, &t, acc);
