@@ -3,8 +3,8 @@
 #include "codegen/winograd.h"
 
 /* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
- * adds up the products of pairs. WHOLE_K: so many are not cut into blocks. */
-enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, WHOLE_K = 512 };
+ * adds up the products of pairs. LARGE_K: with a second cache of LARGE bytes at least. WHOLE_K: so many are not cut into blocks. */
+enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, LARGE_K = 456, WHOLE_K = 512, LARGE = 1 << 20 };
 
 /* Rows that are the batch alone are often one block: then columns are cut into COLUMN_TASKS, of LEAST_COLUMNS and COLUMN_WORK
  * operations at least (N counts as BATCH), as long as there are so few rows that whole blocks of columns would be fewer than
@@ -31,12 +31,14 @@ enum { WAYS = 8, LEAST_SUMS = 16 };
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 4 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 7 << 16 };
 
-static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, BLOCK_K}; }
+static int64_t usual_positions(const cg_target *t) { return t->l2 >= LARGE ? LARGE_K : BLOCK_K; }
+
+static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, usual_positions(t)}; }
 
 cg_tiles cg_tiles_usual(const cg_target *t, int winograd, const ir_node *n)
 {
     if (winograd) return winograd_tiles_usual(t, winograd, n);
-    if (ir_attr_find(n, ATTR_panels)) return (cg_tiles){t->mr, t->nr, round_up(base_max(PANEL_ROWS, 16), t->mr), 4 * t->nr, BLOCK_K};
+    if (ir_attr_find(n, ATTR_panels)) return (cg_tiles){t->mr, t->nr, round_up(base_max(PANEL_ROWS, 16), t->mr), 4 * t->nr, usual_positions(t)};
     return usual_blocks(t);
 }
 
@@ -161,7 +163,7 @@ static int64_t cells_of(const blocking *q, int64_t positions)
  * rows do not fall on the same sets. */
 static int64_t row_stride(int64_t cells) { return (base_ceil_div(cells, FLOATS_PER_LINE) | 1) * FLOATS_PER_LINE; }
 
-static int64_t whole_k(const blocking *q) { return q->most.k * WHOLE_K / BLOCK_K; }
+static int64_t whole_k(const cg *c, const blocking *q) { return q->most.k * WHOLE_K / usual_positions(c->target); }
 
 /* About `most` positions, so that blocks of k are equally long: a short one would read and write its results for little. */
 static int64_t even_positions(int64_t k, int64_t most)
@@ -170,11 +172,11 @@ static int64_t even_positions(int64_t k, int64_t most)
     return round_up(base_ceil_div(k, blocks), FLOATS_PER_LINE);
 }
 
-static void choose_positions(blocking *q)
+static void choose_positions(const cg *c, blocking *q)
 {
     const ir_dim k = q->size[ROLE_K];
-    q->one_pass = !k.batch && cells_of(q, k.count) <= whole_k(q);
-    q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= whole_k(q) ? 2 * q->most.k : q->most.k;
+    q->one_pass = !k.batch && cells_of(q, k.count) <= whole_k(c, q);
+    q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= whole_k(c, q) ? 2 * q->most.k : q->most.k;
     if (q->one_pass)
         q->kc = base_max(k.count, 1);
     else if (!k.batch)
@@ -283,7 +285,7 @@ void blocking_choose(const cg *c, blocking *q)
     if (q->x->panels && !tiled) choose_panel_blocks(c, q);
     if (!tiled) choose_short_blocks(c, q);
     choose_columns(c, q, tiled);
-    choose_positions(q);
+    choose_positions(c, q);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);
     q->in_place = is_in_place(c, q);
@@ -291,7 +293,7 @@ void blocking_choose(const cg *c, blocking *q)
     choose_tasks(c, q);
     choose_run(c, q);
     q->ahead = reads_in_order(c, q);
-    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(whole_k(q) + c->lanes) : 0;
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(base_max(whole_k(c, q), q->cells) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->copies = copies_rows(c, q);
     q->copy_step = q->copies ? distance_along(c, q->x, ROLE_M) : 0;
