@@ -18,6 +18,7 @@ typedef struct blocking {
     int64_t most_rows;
     int64_t task_columns; /* nc or a part of it */
     int64_t wide_rows;    /* with more rows than this, one of the tasks that share a block of columns does it all */
+    int64_t whole_k;      /* cells that are not cut into blocks */
     int64_t cells;        /* that kc positions take at most */
     bool pairs;           /* of bf16 in a cell */
     bool one_pass;        /* kc covers all of k */

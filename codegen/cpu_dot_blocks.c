@@ -3,7 +3,8 @@
 #include "codegen/winograd.h"
 
 /* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
- * adds up the products of pairs. LARGE_K: with a second cache of LARGE bytes at least. WHOLE_K: so many are not cut into blocks. */
+ * adds up the products of pairs. LARGE_K: with a second cache of LARGE bytes at least, where it holds no more of the left operand than a panel.
+ * WHOLE_K: so many are not cut into blocks. */
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, LARGE_K = 456, WHOLE_K = 512, LARGE = 1 << 20 };
 
 /* Rows that are the batch alone are often one block: then columns are cut into COLUMN_TASKS, of LEAST_COLUMNS and COLUMN_WORK
@@ -23,7 +24,7 @@ enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 1024, FARTHEST = 64 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
- * the first cache apart: else all fall on few of its sets; half of that where sums are so long that the left rows of a tile fill
+ * the first cache apart: else all fall on few of its sets; half of that for right ones of sums so long that the left rows of a tile fill
  * it. Many come from the second cache even so, for which tiles with fewer multiply-adds of vectors at a position than LEAST_SUMS
  * would wait. */
 enum { WAYS = 8, LEAST_SUMS = 16 };
@@ -31,14 +32,12 @@ enum { WAYS = 8, LEAST_SUMS = 16 };
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 4 us. */
 enum { PANEL_ROWS = 14, PANEL_WORK = 7 << 16 };
 
-static int64_t usual_positions(const cg_target *t) { return t->l2 >= LARGE ? LARGE_K : BLOCK_K; }
-
-static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, usual_positions(t)}; }
+static cg_tiles usual_blocks(const cg_target *t) { return (cg_tiles){t->mr, t->nr, BLOCK_M, BLOCK_N, BLOCK_K}; }
 
 cg_tiles cg_tiles_usual(const cg_target *t, int winograd, const ir_node *n)
 {
     if (winograd) return winograd_tiles_usual(t, winograd, n);
-    if (ir_attr_find(n, ATTR_panels)) return (cg_tiles){t->mr, t->nr, round_up(base_max(PANEL_ROWS, 16), t->mr), 4 * t->nr, usual_positions(t)};
+    if (ir_attr_find(n, ATTR_panels)) return (cg_tiles){t->mr, t->nr, round_up(base_max(PANEL_ROWS, 16), t->mr), 4 * t->nr, BLOCK_K};
     return usual_blocks(t);
 }
 
@@ -119,7 +118,7 @@ static bool lies_near(const cg *c, const blocking *q, const contraction_side *s,
     for (int d = 0; d < s->rank; d++) dims += !s->dim[d].merged;
     if (x->count[ROLE_B] || x->count[r] != 1 || dims != x->count[ROLE_K] + 1 || !cg_pack_is_even(c, x, s, r)) return false;
     const ir_dim distance = cg_type(c, s->value)->dim[s->rank - 1], k = q->size[ROLE_K];
-    const bool is_long = k.count * (k.batch ? BATCH : 1) > q->kc;
+    const bool is_long = r == ROLE_N && k.count * (k.batch ? BATCH : 1) > q->kc;
     return !distance.batch && 4 * distance.count < c->target->l1 / (is_long ? 2 * WAYS : WAYS);
 }
 
@@ -163,7 +162,8 @@ static int64_t cells_of(const blocking *q, int64_t positions)
  * rows do not fall on the same sets. */
 static int64_t row_stride(int64_t cells) { return (base_ceil_div(cells, FLOATS_PER_LINE) | 1) * FLOATS_PER_LINE; }
 
-static int64_t whole_k(const cg *c, const blocking *q) { return q->most.k * WHOLE_K / usual_positions(c->target); }
+/* The left operand lies along k: a block keeps a panel of it, or none. */
+static bool keeps_panel(const blocking *q) { return cg_pack_is_along_k(q->x, &q->x->lhs); }
 
 /* About `most` positions, so that blocks of k are equally long: a short one would read and write its results for little. */
 static int64_t even_positions(int64_t k, int64_t most)
@@ -172,11 +172,13 @@ static int64_t even_positions(int64_t k, int64_t most)
     return round_up(base_ceil_div(k, blocks), FLOATS_PER_LINE);
 }
 
-static void choose_positions(const cg *c, blocking *q)
+static void choose_positions(const cg *c, blocking *q, bool tiled)
 {
     const ir_dim k = q->size[ROLE_K];
-    q->one_pass = !k.batch && cells_of(q, k.count) <= whole_k(c, q);
-    q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= whole_k(c, q) ? 2 * q->most.k : q->most.k;
+    q->whole_k = q->most.k * WHOLE_K / BLOCK_K;
+    if (!tiled && c->target->l2 >= LARGE && keeps_panel(q)) q->most.k = LARGE_K;
+    q->one_pass = !k.batch && cells_of(q, k.count) <= q->whole_k;
+    q->kc = q->pairs && cells_of(q, 2 * q->most.k) <= q->whole_k ? 2 * q->most.k : q->most.k;
     if (q->one_pass)
         q->kc = base_max(k.count, 1);
     else if (!k.batch)
@@ -209,7 +211,8 @@ static bool is_direct(const cg *c, const blocking *q)
 static int64_t choose_most_rows(const cg *c, const blocking *q)
 {
     if (q->rows != ROLE_M || q->x->panels || q->reads_a) return q->mc;
-    const int64_t cached = q->one_pass ? MOST_BLOCKS * q->mc : c->target->l2 / (4 * q->nc) / c->target->mr * c->target->mr;
+    const int64_t l2 = c->target->l2, room = l2 >= LARGE && !keeps_panel(q) ? l2 / 2 : l2;
+    const int64_t cached = q->one_pass ? MOST_BLOCKS * q->mc : room / (4 * q->nc) / c->target->mr * c->target->mr;
     return base_min(base_max(cached, LEAST_BLOCKS * q->mc), MOST_BLOCKS * q->mc);
 }
 
@@ -285,7 +288,7 @@ void blocking_choose(const cg *c, blocking *q)
     if (q->x->panels && !tiled) choose_panel_blocks(c, q);
     if (!tiled) choose_short_blocks(c, q);
     choose_columns(c, q, tiled);
-    choose_positions(c, q);
+    choose_positions(c, q, tiled);
     q->flat = contraction_is_linear(c, q->x, &q->x->out, ROLE_M);
     q->direct = is_direct(c, q);
     q->in_place = is_in_place(c, q);
@@ -293,7 +296,7 @@ void blocking_choose(const cg *c, blocking *q)
     choose_tasks(c, q);
     choose_run(c, q);
     q->ahead = reads_in_order(c, q);
-    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(base_max(whole_k(c, q), q->cells) + c->lanes) : 0;
+    q->stride = cg_pack_is_along_k(q->x, &q->x->lhs) && !q->run ? row_stride(base_max(q->whole_k, q->cells) + c->lanes) : 0;
     /* A sweep fills all panels at once: what its last vector writes past one must not be the next one's. */
     q->copies = copies_rows(c, q);
     q->copy_step = q->copies ? distance_along(c, q->x, ROLE_M) : 0;
