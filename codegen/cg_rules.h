@@ -79,6 +79,7 @@ void cg_nest_cumulative(cg *c);
 void cg_nest_moments(cg *c);
 void cg_moments_write(cg *c, int root); /* ends the function that was begun as one that writes this root */
 void cg_nest_scatter(cg *c);
+void cg_scatter_rows(cg *c); /* nest_scatter_rows.c: those with an epilogue */
 void cg_nest_sort(cg *c);
 void cg_nest_words(cg *c);
 void cg_nest_custom_call(cg *c);

@@ -133,8 +133,11 @@ static void copy_range(cg *c, scatter *s)
 void cg_nest_scatter(cg *c)
 {
     enum { TASKS = 16, ROWS = 64 };
+    if (c->body->root_count != 1 || c->body->root[0] != c->body->main) {
+        cg_scatter_rows(c);
+        return;
+    }
     scatter s = describe(c);
-    bug_if(c->body->root[0] != c->body->main, "scatter with an epilogue");
     const int64_t d = s.mapped_count ? s.mapped[0] : 0;
     const bool parts = s.mapped_count && s.of_window[d] < 0 && !s.out->dim[d].batch;
     const ir_dim rows = parts ? s.out->dim[d] : ir_fixed(1);

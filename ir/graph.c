@@ -207,6 +207,40 @@ const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n)
     return part;
 }
 
+/* Number x in all elements. */
+static bool is_number(const ir_graph *g, ir_value x)
+{
+    const ir_node *n = &g->node[x];
+    return n->op == OP_broadcast_in_dim && g->node[n->in[0]].op == OP_constant && ir_type_of(g, n->in[0])->rank == 0;
+}
+
+/* Updates are whole rows of the result, one after another. */
+static bool has_whole_rows(const ir_type *out, const ir_type *indices, const ir_type *updates, const int64_t *window)
+{
+    enum { LEAST_ROW = 32, MOST_ROW = 8192 };
+    int64_t row = 1;
+    for (int d = 0; d < out->rank; d++)
+        if (out->dim[d].batch || (d && (window[d - 1] != indices->rank + d - 1 ||
+                                        !ir_dim_equal(out->dim[d], updates->dim[window[d - 1]]))))
+            return false;
+    for (int d = 1; d < out->rank; d++) row = base_min(row, MOST_ROW) * base_min(out->dim[d].count, MOST_ROW);
+    return row >= LEAST_ROW && row <= MOST_ROW;
+}
+
+bool ir_scatters_rows(const ir_graph *g, const ir_node *n)
+{
+    if (n->op != OP_scatter || n->type.dtype != DTYPE_f32 || n->type.rank < 2 || !is_number(g, n->in[0])) return false;
+    const ir_type *indices = ir_type_of(g, n->in[1]), *updates = ir_type_of(g, n->in[2]);
+    int windows, inserted, mapped, batching;
+    const int64_t *window = ir_attr_ints(n, ATTR_update_window_dims, &windows);
+    const int64_t *absent = ir_attr_ints(n, ATTR_inserted_window_dims, &inserted);
+    const int64_t *to = ir_attr_ints(n, ATTR_scatter_dims, &mapped);
+    ir_attr_ints(n, ATTR_operand_batching_dims, &batching);
+    if (strcmp(ir_attr_text(n, ATTR_kind), "replace") == 0 || batching || mapped != 1 || to[0] || inserted != 1 || absent[0]) return false;
+    if (ir_attr_int(n, ATTR_index_vector_dim, indices->rank) != indices->rank || windows != n->type.rank - 1) return false;
+    return ir_dtype_size(indices->dtype) >= 4 && has_whole_rows(&n->type, indices, updates, window);
+}
+
 bool ir_takes_epilogue(const ir_graph *g, const ir_node *n)
 {
     if (ir_op_class(n->op) == CLASS_CONTRACT) return !ir_attr_find(n, ATTR_splits);

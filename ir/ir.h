@@ -369,6 +369,9 @@ const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "
 bool ir_windows_tile(const ir_graph *g, const ir_node *n);
 /* The shape of every operand of a concatenation that a loop over that shape may write part by part; else NULL. */
 const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n);
+/* A scatter of whole rows of f32 onto one number in all elements, which may sum up a block of rows at a time: then it is the
+ * main value of a nest whose roots are a loop over its result. */
+bool ir_scatters_rows(const ir_graph *g, const ir_node *n);
 /* What a kernel with main n may have as roots besides n: maps of it (an epilogue). */
 bool ir_takes_epilogue(const ir_graph *g, const ir_node *n);
 /* v sums all rows of the matrix that *out_operand is when its dims but the last are one: a reduce with `splits`, or moments.

@@ -181,7 +181,8 @@ static void check_epilogue(checker *c, size_t kernel, const ir_kernel *k)
         ir_value root = k->root[r];
         if (root == k->main) continue;
         if (k->kind == KERNEL_dot || k->kind == KERNEL_convolution) ir_sums_rows(g, root, &root);
-        if (!ir_takes_epilogue(g, &g->node[k->main]) ||
+        const bool takes = ir_takes_epilogue(g, &g->node[k->main]) || ir_scatters_rows(g, &g->node[k->main]);
+        if (!takes ||
             !ir_type_same_shape(ir_type_of(g, k->main), ir_type_of(g, root))) {
             complain(c, root, "kernel %zu: no epilogue of its main value", kernel);
         }

@@ -207,6 +207,7 @@ static void fuse_graph(ir_graph *g, bool is_body, int carried, const passes_opti
         fuse_merge_reduces(&f);
         if (o->level > 1) fuse_join_sums(&f);
         fuse_merge_loops(&f);
+        fuse_join_scatters(&f);
         fuse_drop_inner_roots(&f);
     }
     fuse_place_updates(&f);

@@ -102,6 +102,10 @@ void fuse_join_epilogues(fuse *f);
 void fuse_merge_reduces(fuse *f);
 void fuse_join_sums(fuse *f); /* fuse_sums.c: sums over the rows of what a contraction computes */
 void fuse_merge_loops(fuse *f);
+/* fuse_scatter.c: loops over the rows that a scatter sums up, in its kernel. */
+void fuse_join_scatters(fuse *f);
+/* A kernel that computes an element of all its roots before it stores them. */
+bool fuse_is_loop(const fuse *f, const fuse_group *k);
 void fuse_drop_inner_roots(fuse *f); /* roots that only their own kernel reads need no memory */
 
 /* fuse_row.c */

@@ -75,7 +75,7 @@ static int demand_of_operand(const ir_graph *g, const ir_node *n, int slot)
     case CLASS_CONTRACT:
         return slot == 0 && is_channelwise(g, n) ? DEMAND_IMAGE : DEMAND_OPERAND;
     case CLASS_NEST:
-        return is_attention_chain(n, slot) ? 0 : DEMAND_MEMORY;
+        return is_attention_chain(n, slot) || (slot == 0 && ir_scatters_rows(g, n)) ? 0 : DEMAND_MEMORY;
     case CLASS_SOURCE:
         return DEMAND_REPEAT;
     case CLASS_MAP:

@@ -54,7 +54,7 @@ static bool own_reads_are_safe(fuse *f, int group, ir_value root, int variable)
         const fuse_leaves *l = fuse_leaves_of(f, item);
         for (size_t j = 0; j < l->count; j++)
             if (number_of(f, l->leaf[j].base) == variable &&
-                (k->kind != KERNEL_loop || l->leaf[j].moved))
+                (!fuse_is_loop(f, k) || l->leaf[j].moved))
                 return false;
     }
     return true;

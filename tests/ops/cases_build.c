@@ -37,6 +37,25 @@ static ir_value build_below(ir_graph *g, const ir_value *in, int64_t along)
 static ir_value build_below_maximum(ir_graph *g, const ir_value *in) { return build_below(g, in, 0); }
 static ir_value build_below_other(ir_graph *g, const ir_value *in) { return build_below(g, in, 1); }
 
+/* Rows of updates put onto a number, of which the loop is a map: a kernel that never has the sums in memory. */
+static ir_value scatter_rows(ir_graph *g, const ir_value *in, const char *kind, double start)
+{
+    static const int64_t first[] = {0};
+    const ir_type *to = ir_type_of(g, in[2]), *at = ir_type_of(g, in[0]);
+    int64_t dims[IR_MAX_RANK];
+    for (int d = 1; d < to->rank; d++) dims[d - 1] = at->rank + d - 1;
+    const ir_value operand[] = {ir_build_fill(g, *to, start), in[0], in[1]};
+    const ir_attr attr[] = {WORD(kind, kind), {.name = ATTR_update_window_dims, .ints = {to->rank - 1, dims}},
+                            {.name = ATTR_inserted_window_dims, .ints = {1, first}}, NO_INTS(operand_batching_dims),
+                            NO_INTS(indices_batching_dims), {.name = ATTR_scatter_dims, .ints = {1, first}},
+                            INT(index_vector_dim, at->rank)};
+    const ir_value sums = ir_build(g, OP_scatter, 3, operand, (int)countof(attr), attr, NULL);
+    return ir_build_binary(g, OP_subtract, ir_build_binary(g, OP_multiply, sums, sums), in[2]);
+}
+
+static ir_value build_scatter_add(ir_graph *g, const ir_value *in) { return scatter_rows(g, in, "add", 0); }
+static ir_value build_scatter_largest(ir_graph *g, const ir_value *in) { return scatter_rows(g, in, "maximum", 0.5); }
+
 static ir_value build_get(ir_graph *g, const ir_value *in)
 {
     const ir_attr dimension = INT(dimension, 1);
@@ -124,6 +143,12 @@ static const ops_case cases[] = {
     {.name = "exponential_below_other", .op = OP_exponential, .no_gradient = true, .build = build_below_other,
      .in = {{"f32[2,2]", -4, 4, VALUES(100, 98, -3, -120)}},
      .expect = EXPECT(1, INFINITY, 1.8506e-45, 1.4043e-51)},
+    {.name = "scatter_rows", .no_gradient = true, .op = OP_scatter, .build = build_scatter_add,
+     .in = {{"i32[7,N]", -3, 310, 0, NULL}, {"f32[7,N,40]", -2, 2, 0, NULL}, {"f32[301,40]", -2, 2, 0, NULL}}},
+    {.name = "scatter_rows_one", .no_gradient = true, .op = OP_scatter, .build = build_scatter_add,
+     .in = {{"i64[2500]", 0, 2, 0, NULL}, {"f32[2500,65]", -2, 2, 0, NULL}, {"f32[3,65]", -2, 2, 0, NULL}}},
+    {.name = "scatter_rows_largest", .no_gradient = true, .op = OP_scatter, .build = build_scatter_largest,
+     .in = {{"i64[N]", 0, 20, 0, NULL}, {"f32[N,5,9]", -2, 2, 0, NULL}, {"f32[20,5,9]", -2, 2, 0, NULL}}},
     {.name = "get", .op = OP_get, .build = build_get,
      .in = {{"f32[N,3]", -1, 1, VALUES(3, 1, 2, 1, 3, 2)},
             {"f32[N,3]", -1, 1, VALUES(4, 5, 6, 7, 8, 9)}},
