@@ -26,6 +26,8 @@ typedef struct blocking {
     int64_t grain, times;
     bool flat;            /* out is linear along m: no division per row */
     bool direct;          /* tiles are written where the results belong, rows `distance` elements apart */
+    ir_value adds;        /* what tiles then add to their sums, an array in memory; IR_NONE: nothing */
+    bool adds_rows;       /* it is as large as the result; else one row for all */
     cg_value begin[ROLE_COUNT], end[ROLE_COUNT], split;
     int64_t run;            /* left panels are addresses of runs of so many positions; 0: elements */
     int64_t run_step;       /* floats from one position of a run to the next */
@@ -36,7 +38,7 @@ typedef struct blocking {
     bool reads_a;           /* the left operand is read where it lies, along m */
     bool in_place;          /* both operands are read where they lie, along m and n */
     int64_t stride, a_room; /* of the left panels in cells; stride 0: cell by cell. Else each is packed before its row of tiles */
-    cg_value a, b, tile, zeros, distance;
+    cg_value a, b, tile, zeros, distance, addend; /* addend: address of `adds`, or NULL */
     int small_count, small[SMALL_TILES]; /* rows of the tiles for the last rows, ascending */
     int rest_columns;                    /* of the last tile when that is known to be cut, else 0 */
     cg_value tile_fn[1 + SMALL_TILES][2]; /* of all rows or small[i - 1], all columns or the rest */

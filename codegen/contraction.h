@@ -56,7 +56,8 @@ void contraction_swap(contraction *x);
 /* Makes the dims of roles m, n, k innermost along which operands and result are contiguous, and the batch of
  * N rows outermost: nothing is ever divided by N. */
 void contraction_order(contraction *x);
-/* Drops dims of one coordinate, and makes one of two dims of role k, the inner one rows, that lie so in both operands. Where an image without padding and a kernel lie in memory, makes one dim of role k of the
+/* Drops dims of one coordinate, and makes one of two dims of role k, the inner one rows, that lie so in both operands. Where an
+ * image without padding and a kernel lie in memory, makes one dim of role k of the
  * columns of a window and their channels: what is read is then one run. */
 void contraction_merge(const cg *c, contraction *x);
 /* Product of the dims of a role. */
@@ -117,17 +118,18 @@ void cg_dot_rows_along_k(cg *c, const contraction *x, const cg_value *begin, con
  * With `columns` (a multiple of cg_tile_unit) only so many are done; with `ahead` two arguments more are an address and bytes
  * (i64): at each cell memory so much further on is asked for; with `strides` two more (i64) stand for `position` and `column`:
  * operands lie in memory, and what comes a little later is asked for; with `apart` the tile's rows lie so many elements apart as
- * one more says (i64). With `copies` three more are an address, elements (i64) and another address: on its way the tile copies
- * a left panel of mr rows of k elements, from rows so many elements apart to rows `row` apart; k is a multiple of the lanes, which
- * are mr at least. All five are for targets that do not do `pairs` in blocks. */
+ * one more says (i64). With `adds` two more are an array (NULL: none) that is added to the sums, and how many elements its rows
+ * lie apart (i64; 0: one row for all). With `copies` three more are an address, elements (i64) and another address: on its way the
+ * tile copies a left panel of mr rows of k elements, from rows so many elements apart to rows `row` apart; k is a multiple of the
+ * lanes, which are mr at least. All six are for targets that do not do `pairs` in blocks. */
 typedef struct tile_form {
     int64_t row, position, column;
-    bool pairs, pointers, apart, ahead, strides;
+    bool pairs, pointers, apart, ahead, strides, adds;
     bool copies;
     bool streams; /* results are written past the caches: lines of memory are whole in each row */
     int columns; /* 0: nr */
 } tile_form;
-enum { TILE_ARGUMENTS = 12 };
+enum { TILE_ARGUMENTS = 16 };
 cg_value cg_tile(cg *c, const tile_form *f, int rows);
 /* Columns come in multiples of so many. */
 int cg_tile_unit(const cg *c);
@@ -137,22 +139,23 @@ typedef struct tile_shape {
     int lanes[CG_TILE_VECTORS], first[CG_TILE_VECTORS];
 } tile_shape;
 tile_shape cg_tile_shape(const cg *c, int rows, int columns);
-/* Accumulators at the start (zero, or the tile's elements when it accumulates), and where they go at the end. distance NULL:
- * nr. */
+/* Accumulators at the start (zero, or the tile's elements when it accumulates), what is added to them, unless it is NULL, and
+ * where they go at the end. distance NULL: nr. */
 void cg_tile_begin(cg *c, const tile_shape *s, cg_value tile, cg_value distance, cg_value accumulate, cg_value *acc);
+void cg_tile_add(cg *c, const tile_shape *s, cg_value addend, cg_value distance, cg_value *acc);
 void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc);
 /* cpu_tile_fill.c: whole tiles of f32 that read an operand, or both, where it lies along rows, and write its panel for the
  * tiles after them. */
 typedef struct tile_fill {
     bool a, b;             /* what is filled */
-    bool pointers, apart;  /* as in tile_form, as are the next two: of an `a` that is not filled */
+    bool pointers, apart, adds; /* as in tile_form, as are the next two: of an `a` that is not filled */
     int64_t row, position;
 } tile_fill;
 /* What such a tile is called with, all of these: those of a tile; from one position to the next of what is filled, in
  * elements; the panels. */
 typedef enum tile_fill_argument {
-    FILL_A, FILL_B, FILL_K, FILL_TILE, FILL_ACCUMULATE, FILL_RUNS, FILL_DISTANCE, FILL_A_STEP, FILL_A_PANEL, FILL_B_STEP,
-    FILL_B_PANEL, FILL_ARGUMENTS
+    FILL_A, FILL_B, FILL_K, FILL_TILE, FILL_ACCUMULATE, FILL_RUNS, FILL_DISTANCE, FILL_ADDEND,
+    FILL_ADDEND_DISTANCE, FILL_A_STEP, FILL_A_PANEL, FILL_B_STEP, FILL_B_PANEL, FILL_ARGUMENTS
 } tile_fill_argument;
 cg_value cg_tile_fill(cg *c, const tile_fill *f);
 /* cpu_tile_blocks.c: the same of pairs for targets that have `blocks`: writes them. */

@@ -26,9 +26,10 @@ static cg_value number_of(cg *c, const blocking *q, cg_value batch, cg_value m, 
     return number;
 }
 
-/* Where tiles are written: where the results belong unless `staged` (NULL: always), then in scratch memory. */
+/* Where tiles are written: where the results belong unless `staged` (NULL: always), then in scratch memory, and nothing is
+ * added to them. */
 typedef struct target_tile {
-    cg_value address, distance, staged;
+    cg_value address, distance, staged, addend;
 } target_tile;
 
 /* Of the tile whose first row and column are m and n, in column j of tiles. */
@@ -38,11 +39,14 @@ static target_tile find_tile(cg *c, const blocking *q, cg_value batch, cg_value 
     const int64_t size = c->target->mr * c->target->nr;
     target_tile t = {0};
     if (q->direct) {
-        t.address = cg_at(c, c->f32, c->arg[cg_body_root_arg(c->body, 0)], number_of(c, q, batch, m, n));
+        cg_value first = number_of(c, q, batch, m, n);
+        t.address = cg_at(c, c->f32, c->arg[cg_body_root_arg(c->body, 0)], first);
         t.distance = q->distance;
+        if (q->addend) t.addend = cg_at(c, c->f32, q->addend, q->adds_rows ? first : n);
         if (!q->tile) return t;
         i = cg_i64(c, 0);
         t.staged = cg_icmp(c, LLVMIntSLT, cg_sub(c, q->end[ROLE_M], m), cg_i64(c, c->target->mr));
+        if (q->addend) t.addend = cg_select(c, t.staged, LLVMConstNull(c->ptr), t.addend);
         t.distance = cg_select(c, t.staged, cg_i64(c, c->target->nr), q->distance);
     }
     cg_value number = q->one_pass ? cg_i64(c, 0) : cg_add(c, cg_mul(c, i, cg_i64(c, q->nc / c->target->nr)), j);
@@ -131,7 +135,11 @@ static void run_tiles(cg *c, blocking *q, cg_value batch, cg_value m, cg_value e
     arg[0] = q->reads_a ? cg_pack_source(c, &a, rows.i, &arg[count++]) : panel_of_rows(c, q, i);
     arg[1] = q->in_place ? cg_pack_source(c, &b, columns.i, &arg[count++]) : panel_at(c, q, columns.i, j, k);
     if (q->reads_a && !q->in_place) arg[count++] = cg_i64(c, nr);
-    if (q->direct) arg[count] = tile.distance;
+    if (q->direct) arg[count++] = tile.distance;
+    if (q->addend) {
+        arg[count++] = tile.addend;
+        arg[count] = q->adds_rows ? q->distance : cg_i64(c, 0);
+    }
     blocking_prefetch_next(c, q, batch, rows.i, end, k, j, copies);
     if (!q->streams) prefetch_results(c, q, batch, rows.i, columns.i, last);
     cg_branch fills, copying;
@@ -332,6 +340,7 @@ bool cg_dot_blocked(cg *c, const contraction *given)
     /* Written in place, only a last tile of an unknown number of rows needs memory. */
     const int64_t staged_rows = q.direct ? mr : q.most_rows;
     if (!q.direct || q.size[ROLE_M].batch) q.tile = cg_scratch(c, 4 * round_up(q.one_pass ? mr * nr : staged_rows * q.nc, FLOATS_PER_LINE));
+    if (q.adds != IR_NONE) q.addend = c->binding[q.adds].address;
     blocking_find_tiles(c, &q);
     blocking_find_fills(c, &q);
     blocking_choose_stream(c, &q);

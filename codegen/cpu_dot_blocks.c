@@ -195,16 +195,43 @@ static void choose_panel_blocks(const cg *c, blocking *q)
     q->mc = base_min(q->mc, base_max(rows, PANEL_WORK / (2 * k * q->nc) / t->mr * t->mr));
 }
 
-/* Results are written by tiles: there is no epilogue, and they are row-major along m and n. */
-static bool is_direct(const cg *c, const blocking *q)
+/* What is added to the results, if it is an array in memory, as large as these or their columns: n is the root. */
+static bool find_addend(const cg *c, blocking *q, const ir_node *n)
+{
+    const ir_type *out = &n->type;
+    if (n->op != OP_add || out->dtype != DTYPE_f32 || !q->one_pass || n->in[0] == n->in[1]) return false;
+    q->adds = n->in[n->in[0] == q->x->main];
+    if (n->in[0] != q->x->main && n->in[1] != q->x->main) return false;
+    const ir_node *a = cg_node(c, q->adds);
+    q->adds_rows = a->op == OP_parameter && ir_type_same_shape(&a->type, out);
+    if (a->op != OP_broadcast_in_dim) return q->adds_rows;
+    int count;
+    const int64_t *to = ir_attr_ints(a, ATTR_dimensions, &count);
+    ir_dim columns = ir_fixed(1);
+    q->adds = a->in[0];
+    for (int d = 0; d < count; d++) {
+        if (to[d] != out->rank - count + d || !ir_dim_equal(cg_type(c, q->adds)->dim[d], out->dim[to[d]])) return false;
+        columns.count *= out->dim[to[d]].count;
+        columns.batch |= out->dim[to[d]].batch;
+    }
+    return cg_node(c, q->adds)->op == OP_parameter && ir_dim_equal(columns, q->size[ROLE_N]);
+}
+
+/* Results are written by tiles, which may add something to them: there is no other epilogue, and they are row-major along m
+ * and n. */
+static bool is_direct(const cg *c, blocking *q)
 {
     const contraction *x = q->x;
     const cg_body *b = c->body;
-    if (b->root_count != 1 || b->root[0] != x->main || cg_type(c, x->main)->dtype != DTYPE_f32) return false;
+    q->adds = IR_NONE;
+    if (b->root_count != 1 || cg_type(c, x->main)->dtype != DTYPE_f32) return false;
     if ((q->pairs && c->target->blocks) || !q->flat || !contraction_is_linear(c, x, &x->out, ROLE_N)) return false;
     if (contraction_contiguous(&x->out, ROLE_N) != x->count[ROLE_N] - 1 || !x->count[ROLE_N]) return false;
     const int unit = q->pairs ? c->lanes : cg_tile_unit(c);
-    return !q->size[ROLE_N].batch && q->size[ROLE_N].count % unit == 0;
+    if (q->size[ROLE_N].batch || q->size[ROLE_N].count % unit != 0) return false;
+    if (b->root[0] == x->main || find_addend(c, q, cg_node(c, b->root[0]))) return true;
+    q->adds = IR_NONE;
+    return false;
 }
 
 /* The rows that a task does at most with one right operand. */

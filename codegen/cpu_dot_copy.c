@@ -17,7 +17,7 @@ bool blocking_copy_begin(cg *c, const blocking *q, cg_value copied, const pack *
     const int64_t nr = c->target->nr;
     cg_value left = cg_sub(c, q->end[ROLE_N], n), step, all[TILE_ARGUMENTS];
     cg_value last = cg_and(c, cg_icmp(c, LLVMIntSGE, left, cg_i64(c, nr)), cg_icmp(c, LLVMIntSLT, left, cg_i64(c, 2 * nr)));
-    int count = 5 + q->direct;
+    int count = 5 + q->direct + 2 * (q->addend != NULL);
     for (int i = 0; i < count; i++) all[i] = arg[i];
     all[count++] = cg_pack_source(c, a, m, &step);
     all[count++] = cg_i64(c, q->copy_step);

@@ -9,7 +9,7 @@ void blocking_find_fills(cg *c, blocking *q)
     for (int i = FILLS_A; i <= (FILLS_A | FILLS_B); i++) {
         const bool a = i & FILLS_A, b = i & FILLS_B;
         if (a > q->fills_a || b > q->fills_b) continue;
-        const tile_fill form = {.a = a, .b = b, .pointers = q->run > 0, .apart = q->direct, .row = q->stride ? q->stride : 1,
+        const tile_fill form = {.a = a, .b = b, .pointers = q->run > 0, .apart = q->direct, .adds = q->addend != NULL, .row = q->stride ? q->stride : 1,
                                 .position = q->run ? q->run_step : q->stride ? 1 : c->target->mr};
         q->fill_fn[i] = cg_tile_fill(c, &form);
     }
@@ -44,8 +44,11 @@ static void call_fill(cg *c, const blocking *q, const first_tile *t, int fills)
 {
     cg_value all[FILL_ARGUMENTS];
     for (int i = 0; i < FILL_ARGUMENTS; i++) all[i] = i <= FILL_ACCUMULATE ? t->arg[i] : cg_i64(c, 0);
+    const int distance = FILL_RUNS + (q->run > 0) + 2 * q->ahead;
+    all[FILL_ADDEND] = q->addend ? t->arg[distance + 1] : LLVMConstNull(c->ptr);
+    if (q->addend) all[FILL_ADDEND_DISTANCE] = t->arg[distance + 2];
     if (q->run) all[FILL_RUNS] = t->arg[FILL_RUNS];
-    if (q->direct) all[FILL_DISTANCE] = t->arg[FILL_RUNS + (q->run > 0) + 2 * q->ahead];
+    if (q->direct) all[FILL_DISTANCE] = t->arg[distance];
     all[FILL_A_PANEL] = all[FILL_A];
     all[FILL_B_PANEL] = all[FILL_B];
     if (fills & FILLS_A) all[FILL_A] = cg_pack_source(c, t->a, t->m, &all[FILL_A_STEP]);

@@ -17,7 +17,7 @@ static cg_value tile_of(cg *c, const blocking *q, int rows, int columns, bool st
     const int64_t mr = c->target->mr, nr = c->target->nr;
     tile_form form = {.row = q->stride ? q->stride : 1, .position = q->run ? q->run_step : q->stride ? 1 : mr,
                       .column = q->x->panels ? q->x->panels : nr, .pairs = q->pairs, .pointers = q->run > 0,
-                      .apart = q->direct, .ahead = q->ahead, .strides = q->reads_a, .columns = widen_rest(c, q, columns), .streams = streams};
+                      .apart = q->direct, .adds = q->addend != NULL, .ahead = q->ahead, .strides = q->reads_a, .columns = widen_rest(c, q, columns), .streams = streams};
     if (form.strides) form.position = form.column = 0;
     return cg_tile(c, &form, rows);
 }
@@ -49,7 +49,7 @@ void blocking_choose_stream(cg *c, blocking *q)
 static cg_value copying_tile(cg *c, const blocking *q)
 {
     const tile_form form = {.row = q->stride, .position = 1, .column = q->x->panels ? q->x->panels : c->target->nr,
-                            .apart = q->direct, .copies = true};
+                            .apart = q->direct, .adds = q->addend != NULL, .copies = true};
     return cg_tile(c, &form, c->target->mr);
 }
 
@@ -71,7 +71,7 @@ void blocking_find_tiles(cg *c, blocking *q)
  * columns. */
 static void call_tile_of(cg *c, const blocking *q, cg_value rows, bool cut, cg_value *arg)
 {
-    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->reads_a + q->direct;
+    const int count = 5 + (q->run > 0) + 2 * q->ahead + 2 * q->reads_a + q->direct + 2 * (q->addend != NULL);
     cg_branch few[SMALL_TILES];
     for (int i = 0; i < q->small_count; i++) {
         cg_if_begin(c, &few[i], cg_icmp(c, LLVMIntSLE, rows, cg_i64(c, q->small[i])), 0, NULL);

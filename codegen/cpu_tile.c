@@ -60,6 +60,17 @@ void cg_tile_begin(cg *c, const tile_shape *s, cg_value tile, cg_value distance,
     cg_if_end(c, &more, acc);
 }
 
+void cg_tile_add(cg *c, const tile_shape *s, cg_value addend, cg_value distance, cg_value *acc)
+{
+    cg_branch some;
+    cg_if_begin(c, &some, LLVMBuildIsNotNull(c->b, addend, ""), s->rows * s->vectors, acc);
+    for (int i = 0; i < s->rows * s->vectors; i++) {
+        const int row = i / s->vectors, j = i % s->vectors;
+        acc[i] = cg_fadd(c, acc[i], cg_load(c, cg_vector(c->f32, s->lanes[j]), place(c, s, addend, distance, row, j), 4));
+    }
+    cg_if_end(c, &some, acc);
+}
+
 void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_value distance, const cg_value *acc)
 {
     for (int i = 0; i < s->rows * s->vectors; i++) {
@@ -73,7 +84,7 @@ void cg_tile_end(cg *c, const tile_shape *s, bool streams, cg_value tile, cg_val
 
 /* What a tile is called with. */
 typedef struct tile_call {
-    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance, position, column, from, from_step, to;
+    cg_value a, b, k, tile, accumulate, runs, ahead, step, distance, position, column, addend, addend_distance, from, from_step, to;
 } tile_call;
 
 /* Vector number `cell` of the panel that is copied, row after row; at the end the last ones again. */
@@ -135,8 +146,9 @@ static void run_pointers(cg *c, const tile_form *f, const tile_shape *s, const t
 static const char *name_of(cg *c, const tile_form *f, int rows)
 {
     const char *columns = f->columns ? arena_printf(&c->scratch, "_of_%d", f->columns) : "";
-    const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
-                                    f->streams ? "_streams" : "", f->ahead ? "_ahead" : f->strides ? "_strides" : f->copies ? "_copies" : "", columns,
+    const char *form = arena_printf(&c->scratch, "_%dx%d%s%s%s%s%s%s_%d", c->target->mr, c->target->nr, f->apart ? "_apart" : "",
+                                    f->adds ? "_adds" : "", f->streams ? "_streams" : "",
+                                    f->ahead ? "_ahead" : f->strides ? "_strides" : f->copies ? "_copies" : "", columns,
                                     f->pairs ? "_pairs" : "", rows);
     if (f->pointers)
         return arena_printf(&c->scratch, "tile_pointers_%lld_%lld%s", (long long)f->position, (long long)f->column, form);
@@ -153,8 +165,10 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
     LLVMTypeRef param[TILE_ARGUMENTS] = {c->ptr, c->ptr, c->i64, c->ptr, c->i64};
     int count = 5;
     const int runs = count, ahead = runs + f->pointers, strides = ahead + 2 * f->ahead, distance = strides + 2 * f->strides;
-    const int copies = distance + f->apart;
-    for (count = runs; count < copies; count++) param[count] = f->ahead && count == ahead ? c->ptr : c->i64;
+    const int addend = distance + f->apart, copies = addend + 2 * f->adds;
+    for (count = runs; count < copies; count++) {
+        param[count] = (f->ahead && count == ahead) || (f->adds && count == addend) ? c->ptr : c->i64;
+    }
     for (; count < copies + 3 * f->copies; count++) param[count] = count == copies + 1 ? c->i64 : c->ptr;
     cg_helper h = cg_helper_begin(c, name, c->none, count, param);
     cg_value given[TILE_ARGUMENTS] = {0}, acc[CG_CARRIED];
@@ -164,12 +178,14 @@ cg_value cg_tile(cg *c, const tile_form *f, int rows)
                          .position = f->strides ? given[strides] : cg_i64(c, f->position),
                          .column = f->strides ? given[strides + 1] : cg_i64(c, f->column),
                          .distance = f->apart ? given[distance] : NULL,
+                         .addend = given[addend], .addend_distance = given[addend + 1],
                          .from = given[copies], .from_step = given[copies + 1], .to = given[copies + 2]};
     cg_tile_begin(c, &s, t.tile, t.distance, t.accumulate, acc);
     if (f->pointers)
         run_pointers(c, f, &s, &t, acc);
     else
         run_cells(c, f, &s, &t, acc);
+    if (f->adds) cg_tile_add(c, &s, t.addend, t.addend_distance, acc);
     cg_tile_end(c, &s, f->streams, t.tile, t.distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);

@@ -97,7 +97,7 @@ static void fill_pointers(cg *c, filling *t, cg_value *acc)
 
 static const char *name_of(cg *c, const tile_fill *f)
 {
-    const char *form = arena_printf(&c->scratch, "%s%s%s_%dx%d", f->a ? "a" : "", f->b ? "b" : "", f->apart ? "_apart" : "",
+    const char *form = arena_printf(&c->scratch, "%s%s%s%s_%dx%d", f->a ? "a" : "", f->b ? "b" : "", f->apart ? "_apart" : "", f->adds ? "_adds" : "",
                                     c->target->mr, c->target->nr);
     if (f->a) return arena_printf(&c->scratch, "tile_fill_%s", form);
     if (f->pointers) return arena_printf(&c->scratch, "tile_fill_pointers_%lld_%s", (long long)f->position, form);
@@ -111,7 +111,7 @@ cg_value cg_tile_fill(cg *c, const tile_fill *f)
     if (found) return found;
     LLVMTypeRef param[FILL_ARGUMENTS];
     for (int i = 0; i < FILL_ARGUMENTS; i++) param[i] = c->i64;
-    param[FILL_A] = param[FILL_B] = param[FILL_TILE] = param[FILL_A_PANEL] = param[FILL_B_PANEL] = c->ptr;
+    param[FILL_A] = param[FILL_B] = param[FILL_TILE] = param[FILL_ADDEND] = param[FILL_A_PANEL] = param[FILL_B_PANEL] = c->ptr;
     cg_helper h = cg_helper_begin(c, name, c->none, FILL_ARGUMENTS, param);
     filling t = {.form = f, .shape = cg_tile_shape(c, c->target->mr, 0)};
     for (int i = 0; i < FILL_ARGUMENTS; i++) t.arg[i] = LLVMGetParam(h.fn, (unsigned)i);
@@ -123,6 +123,7 @@ cg_value cg_tile_fill(cg *c, const tile_fill *f)
         for (int i = 0; i < t.shape.rows; i++) t.row[i] = cg_at(c, c->f32, t.arg[FILL_A], cg_i64(c, f->a ? i : i * f->row));
         fill_run(c, &t, cg_i64(c, 0), acc);
     }
+    if (f->adds) cg_tile_add(c, &t.shape, t.arg[FILL_ADDEND], t.arg[FILL_ADDEND_DISTANCE], acc);
     cg_tile_end(c, &t.shape, false, t.arg[FILL_TILE], distance, acc);
     LLVMBuildRetVoid(c->b);
     cg_helper_end(c, &h);

@@ -37,6 +37,33 @@ static ir_value build_below(ir_graph *g, const ir_value *in, int64_t along)
 static ir_value build_below_maximum(ir_graph *g, const ir_value *in) { return build_below(g, in, 0); }
 static ir_value build_below_other(ir_graph *g, const ir_value *in) { return build_below(g, in, 1); }
 
+/* A product and what tiles add to it: a row for all rows, or an array as large as the result. */
+static ir_value build_dot_and(ir_graph *g, const ir_value *in)
+{
+    const ir_value y = ir_build_dot(g, in[0], in[1]);
+    const ir_type *t = ir_type_of(g, y);
+    const int skipped = t->rank - ir_type_of(g, in[2])->rank;
+    const int64_t to[] = {skipped, skipped + 1};
+    return ir_build_binary(g, OP_add, skipped ? ir_build_broadcast_in_dim(g, in[2], t, to) : in[2], y);
+}
+
+/* The sum over steps and rows of products, of arrays in which a step's rows lie together. */
+static ir_value over_steps(ir_graph *g, const ir_value *in, bool other, int splits)
+{
+    static const int64_t turned[] = {1, 0, 2}, as_is[] = {0, 1, 2}, first[] = {0};
+    const int64_t left[] = {0, 1}, right[] = {other, !other};
+    const ir_value a = ir_build_unary(g, OP_tanh, ir_build_transpose(g, in[0], turned));
+    const ir_value b = ir_build_unary(g, OP_tanh, ir_build_transpose(g, in[1], other ? as_is : turned)), both[] = {a, b};
+    const ir_attr attr[] = {NO_INTS(lhs_batch), NO_INTS(rhs_batch), {.name = ATTR_lhs_contracting, .ints = {2, left}},
+                            {.name = ATTR_rhs_contracting, .ints = {2, right}}, INT(splits, splits)};
+    const ir_value y = ir_build(g, OP_dot_general, 2, both, (int)countof(attr) - !splits, attr, NULL);
+    return splits ? ir_build_reduce(g, "add", y, 1, first, false) : y;
+}
+
+static ir_value build_over_steps(ir_graph *g, const ir_value *in) { return over_steps(g, in, false, 0); }
+static ir_value build_over_steps_in_parts(ir_graph *g, const ir_value *in) { return over_steps(g, in, false, 3); }
+static ir_value build_over_rows(ir_graph *g, const ir_value *in) { return over_steps(g, in, true, 0); }
+
 /* Rows of updates put onto a number, of which the loop is a map: a kernel that never has the sums in memory. */
 static ir_value scatter_rows(ir_graph *g, const ir_value *in, const char *kind, double start)
 {
@@ -143,8 +170,28 @@ static const ops_case cases[] = {
     {.name = "exponential_below_other", .op = OP_exponential, .no_gradient = true, .build = build_below_other,
      .in = {{"f32[2,2]", -4, 4, VALUES(100, 98, -3, -120)}},
      .expect = EXPECT(1, INFINITY, 1.8506e-45, 1.4043e-51)},
+    {.name = "dot_over_steps", .no_gradient = true, .op = OP_dot_general, .build = build_over_steps,
+     .in = {{"f32[N,5,30]", -2, 2, 0, NULL}, {"f32[N,5,40]", -2, 2, 0, NULL}}},
+    {.name = "dot_over_steps_in_parts", .no_gradient = true, .op = OP_dot_general, .build = build_over_steps_in_parts,
+     .in = {{"f32[N,290,20]", -2, 2, 0, NULL}, {"f32[N,290,520]", -2, 2, 0, NULL}}},
+    {.name = "dot_over_rows", .no_gradient = true, .op = OP_dot_general, .build = build_over_rows,
+     .in = {{"f32[N,5,30]", -2, 2, 0, NULL}, {"f32[N,5,40]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_a_row", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,9,24]", -2, 2, 0, NULL}, {"f32[24,76]", -2, 2, 0, NULL}, {"f32[76]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_a_row_deep", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,7,600]", -2, 2, 0, NULL}, {"f32[600,36]", -2, 2, 0, NULL}, {"f32[36]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_two_dims", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,5,24]", -2, 2, 0, NULL}, {"f32[24,3,8]", -2, 2, 0, NULL}, {"f32[3,8]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_rows", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,9,40]", -2, 2, 0, NULL}, {"f32[40,64]", -2, 2, 0, NULL}, {"f32[N,9,64]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_fixed_rows", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[31,20]", -2, 2, 0, NULL}, {"f32[20,300]", -2, 2, 0, NULL}, {"f32[31,300]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_long", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,400,16]", -2, 2, 0, NULL}, {"f32[16,44]", -2, 2, 0, NULL}, {"f32[44]", -2, 2, 0, NULL}}},
+    {.name = "dot_and_part_of_a_row", .no_gradient = true, .op = OP_dot_general, .build = build_dot_and,
+     .in = {{"f32[N,24]", -2, 2, 0, NULL}, {"f32[24,3,8]", -2, 2, 0, NULL}, {"f32[8]", -2, 2, 0, NULL}}},
     {.name = "scatter_rows", .no_gradient = true, .op = OP_scatter, .build = build_scatter_add,
-     .in = {{"i32[7,N]", -3, 310, 0, NULL}, {"f32[7,N,40]", -2, 2, 0, NULL}, {"f32[301,40]", -2, 2, 0, NULL}}},
+     .in = {{"i32[N,7]", -3, 310, 0, NULL}, {"f32[N,7,40]", -2, 2, 0, NULL}, {"f32[301,40]", -2, 2, 0, NULL}}},
     {.name = "scatter_rows_one", .no_gradient = true, .op = OP_scatter, .build = build_scatter_add,
      .in = {{"i64[2500]", 0, 2, 0, NULL}, {"f32[2500,65]", -2, 2, 0, NULL}, {"f32[3,65]", -2, 2, 0, NULL}}},
     {.name = "scatter_rows_largest", .no_gradient = true, .op = OP_scatter, .build = build_scatter_largest,
