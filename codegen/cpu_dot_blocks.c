@@ -24,9 +24,9 @@ enum { MOST_BLOCKS = 8, LEAST_BLOCKS = 3 };
 enum { SHORTEST_RUN = 8, SHORTEST_PAIRS = 32, SAME_SET = 1024, FARTHEST = 64 };
 
 /* Operands that lie along m and n are read where they lie when positions next to each other are less than one of the ways of
- * the first cache apart: else all fall on few of its sets; half of that for right ones of sums so long that the left rows of a tile fill
- * it. Many come from the second cache even so, for which tiles with fewer multiply-adds of vectors at a position than LEAST_SUMS
- * would wait. */
+ * the first cache apart: else all fall on few of its sets; half of that for right ones of sums so long that the left rows of a
+ * tile fill it. Many come from the second cache even so, for which tiles with fewer multiply-adds of vectors at a position than
+ * LEAST_SUMS would wait, as they would for copying a vector on the way. */
 enum { WAYS = 8, LEAST_SUMS = 16 };
 
 /* A product whose right operand lies in panels already: rows of a task at least, and operations, about 4 us. */
@@ -300,6 +300,7 @@ static bool copies_rows(const cg *c, const blocking *q)
     const ir_dim k = q->size[ROLE_K];
     if (!q->stride || q->pairs || x->splits > 1 || x->count[ROLE_K] != 1 || !cg_pack_is_unchecked(c, &x->lhs)) return false;
     if (!contraction_is_linear(c, x, &x->lhs, ROLE_M) || !contraction_is_linear(c, x, &x->lhs, ROLE_K)) return false;
+    if (c->target->mr * c->target->nr < LEAST_SUMS * c->lanes) return false;
     return !k.batch && k.count % c->lanes == 0 && q->kc % c->lanes == 0 && c->target->mr <= c->lanes;
 }
 

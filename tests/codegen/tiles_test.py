@@ -72,6 +72,8 @@ with folder() as work:
             for name, text in re.findall(r"^(\w*tile_\w+):(.*?)^\.Lfunc_end", (work / "code.s").read_text(), re.S | re.M):
                 names.add(name)
                 check_function(f"{cpu}: {source.stem}", name, text)
-        for kind in KINDS if tools is X86 else [k for k in KINDS if k not in ("streams", "copies")]:  # 12 columns: no whole lines; 8 rows of 4 lanes
+        # 12 columns are not whole lines of memory; AVX2 has too few multiply-adds at a position to copy meanwhile, NEON too many rows
+        absent = {"x86-64-v3": ("copies",), "x86-64-v4": (), "aarch64": ("streams", "copies")}[cpu]
+        for kind in (k for k in KINDS if k not in absent):
             check(any(re.search(kind, name) for name in names), f"{cpu}: no tile is {kind}: {sorted(names)}")
 check.report()
