@@ -115,6 +115,15 @@ static int64_t step_of(const scan_place *scan, const ir_graph *body, ir_value v)
     return elements.count * (int64_t)ir_dtype_size(t->dtype);
 }
 
+/* Bytes from one row's part of v to the next one's, where rows go through a loop apart; 0: they have none. */
+static int64_t row_of(const scan_place *scan, const ir_graph *body, ir_value v)
+{
+    const ir_type *t = &body->node[v].type;
+    ir_dim elements;
+    if (!scan || !ir_attr_find(scan->node, ATTR_apart) || t->rank < 1 || !t->dim[0].batch || !ir_type_elements(t, &elements)) return 0;
+    return elements.count * (int64_t)ir_dtype_size(t->dtype);
+}
+
 static cg_value make_place(cg *c, const ir_graph *g, ir_value v, const scan_place *scan)
 {
     const int64_t step = step_of(scan, g, v);
@@ -138,6 +147,7 @@ static cg_value make_place(cg *c, const ir_graph *g, ir_value v, const scan_plac
     put_i32(&r, scan && ir_scan_unit(scan->node) ? TFCC_STEP_VALUES : step_batch);
     put_i64(&r, at.offset);
     put_i64(&r, step);
+    put_i64(&r, row_of(scan, g, v));
     return finish(&r);
 }
 
@@ -189,7 +199,24 @@ static cg_value make_launch(cg *c, const ir_graph *g, const cg_run *run, int whi
     put(&r, which + 1 < all ? null_pointer(c) : add_watch(c, g, run, &watched));
     put_i64(&r, watched);
     put_i32(&r, 0);
+    put_i32(&r, 0);
     return finish(&r);
+}
+
+/* Whether the rows of the tasks of each kernel are the batch's. */
+static bool has_batch_tasks(const ir_graph *body, const cg_run *run)
+{
+    for (size_t i = 0; i < body->kernel_count; i++)
+        for (int k = 0; k < run[i].kernel->launch_count; k++)
+            if (!run[i].kernel->launch[k].rows.batch) return false;
+    return true;
+}
+
+/* Rows of a tile of its products, where some rows may go through the loop before others; else 0. */
+static int64_t loop_rows(const cg *c, const cg_run *run)
+{
+    const ir_graph *body = ir_attr_find(run->scan, ATTR_body)->graph;
+    return ir_attr_find(run->scan, ATTR_apart) && has_batch_tasks(body, run->inner) ? c->target->mr : 0;
 }
 
 static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
@@ -207,6 +234,7 @@ static cg_value make_loop(cg *c, const cg_run *run, size_t launches)
     put(&r, null_pointer(c));
     put_i64(&r, 0);
     put_i32(&r, ir_attr_int(run->scan, ATTR_by_rows, 0));
+    put_i32(&r, loop_rows(c, run));
     return finish(&r);
 }
 

@@ -132,7 +132,7 @@ static void place_sources(const plan *p)
 
 static bool add_block(plan *p, ir_value v, const ir_type *t, int time, diag *d)
 {
-    block b = {.value = v, .first = time, .last = time, .reuses = -1, .graph = p->g, .dtype = t->dtype};
+    block b = {.value = v, .first = time, .last = time, .reuses = -1, .graph = p->g, .dtype = t->dtype, .apart = p->apart};
     const bool counted = t->rank < 0 ? count_tuple_bytes(t, t->element_count, &b.size, &b.batch)
                                      : count_bytes(t, &b.size, &b.batch);
     if (!counted) {
@@ -174,6 +174,7 @@ static bool find_scan_blocks(plan *p, size_t k, diag *d)
     const size_t first = p->pool->count, elements = (size_t)n->type.element_count;
     bool good = true;
     p->inner[k] = make_plan(p->m, body, p->scratch, p->pool);
+    p->inner[k]->apart = plan_rows_are_apart(n) ? (int)k + 1 : 0;
     for (size_t i = 0; i < elements && good; i++)
         good = add_block(p, kernel->main, &n->type.element[i], p->pool->time, d);
     p->pool->time++;
@@ -217,12 +218,14 @@ static int compare_blocks(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* `placed` is ascending by offset; b goes into the lowest gap that is free for its whole life. */
+/* `placed` is ascending by offset; b goes into the lowest gap that is free for its whole life (that of
+ * its scan when rows go through it apart). */
 static void insert_block(block **placed, size_t count, block *b)
 {
     int64_t end = 0;
     for (size_t i = 0; i < count; i++) {
-        if (placed[i]->first > b->last || b->first > placed[i]->last) continue;
+        const bool apart = b->apart > 0 && placed[i]->apart == b->apart;
+        if (!apart && (placed[i]->first > b->last || b->first > placed[i]->last)) continue;
         if (placed[i]->offset - end >= b->size) break;
         end = base_max(end, placed[i]->offset + placed[i]->size);
     }
@@ -344,6 +347,7 @@ bool pass_plan_memory(ir_module *m, ir_graph *g, const passes_options *o, diag *
         plan_take_states(p);
         if (o->level > 0) plan_reuse_operands(p);
         place_all(p);
+        plan_mark_apart(p);
     }
     arena_done(&scratch);
     return good;

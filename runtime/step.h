@@ -12,6 +12,7 @@ typedef struct step {
     int64_t n; /* rows the addresses are for; 0: none yet */
     step_launch *launch;
     void **address; /* of all launches' arguments, one after another */
+    int64_t *row;   /* per address: bytes from a row to the next, in loops whose rows are apart */
     struct step_input {
         void **slot; /* in address */
         uint64_t port;

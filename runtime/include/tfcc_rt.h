@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-#define TFCC_ABI 6u
+#define TFCC_ABI 7u
 
 typedef enum tfcc_dtype {
     TFCC_I1, TFCC_I8, TFCC_I16, TFCC_I32, TFCC_I64, TFCC_U8, TFCC_U16, TFCC_U32, TFCC_U64,
@@ -51,6 +51,7 @@ typedef struct tfcc_place {
     uint32_t step_batch; /* 1: step is per row of the batch; TFCC_STEP_VALUES: per value of the turns before */
     uint64_t offset;
     int64_t step;        /* in a loop: bytes between this turn's place and the next turn's */
+    int64_t row;         /* in a loop with loop_rows: bytes between a row's place and the next row's */
 } tfcc_place;
 
 /* One task of a kernel. arg: addresses of the launch's places, in their order. n: rows of the batch.
@@ -70,7 +71,8 @@ typedef struct tfcc_watch {
  * A launch with `loop_launches` runs nothing itself: the next that many launches, none of which is a loop, run
  * loop_count times, turn t with their places `t * step` further on; last turn first when loop_reverse. With loop_batch
  * that many times for each row of the batch. With loop_ragged there are as many turns as the longest row has values; turn t
- * has n = the rows that are longer than t. */
+ * has n = the rows that are longer than t. With loop_rows a block of rows, with n = its rows and places `first row * row`
+ * further on, may go through all turns before others do, or beside them. */
 typedef struct tfcc_launch {
     tfcc_kernel run;
     const tfcc_place *arg;
@@ -87,6 +89,7 @@ typedef struct tfcc_launch {
     const tfcc_watch *watch; /* its results of floating types, where the loss scale is dynamic */
     uint64_t watch_count;
     uint32_t loop_batch;
+    uint32_t loop_rows; /* some rows of the batch may go through all turns before others; rows of a tile of its products. 0: not so */
 } tfcc_launch;
 
 typedef struct tfcc_output {
@@ -188,10 +191,10 @@ const tfcc_program *tfcc_get_program(void);
 #ifdef __STDC_VERSION__
 #if __STDC_VERSION__ >= 201112L
 _Static_assert(sizeof(tfcc_shape) == 80, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_place) == 24, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_place) == 32, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_launch) == 136, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_watch) == 96, "codegen/program.c writes this layout");
-_Static_assert(sizeof(tfcc_output) == 112, "codegen/program.c writes this layout");
+_Static_assert(sizeof(tfcc_output) == 120, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_graph) == 64, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_variable) == 160, "codegen/program.c writes this layout");
 _Static_assert(sizeof(tfcc_port) == 136, "codegen/program.c writes this layout");

@@ -149,17 +149,23 @@ static void *address_of(const trial *t, const memory *m, tfcc_place p, int64_t n
     bug("no such space: %u", p.space);
 }
 
+/* Which part of a launch runs. */
+typedef struct part {
+    int64_t n;           /* all rows */
+    int64_t first, rows; /* those that it is run for */
+    int64_t turn;        /* of the loop that the launch is in, else 0 */
+} part;
+
 /* Tasks run in descending order for odd n: their order must not matter. */
-/* turn: of the loop that the launch is in, else 0. */
-static void run_launch(const trial *t, const memory *m, const tfcc_launch *l, int64_t n, int64_t turn, void *scratch)
+static void run_launch(const trial *t, const memory *m, const tfcc_launch *l, part p, void *scratch)
 {
-    const int64_t rows = l->rows * (l->rows_batch ? n : 1);
+    const int64_t n = p.rows, rows = l->rows * (l->rows_batch ? n : 1);
     const int64_t tasks = (rows + l->grain - 1) / l->grain * l->times;
     void *arg[64];
     bug_if(l->arg_count > countof(arg), "%s has %u arguments", l->name, l->arg_count);
     for (uint32_t i = 0; i < l->arg_count; i++) {
-        const int64_t step = l->arg[i].step * (l->arg[i].step_batch ? n : 1);
-        arg[i] = (char *)address_of(t, m, l->arg[i], n) + turn * step;
+        const int64_t step = l->arg[i].step * (l->arg[i].step_batch ? p.n : 1);
+        arg[i] = (char *)address_of(t, m, l->arg[i], p.n) + p.turn * step + p.first * l->arg[i].row;
     }
     for (int64_t i = 0; i < tasks; i++) {
         l->run(arg, n, n % 2 ? tasks - 1 - i : i, scratch);
@@ -293,16 +299,34 @@ static bool is_large(const test_case *x)
     return elements > FEW;
 }
 
+/* Rows [first, first + rows) through all turns of a loop. */
+static void run_turns(const trial *t, const memory *m, const tfcc_launch *loop, part p, void *scratch)
+{
+    const int64_t count = loop->loop_count * (loop->loop_batch ? p.n : 1);
+    for (int64_t k = 0; k < count; k++) {
+        p.turn = loop->loop_reverse ? count - 1 - k : k;
+        for (uint32_t j = 1; j <= loop->loop_launches; j++) run_launch(t, m, loop + j, p, scratch);
+    }
+}
+
+/* Where the rows of a loop may go alone, the last ones go first. */
+static void run_loop(const trial *t, const memory *m, const tfcc_launch *loop, int64_t n, void *scratch)
+{
+    const int64_t rows = n / 3 + 1;
+    if (loop->loop_rows == 0) run_turns(t, m, loop, (part){n, 0, n, 0}, scratch);
+    for (int64_t first = n / rows * rows; loop->loop_rows > 0 && first >= 0; first -= rows) {
+        run_turns(t, m, loop, (part){n, first, base_min(rows, n - first), 0}, scratch);
+    }
+}
+
 static void run_graph(const trial *t, const memory *m, const tfcc_graph *g, int64_t n, void *scratch)
 {
     for (uint64_t i = 0; i < g->launch_count; i++) {
         const tfcc_launch *l = &g->launch[i];
-        if (l->loop_launches == 0) run_launch(t, m, l, n, 0, scratch);
-        const int64_t count = l->loop_count * (l->loop_batch ? n : 1);
-        for (int64_t k = 0; k < count; k++) {
-            const int64_t turn = l->loop_reverse ? count - 1 - k : k;
-            for (uint32_t j = 1; j <= l->loop_launches; j++) run_launch(t, m, l + j, n, turn, scratch);
-        }
+        if (l->loop_launches == 0)
+            run_launch(t, m, l, (part){n, 0, n, 0}, scratch);
+        else
+            run_loop(t, m, l, n, scratch);
         i += l->loop_launches;
     }
 }
