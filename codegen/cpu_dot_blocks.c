@@ -3,8 +3,8 @@
 #include "codegen/winograd.h"
 
 /* Panels are counted in cells of 4 bytes: an f32 or a pair of bf16 at positions of k next to each other, where the target
- * adds up the products of pairs. LARGE_K: with a second cache of LARGE bytes at least, where it holds no more of the left operand than a panel.
- * WHOLE_K: so many are not cut into blocks. */
+ * adds up the products of pairs. LARGE_K: with a second cache of LARGE bytes at least, where it holds no more of the left
+ * operand than a panel. WHOLE_K: so many are not cut into blocks. */
 enum { BLOCK_M = 144, BLOCK_N = 256, BLOCK_K = 320, LARGE_K = 456, WHOLE_K = 512, LARGE = 1 << 20 };
 
 /* Rows that are the batch alone are often one block: then columns are cut into COLUMN_TASKS, of LEAST_COLUMNS and COLUMN_WORK
