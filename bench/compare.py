@@ -187,7 +187,8 @@ def main():
         if a.json:
             a.json.write_text(json.dumps(rows, indent=1) + "\n")
     if a.against:
-        compare(rows, json.loads(a.against.read_text()))
+        before = json.loads(a.against.read_text())
+        compare(rows, before["steps"] if isinstance(before, dict) else before)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
     python3 bench/kernels.py [--only GLOB] [--threads T] [--rounds N] [--seconds S] [--isa native|avx2] [--tfcc PATH] [--json OUT]
 
 Every row is a model of one layer, trained and run; its kernels are timed by the program itself (`bench --profile-kernels`). The
-limits are measured in the same run (machine.c). PyTorch runs the same operation with its operands as they lie, in turn with
+limits are measured in the same run (machine.c). What binds a product or convolution is the one of them that takes longer: its multiply-adds
+at the peak, or its operands read once and its result written once at the triad's rate; arrays of a few MB stay in the caches from
+call to call, so that shares of memory may be above 1. PyTorch runs the same operation with its operands as they lie, in turn with
 tfcc; both figures are the best of all rounds.
 """
 import argparse
@@ -39,19 +41,19 @@ def cases():
     for m, k, n in PRODUCTS:
         yield f"product {m}x{k}x{n}", dict(kind="product", rows=m, shape=(k,), layer=("Dense", dict(units=n, use_bias=False)), results={
             "forward": f"dot f32[N,{n}]", "input gradient": f"dot f32[N,{k}]", "weight gradient": f"dot f32[{k},{n}]"},
-            flops=2 * m * k * n, torch=("product", m, k, n))
+            flops=2 * m * k * n, bytes=4 * (m * k + k * n + m * n), torch=("product", m, k, n))
     for size, c, f, k, s in CONVOLUTIONS:
         out = -(-size // s)
         yield f"convolution {size}x{size}x{c}, {k}x{k}x{f} by {s}", dict(
             kind="convolution", rows=IMAGES, shape=(size, size, c), layer=("Conv2D", dict(filters=f, kernel_size=k, strides=s, padding="same", use_bias=False)),
             results={"forward": rf"f32[N,{out},{out},{f}]", "input gradient": f"f32[N,{size},{size},{c}]", "weight gradient": f",{c},{f}]"},
-            flops=2 * IMAGES * out * out * f * c * k * k, torch=("convolution", IMAGES, size, c, f, k, s, 1))
+            flops=2 * IMAGES * out * out * f * c * k * k, bytes=4 * (IMAGES * size * size * c + k * k * c * f + IMAGES * out * out * f), torch=("convolution", IMAGES, size, c, f, k, s, 1))
     for size, c, s in DEPTHWISE:
         out = -(-size // s)
         yield f"depthwise {size}x{size}x{c}, 3x3 by {s}", dict(
             kind="depthwise", rows=IMAGES, shape=(size, size, c), layer=("DepthwiseConv2D", dict(kernel_size=3, strides=s, padding="same", use_bias=False)),
             results={"forward": f"f32[N,{out},{out},{c}]", "input gradient": f"f32[N,{size},{size},{c}]", "weight gradient": f",1,{c}]"},
-            flops=2 * IMAGES * out * out * c * 9, torch=("convolution", IMAGES, size, c, c, 3, s, c))
+            flops=2 * IMAGES * out * out * c * 9, bytes=4 * (IMAGES * (size * size + out * out) * c + 9 * c), torch=("convolution", IMAGES, size, c, c, 3, s, c))
     for name, (shape, rows, layer, config) in MEMORY.items():
         yield name, dict(kind="memory", rows=rows, shape=shape, layer=(layer, config))
 
@@ -138,19 +140,27 @@ def limits(a, folder):
     return json.loads(subprocess.run(on_cores(a, [folder / "machine", a.threads]), check=True, capture_output=True, text=True).stdout)[str(a.threads)]
 
 
+def binding(case, machine):
+    """The limit that binds all passes of an operation, which read and write the same arrays, and the seconds that it leaves."""
+    seconds = {"arithmetic": case["flops"] / machine["gflops"] * 1e-9, "memory": case["bytes"] / machine["gbs"] * 1e-9}
+    bound = max(seconds, key=seconds.get)
+    return bound, seconds[bound]
+
+
 def measure(a, name, case, program, machine, torch):
     if case["kind"] == "memory":
-        return [dict(case=name, kind="memory", kernel=k, gbs=rate, of_limit=rate / machine["gbs"], of_step=share)
+        return [dict(case=name, kind="memory", kernel=k, gbs=rate, bound="memory", of_limit=rate / machine["gbs"], of_step=share)
                 for k, (rate, share) in memory_bound(a, program, case).items()]
-    return [dict(case=name, kind=case["kind"], kernel=k, gflops=case["flops"] / ours * 1e-9, of_limit=case["flops"] / ours * 1e-9 / machine["gflops"],
-                 of_torch=theirs / ours) for k, (ours, theirs) in arithmetic(a, program, case, torch).items()]
+    bound, least = binding(case, machine)
+    return [dict(case=name, kind=case["kind"], kernel=k, gflops=case["flops"] / ours * 1e-9, bound=bound, of_limit=least / ours, of_torch=theirs / ours)
+            for k, (ours, theirs) in arithmetic(a, program, case, torch).items()]
 
 
 def show(row):
     if row["kind"] == "memory":
         print(f"{row['case']:<44} {row['gbs']:>7.1f} GB/s    {row['of_limit']:>5.2f}         {row['kernel']}", flush=True)
     else:
-        print(f"{row['case']:<44} {row['gflops']:>7.1f} GFLOP/s {row['of_limit']:>5.2f} {row['of_torch']:>7.2f} {row['kernel']}", flush=True)
+        print(f"{row['case']:<44} {row['gflops']:>7.1f} GFLOP/s {row['of_limit']:>5.2f} {row['of_torch']:>7.2f} {row['kernel']} ({row['bound']})", flush=True)
 
 
 def run(a):

@@ -117,10 +117,10 @@ def kernels_table(found):
     for part in found:
         yield f"At {part['threads']} threads; limits {part['machine']['gflops']:.0f} GFLOP/s, {part['machine']['gbs']:.0f} GB/s:"
         yield ""
-        yield "| operation | kernel | share of the limit | tfcc's rate / PyTorch's |"
-        yield "|---|---|---|---|"
+        yield "| operation | kernel | bound | share of the bound | tfcc's rate / PyTorch's |"
+        yield "|---|---|---|---|---|"
         for r in part["rows"]:
-            yield f"| {r['case']} | {r['kernel']} | {r['of_limit']:.2f} | " + (f"{r['of_torch']:.2f} |" if "of_torch" in r else "|")
+            yield f"| {r['case']} | {r['kernel']} | {r['bound']} | {r['of_limit']:.2f} | " + (f"{r['of_torch']:.2f} |" if "of_torch" in r else "|")
         yield ""
 
 
