@@ -159,7 +159,7 @@ static void reduce_rows(cg *c, reduction *x)
 
 /* ---- the innermost dim is kept -------------------------------------------------------------- */
 
-enum { CHUNK = 64, PIECE = 512 };
+enum { CHUNK = 64, PIECE = 512, LONG_PIECE = 2048 }; /* the latter where the parts of a sum are tasks enough */
 
 typedef struct columns {
     reduction *x;
@@ -169,26 +169,38 @@ typedef struct columns {
     bool first;          /* nothing was stored before */
     cg_value sums;       /* scratch: float sums[folds][room], or NULL: the sums of a row are in registers */
     int64_t room;
+    bool cut;            /* the columns are a piece of a row's */
     cg_value left, row;  /* first column; row that is being added to the sums in scratch memory */
 } columns;
 
-/* Elements of row `row` at `width` vectors from `position` on, added to sum[]. */
-static void add_row(cg *c, const columns *k, cg_value row, cg_value position, int lanes, int width,
-                    cg_value *sum)
+/* Coordinates of row `row`. */
+static void set_row(cg *c, const columns *k, cg_value row, cg_value *at)
 {
     const reduction *x = k->x;
-    cg_value at[IR_MAX_RANK];
     for (int d = 0; d < x->full->rank; d++) at[d] = k->at[d];
     for (int i = x->reduced_count - 1; i >= 0; i--) {
-        cg_value dim = cg_dim(c, x->full->dim[x->reduced[i]]),
-                 quotient = i ? cg_div(c, row, dim) : cg_i64(c, 0);
+        cg_value dim = cg_dim(c, x->full->dim[x->reduced[i]]), quotient = i ? cg_div(c, row, dim) : cg_i64(c, 0);
         at[x->reduced[i]] = cg_sub(c, row, cg_mul(c, quotient, dim));
         row = quotient;
     }
+}
+
+static cg_index vector_index(cg *c, const columns *k, cg_value *at, cg_value position, int lanes, int j)
+{
+    at[k->last] = cg_add(c, position, cg_i64(c, (int64_t)j * lanes));
+    cg_index index = cg_index_make(lanes, k->x->full->rank, at);
+    cg_index_run(&index, k->last, lanes);
+    return index;
+}
+
+/* Elements of row `row` at `width` vectors from `position` on, added to sum[]. */
+static void add_row(cg *c, const columns *k, cg_value row, cg_value position, int lanes, int width, cg_value *sum)
+{
+    const reduction *x = k->x;
+    cg_value at[IR_MAX_RANK];
+    set_row(c, k, row, at);
     for (int j = 0; j < width; j++) {
-        at[k->last] = cg_add(c, position, cg_i64(c, (int64_t)j * lanes));
-        cg_index index = cg_index_make(lanes, x->full->rank, at);
-        cg_index_run(&index, k->last, lanes);
+        const cg_index index = vector_index(c, k, at, position, lanes, j);
         for (int f = 0; f < x->fold_count; f++) {
             cg_value *to = &sum[j * x->fold_count + f];
             *to = cg_fold_add(c, &x->fold[f], *to, cg_element(c, x->fold[f].operand, &index));
@@ -280,11 +292,24 @@ static void start_step(cg *c, cg_value position, int lanes, int width, void *con
     }
 }
 
+/* Pieces of rows are too short for processors to fetch ahead by themselves. */
+static void prefetch_next_row(cg *c, const columns *k, cg_value position, int lanes, int width)
+{
+    enum { PREFETCH = 2 };
+    cg_value at[IR_MAX_RANK];
+    set_row(c, k, cg_add(c, k->row, cg_i64(c, 1)), at);
+    for (int j = 0; j < width && lanes == c->lanes; j++) {
+        const cg_index index = vector_index(c, k, at, position, lanes, j);
+        cg_element_prefetch(c, k->x->fold[0].operand, &index, PREFETCH);
+    }
+}
+
 static void row_step(cg *c, cg_value position, int lanes, int width, void *context)
 {
     const columns *k = context;
     const int folds = k->x->fold_count;
     cg_value sum[CG_CARRIED];
+    if (k->cut) prefetch_next_row(c, k, position, lanes, width);
     load_sums(c, k, position, lanes, width, sum);
     add_row(c, k, k->row, position, lanes, width, sum);
     for (int i = 0; i < width * folds; i++) {
@@ -353,9 +378,10 @@ static void reduce_columns(cg *c, reduction *x)
 {
     columns k = {.x = x, .last = x->full->rank - 1};
     const ir_dim rows = cg_dims_product(x->full, x->kept_count - 1, x->kept), width = x->full->dim[k.last];
-    const bool cut = !width.batch && width.count > 2 * PIECE;
-    const int64_t pieces = cut ? base_ceil_div(width.count, PIECE) : 1, times = pieces * x->splits;
-    const int64_t columns_of_task = cut ? PIECE : width.batch ? PIECE : width.count;
+    const int64_t piece_size = x->splits > 1 ? LONG_PIECE : PIECE;
+    k.cut = !width.batch && width.count > 2 * piece_size;
+    const int64_t pieces = k.cut ? base_ceil_div(width.count, piece_size) : 1, times = pieces * x->splits;
+    const int64_t columns_of_task = k.cut ? piece_size : width.batch ? PIECE : width.count;
     int64_t size = base_ceil_div(constant_size(x, x->reduced_count, x->reduced), x->splits) * columns_of_task;
     const int64_t grain = cg_grain(x->bytes * size, x->work * size);
     cg_value begin, end, part, from = cg_i64(c, 0),
@@ -364,8 +390,8 @@ static void reduce_columns(cg *c, reduction *x)
     cg_value piece = cg_rem(c, part, cg_i64(c, pieces));
     k.part = cg_div(c, part, cg_i64(c, pieces));
     if (x->splits > 1) split_range(c, to, x->splits, k.part, 1, &from, &to);
-    cg_value left = cut ? cg_mul(c, piece, cg_i64(c, PIECE)) : cg_i64(c, 0), right = cg_dim(c, width);
-    if (cut) right = cg_min(c, cg_add(c, left, cg_i64(c, PIECE)), right);
+    cg_value left = k.cut ? cg_mul(c, piece, cg_i64(c, piece_size)) : cg_i64(c, 0), right = cg_dim(c, width);
+    if (k.cut) right = cg_min(c, cg_add(c, left, cg_i64(c, piece_size)), right);
     k.room = base_ceil_div(columns_of_task, c->lanes) * c->lanes;
     if (!width.batch && is_wide(c, x, columns_of_task)) k.sums = cg_scratch(c, 4 * k.room * x->fold_count);
     cg_loop l;

@@ -1,7 +1,9 @@
 /* row.c: kernels that work row by row: sums over a row's columns, scalars made of them, and elements that use
  * both, as in softmax and layer normalization. A row is done in passes over its columns: a root belongs to
  * the first pass in which all that it needs is there. What an earlier pass stored is read back from memory,
- * except in rows so short that they stay in registers. */
+ * except in rows so short that they stay in registers. A pass asks for what the next one reads first, be it of the next row:
+ * passes that compute and passes that wait for memory would take turns otherwise. */
+#include "codegen/cg_rules.h"
 #include "codegen/reduce.h"
 
 typedef struct row {
@@ -16,7 +18,48 @@ typedef struct row {
     int unroll;
     int fold_count; /* folds of this pass */
     const cg_value *at;
+    int *first_read; /* per value in memory of the full shape: 1 + the first pass that reads it at its own index; 0: none */
 } row;
+
+enum { PREFETCH = 2, MOST_AHEAD = 256 << 10 }; /* the latter: bytes of a row that stay in the caches */
+
+/* Arrays that v, which pass `pass` computes, reads at its own index. */
+static void note_reads(const cg *c, row *x, ir_value v, int pass)
+{
+    const ir_node *n = cg_node(c, v);
+    for (int r = 0; r < c->body->root_count; r++)
+        if (c->body->root[r] == v) return;
+    if (c->binding[v].source == CG_MEMORY) {
+        const bool own = ir_type_same_shape(&n->type, x->full) && ir_dtype_size(n->type.dtype) == sizeof(float);
+        if (own && (!x->first_read[v] || x->first_read[v] > pass + 1)) x->first_read[v] = pass + 1;
+    } else if (ir_op_class(n->op) == CLASS_MAP) {
+        for (int i = 0; i < n->in_count; i++) note_reads(c, x, n->in[i], pass);
+    }
+}
+
+static void find_first_reads(cg *c, row *x)
+{
+    x->first_read = arena_array(&c->scratch, int, c->body->graph->count);
+    const ir_dim columns = x->full->dim[x->full->rank - 1];
+    const bool is_long = !columns.batch && columns.count % (CG_LINE_BYTES / 4) == 0 && columns.count * 4 <= MOST_AHEAD;
+    if (x->passes < 2 || x->full->rank - x->rows != 1 || !is_long) return;
+    for (int r = 0; r < c->body->root_count; r++) {
+        const ir_node *n = cg_node(c, c->body->root[r]);
+        for (int i = 0; i < n->in_count && x->kind[r] != ROW_PART_scalar; i++) note_reads(c, x, n->in[i], x->pass[r]);
+    }
+}
+
+/* What the next pass, or the first one of the next row, reads first at these columns. */
+static void prefetch_ahead(cg *c, const row *x, const cg_index *at)
+{
+    const int next = (x->now + 1) % x->passes;
+    for (ir_value v = 0; v < (ir_value)c->body->graph->count && at->lanes == c->lanes; v++) {
+        if (x->first_read[v] != next + 1) continue;
+        cg_value place = cg_index_linear(c, x->full, at).base;
+        if (next == 0) place = cg_add(c, place, cg_dim(c, x->full->dim[x->full->rank - 1])); /* of the next row */
+        cg_prefetch(c, cg_memory_type(c, cg_type(c, v)->dtype), c->binding[v].address, place, PREFETCH);
+    }
+}
 
 /* The elements of one vector of columns: roots of the full shape are stored after all are computed, for one
  * may be an update in place of what another reads. */
@@ -26,6 +69,7 @@ static void pass_step(cg *c, const cg_index *at, int turn, cg_value *value, void
     const cg_body *b = c->body;
     cg_value *sum = value + turn * x->fold_count;
     cg_value *lanes = arena_array(&c->scratch, cg_value, (size_t)b->root_count);
+    prefetch_ahead(c, x, at);
     for (int r = 0, k = 0; r < b->root_count; r++) {
         if (x->pass[r] != x->now || x->kind[r] == ROW_PART_scalar) continue;
         if (x->kind[r] == ROW_PART_full) {
@@ -132,6 +176,7 @@ void cg_kernel_row(cg *c)
     const int64_t grain = cg_grain(bytes * size, work * size);
     cg_value begin, end;
     cg_kernel_begin(c);
+    find_first_reads(c, &x);
     cg_task_rows(c, rows, grain, 1, &begin, &end, NULL);
     cg_loop l;
     cg_loop_begin(c, &l, begin, end, 1, 0, NULL);

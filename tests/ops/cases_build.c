@@ -83,6 +83,17 @@ static ir_value scatter_rows(ir_graph *g, const ir_value *in, const char *kind, 
 static ir_value build_scatter_add(ir_graph *g, const ir_value *in) { return scatter_rows(g, in, "add", 0); }
 static ir_value build_scatter_largest(ir_graph *g, const ir_value *in) { return scatter_rows(g, in, "maximum", 0.5); }
 
+/* Rows in several passes, of which later ones read another array. */
+static ir_value build_rows(ir_graph *g, const ir_value *in)
+{
+    static const int64_t columns[] = {1}, along = 0;
+    const ir_value top = build_below_maximum(g, in), sum = ir_build_reduce(g, "add", top, 1, columns, false);
+    const ir_value share = ir_build_binary(g, OP_divide, top, ir_build_broadcast_in_dim(g, sum, ir_type_of(g, top), &along));
+    const ir_value product = ir_build_binary(g, OP_multiply, share, in[1]);
+    const ir_value total = ir_build_reduce(g, "add", product, 1, columns, false);
+    return ir_build_binary(g, OP_subtract, product, ir_build_broadcast_in_dim(g, total, ir_type_of(g, top), &along));
+}
+
 static ir_value build_get(ir_graph *g, const ir_value *in)
 {
     const ir_attr dimension = INT(dimension, 1);
@@ -196,6 +207,10 @@ static const ops_case cases[] = {
      .in = {{"i64[2500]", 0, 2, 0, NULL}, {"f32[2500,65]", -2, 2, 0, NULL}, {"f32[3,65]", -2, 2, 0, NULL}}},
     {.name = "scatter_rows_largest", .no_gradient = true, .op = OP_scatter, .build = build_scatter_largest,
      .in = {{"i64[N]", 0, 20, 0, NULL}, {"f32[N,5,9]", -2, 2, 0, NULL}, {"f32[20,5,9]", -2, 2, 0, NULL}}},
+    {.name = "reduce_passes", .op = OP_reduce, .no_gradient = true, .build = build_rows,
+     .in = {{"f32[N,128]", -4, 4, 0, NULL}, {"f32[N,128]", -1, 1, 0, NULL}}},
+    {.name = "reduce_passes_rest", .op = OP_reduce, .no_gradient = true, .build = build_rows,
+     .in = {{"f32[N,89]", -4, 4, 0, NULL}, {"f32[N,89]", -1, 1, 0, NULL}}},
     {.name = "get", .op = OP_get, .build = build_get,
      .in = {{"f32[N,3]", -1, 1, VALUES(3, 1, 2, 1, 3, 2)},
             {"f32[N,3]", -1, 1, VALUES(4, 5, 6, 7, 8, 9)}},

@@ -102,6 +102,11 @@ static const ops_case cases[] = {
          {"f32[N,67,1100]", -1, 1, 0, NULL},
      },
      .attrs = ATTRS(WORD(kind, "maximum"), INTS(dimensions, 1))},
+    {.name = "reduce_columns_parts", .no_gradient = true, .op = OP_reduce,
+     .in = {
+         {"f32[37,4131]", -1, 1, 0, NULL},
+     },
+     .attrs = ATTRS(WORD(kind, "add"), INTS(dimensions, 0), INT(splits, 3))},
     {.name = "reduce_none", .op = OP_reduce,
      .in = {
          {"f32[N,0]", -1, 1, 0, NULL},
