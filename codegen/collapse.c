@@ -34,16 +34,6 @@ static bool is_unit(ir_dim d) { return d.count == 1 && !d.batch; }
 
 /* ---- what an operation does to a dim -------------------------------------------------------- */
 
-static bool list_has(const ir_node *n, ir_attr_name name, int64_t d)
-{
-    int count;
-    const int64_t *item = ir_attr_ints(n, name, &count);
-    for (int i = 0; item && i < count; i++) {
-        if (item[i] == d) return true;
-    }
-    return false;
-}
-
 static bool is_nonzero(const ir_node *n, ir_attr_name name, int d, int64_t neutral)
 {
     int count;
@@ -63,7 +53,7 @@ static bool is_touched(const collapse *k, const ir_node *n, int d)
         return is_nonzero(n, ATTR_low, d, 0) || is_nonzero(n, ATTR_high, d, 0) ||
                is_nonzero(n, ATTR_interior, d, 0);
     case OP_reverse:
-        return list_has(n, ATTR_dimensions, d);
+        return ir_attr_lists(n, ATTR_dimensions, d);
     case OP_concatenate:
         return ir_attr_int(n, ATTR_dimension, 0) == d;
     case OP_dynamic_slice:
@@ -95,7 +85,7 @@ static int alike_count(const ir_node *n)
 
 static bool is_reduced(const ir_node *n, int d)
 {
-    return n->op == OP_arg_reduce ? ir_attr_int(n, ATTR_dimension, 0) == d : list_has(n, ATTR_dimensions, d);
+    return n->op == OP_arg_reduce ? ir_attr_int(n, ATTR_dimension, 0) == d : ir_attr_lists(n, ATTR_dimensions, d);
 }
 
 static int splits_dims(const ir_node *n) { return ir_attr_find(n, ATTR_splits) != NULL; }

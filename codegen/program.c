@@ -82,34 +82,13 @@ typedef struct scan_place {
     const ir_node *node;
 } scan_place;
 
-static ir_value behind_views(const ir_graph *g, ir_value v)
-{
-    while (g->node[v].op == OP_reshape) v = g->node[v].in[0];
-    return v;
-}
-
-/* Each turn has a slice of its own of what is behind v. */
-static bool is_sliced(const scan_place *scan, const ir_graph *body, ir_value v)
-{
-    const int64_t carried = ir_attr_int(scan->node, ATTR_carried, 0),
-                  index = ir_attr_int(&body->node[v], ATTR_index, 0);
-    if (body->node[v].op == OP_parameter) {
-        return index >= carried &&
-               ir_scan_is_sliced(scan->node, &scan->around->node[scan->node->in[index]].type, &body->node[v].type);
-    }
-    for (size_t i = (size_t)carried; i < body->output_count; i++) {
-        if (behind_views(body, body->output[i].value) == v) return true;
-    }
-    return false;
-}
-
 /* Bytes from one turn's slice of v to the next one's, per row if it has rows; 0: all turns find it at one
  * place. */
 static int64_t step_of(const scan_place *scan, const ir_graph *body, ir_value v)
 {
     const ir_type *t = &body->node[v].type;
     ir_dim elements = ir_fixed(0);
-    if (!scan || !is_sliced(scan, body, behind_views(body, v))) return 0;
+    if (!scan || !ir_scan_slices(scan->around, scan->node, v)) return 0;
     if (!ir_scan_unit(scan->node) && ir_attr_int(scan->node, ATTR_length, 0) < 2) return 0;
     ir_type_elements(t, &elements);
     return elements.count * (int64_t)ir_dtype_size(t->dtype);

@@ -176,6 +176,14 @@ const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count)
     return a ? a->ints.item : NULL;
 }
 
+bool ir_attr_lists(const ir_node *n, ir_attr_name name, int64_t item)
+{
+    const ir_attr *a = ir_attr_find(n, name);
+    for (int i = 0; a && i < a->ints.count; i++)
+        if (a->ints.item[i] == item) return true;
+    return false;
+}
+
 const char *ir_attr_text(const ir_node *n, ir_attr_name name)
 {
     const ir_attr *a = ir_attr_find(n, name);
@@ -207,13 +215,6 @@ const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n)
     return part;
 }
 
-/* Number x in all elements. */
-static bool is_number(const ir_graph *g, ir_value x)
-{
-    const ir_node *n = &g->node[x];
-    return n->op == OP_broadcast_in_dim && g->node[n->in[0]].op == OP_constant && ir_type_of(g, n->in[0])->rank == 0;
-}
-
 /* Updates are whole rows of the result, one after another. */
 static bool has_whole_rows(const ir_type *out, const ir_type *indices, const ir_type *updates, const int64_t *window)
 {
@@ -229,7 +230,7 @@ static bool has_whole_rows(const ir_type *out, const ir_type *indices, const ir_
 
 bool ir_scatters_rows(const ir_graph *g, const ir_node *n)
 {
-    if (n->op != OP_scatter || n->type.dtype != DTYPE_f32 || n->type.rank < 2 || !is_number(g, n->in[0])) return false;
+    if (n->op != OP_scatter || n->type.dtype != DTYPE_f32 || n->type.rank < 2 || !ir_is_filled(g, n->in[0], &(double){0})) return false;
     const ir_type *indices = ir_type_of(g, n->in[1]), *updates = ir_type_of(g, n->in[2]);
     int windows, inserted, mapped, batching;
     const int64_t *window = ir_attr_ints(n, ATTR_update_window_dims, &windows);

@@ -364,11 +364,14 @@ static inline const ir_type *ir_type_of(const ir_graph *g, ir_value v) { return 
 const ir_attr *ir_attr_find(const ir_node *n, ir_attr_name name);           /* NULL when absent */
 int64_t ir_attr_int(const ir_node *n, ir_attr_name name, int64_t otherwise);
 const int64_t *ir_attr_ints(const ir_node *n, ir_attr_name name, int *out_count); /* NULL when absent */
+bool ir_attr_lists(const ir_node *n, ir_attr_name name, int64_t item);      /* a list with this item */
 const char *ir_attr_text(const ir_node *n, ir_attr_name name);              /* "" when absent */
 /* The windows of a select_and_scatter lie side by side: no gaps between them, no overlap, no padding. */
 bool ir_windows_tile(const ir_graph *g, const ir_node *n);
 /* The shape of every operand of a concatenation that a loop over that shape may write part by part; else NULL. */
 const ir_type *ir_concatenate_part(const ir_graph *g, const ir_node *n);
+/* Each turn of a scan, which stands in graph `around`, has a slice of its own of what value v of its body is a view of. */
+bool ir_scan_slices(const ir_graph *around, const ir_node *scan, ir_value v);
 /* A scatter of whole rows of f32 onto one number in all elements, which may sum up a block of rows at a time: then it is the
  * main value of a nest whose roots are a loop over its result. */
 bool ir_scatters_rows(const ir_graph *g, const ir_node *n);

@@ -120,6 +120,24 @@ bool ir_scan_is_sliced(const ir_node *scan, const ir_type *operand, const ir_typ
     return parameter->rank < operand->rank;
 }
 
+static ir_value behind_views(const ir_graph *g, ir_value v)
+{
+    while (g->node[v].op == OP_reshape) v = g->node[v].in[0];
+    return v;
+}
+
+bool ir_scan_slices(const ir_graph *around, const ir_node *scan, ir_value v)
+{
+    const ir_graph *body = ir_attr_find(scan, ATTR_body)->graph;
+    v = behind_views(body, v);
+    const int64_t carried = ir_attr_int(scan, ATTR_carried, 0), index = ir_attr_int(&body->node[v], ATTR_index, 0);
+    if (body->node[v].op == OP_parameter)
+        return index >= carried && ir_scan_is_sliced(scan, ir_type_of(around, scan->in[index]), &body->node[v].type);
+    for (size_t i = (size_t)carried; i < body->output_count; i++)
+        if (behind_views(body, body->output[i].value) == v) return true;
+    return false;
+}
+
 /* [length] + t; over ragged rows [V,...] of [N,...]: a step has the rows that are long enough. */
 bool ir_scan_stack_type(const ir_node *scan, const ir_type *t, ir_type *out)
 {

@@ -200,15 +200,6 @@ RULE(gather)
     if (adj_wants(c, n, 0)) adj_add(c, n->in[0], scatter_back(c, n, adj_zeros(c, &from), dy));
 }
 
-static bool is_listed(const ir_node *n, ir_attr_name name, int dimension)
-{
-    int count;
-    const int64_t *item = ir_attr_ints(n, name, &count);
-    for (int i = 0; i < count; i++)
-        if (item[i] == dimension) return true;
-    return false;
-}
-
 /* What scatter wrote from each element of its updates. */
 static ir_value gather_back(grad_ctx *c, const ir_node *n, ir_value dy)
 {
@@ -218,7 +209,7 @@ static ir_value gather_back(grad_ctx *c, const ir_node *n, ir_value dy)
     int64_t sizes[IR_MAX_RANK];
     for (int i = 0; i < whole.rank; i++) {
         const bool single =
-            is_listed(n, ATTR_inserted_window_dims, i) || is_listed(n, ATTR_operand_batching_dims, i);
+            ir_attr_lists(n, ATTR_inserted_window_dims, i) || ir_attr_lists(n, ATTR_operand_batching_dims, i);
         const ir_dim dim = single ? ir_fixed(1) : updates.dim[windows[window]];
         if (!single) window++;
         sizes[i] = dim.batch ? -1 : dim.count;

@@ -18,15 +18,6 @@ static row_kind kind_of(const ir_type *t)
     return t->rank > 0 && t->dim[0].batch ? ROWS_FIRST : ROWS_NONE;
 }
 
-static bool has_dim(const ir_node *n, ir_attr_name name, int64_t dim)
-{
-    int count;
-    const int64_t *dims = ir_attr_ints(n, name, &count);
-    for (int i = 0; i < count; i++)
-        if (dims[i] == dim) return true;
-    return false;
-}
-
 /* True when row i of the result, which has rows, is made of rows i. A result with dim 0 = N leaves most operations no other way;
  * those that take long in each turn gain nothing from going alone and are not looked at. */
 static bool keeps_rows(const ir_node *n)
@@ -45,7 +36,7 @@ static bool keeps_rows(const ir_node *n)
     case OP_iota:
         return ir_attr_int(n, ATTR_dimension, 0) != 0;
     case OP_reverse:
-        return !has_dim(n, ATTR_dimensions, 0);
+        return !ir_attr_lists(n, ATTR_dimensions, 0);
     case OP_pad:
         return ir_attr_ints(n, ATTR_low, NULL)[0] == 0 && ir_attr_ints(n, ATTR_high, NULL)[0] == 0;
     default:
@@ -90,16 +81,6 @@ typedef struct regions {
     size_t count, capacity;
 } regions;
 
-static bool is_sliced(const ir_graph *g, const ir_node *scan, const ir_graph *body, ir_value v)
-{
-    const int64_t carried = ir_attr_int(scan, ATTR_carried, 0), index = ir_attr_int(&body->node[v], ATTR_index, 0);
-    if (body->node[v].op == OP_parameter)
-        return index >= carried && ir_scan_is_sliced(scan, ir_type_of(g, scan->in[index]), &body->node[v].type);
-    for (size_t i = (size_t)carried; i < body->output_count; i++)
-        if (plan_base(body, body->output[i].value) == v) return true;
-    return false;
-}
-
 static void add_region(regions *to, const ir_graph *g, const ir_node *scan, ir_value v, bool written)
 {
     const ir_graph *body = ir_attr_find(scan, ATTR_body)->graph;
@@ -110,7 +91,7 @@ static void add_region(regions *to, const ir_graph *g, const ir_node *scan, ir_v
     if (place.space != SPACE_batch) return;
     region r = {.ragged = place.ragged, .start = place.offset, .written = written};
     r.row = passes_elements(t, &unit) * (int64_t)ir_dtype_size(t->dtype);
-    r.sliced = is_sliced(g, scan, body, v);
+    r.sliced = ir_scan_slices(g, scan, v);
     r.size = r.row * (r.sliced && !ir_scan_unit(scan) ? ir_attr_int(scan, ATTR_length, 0) : 1);
     arena_push(to->scratch, to->item, to->count, to->capacity, r);
 }

@@ -270,13 +270,13 @@ static const ops_case cases[] = {
     {.name = "dot_rows_long_deep", .no_gradient = true, .op = OP_dot_general,
      .in = {{"f32[N,230,1024]", -2, 2, 0, NULL}, {"f32[16,1024]", -2, 2, 0, NULL}},
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 2), INTS(rhs_contracting, 1))},
-    /* Few rows (N = 1, 2, 3) are done without panels. */
     {.name = "dot_same_sets", .no_gradient = true, .op = OP_dot_general,
      .in = {{"f32[97,1024]", -2, 2, 0, NULL}, {"f32[1024,70]", -2, 2, 0, NULL}},
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1), INTS(rhs_contracting, 0))},
     {.name = "dot_same_sets_turned", .no_gradient = true, .op = OP_dot_general,
      .in = {{"f32[N,43,1024]", -2, 2, 0, NULL}, {"f32[96,1024]", -2, 2, 0, NULL}},
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 2), INTS(rhs_contracting, 1))},
+    /* Few rows (N = 1, 2, 3) are done without panels. */
     {.name = "dot_few_rows", .op = OP_dot_general,
      .in = {{"f32[N,70]", -2, 2, 0, NULL}, {"f32[70,512]", -2, 2, 0, NULL}},
      .attrs = ATTRS(NO_INTS(lhs_batch), NO_INTS(rhs_batch), INTS(lhs_contracting, 1), INTS(rhs_contracting, 0))},
